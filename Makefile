@@ -1,0 +1,103 @@
+# Every target sets up .venv by itself when it is needed, and does nothing twice.
+
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+
+BIN       := $(VENV)/bin
+BOOTSTRAP := $(VENV)/.bootstrapped
+INSTALLED := $(VENV)/.installed
+PACKAGES  := clients/proto clients/python service
+
+.PHONY: help
+help: ## What there is to make.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "Arguments go in ARGS: make test ARGS='tests/core -x'. Another Python: make install PYTHON=python3.12."
+
+# ---- environment -----------------------------------------------------------------------------------------------------
+.PHONY: install
+install: $(INSTALLED) ## Set up .venv from the hashed requirements.
+
+$(BOOTSTRAP): requirements/build.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/build.txt
+	@touch $@
+
+# Nothing is built from source and nothing is fetched that no hash covers: our own packages are built by the hatchling
+# of the bootstrap, without an environment of their own.
+$(INSTALLED): $(BOOTSTRAP) requirements/dev.txt $(PACKAGES:=/pyproject.toml)
+	$(BIN)/uv pip install --quiet --python $(VENV) --require-hashes --only-binary :all: --requirement requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(VENV) --no-deps --no-build-isolation $(addprefix --editable ,$(PACKAGES))
+	@touch $@
+
+# cpu first: the others take its versions.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-header --no-emit-index-url $(foreach name,wavescope wavescope-client wavescope-proto,--no-emit-package $(name)) \
+	$(ARGS)
+
+.PHONY: lock
+lock: $(BOOTSTRAP) ## Re-resolve the requirement files; ARGS=--upgrade takes the newest versions.
+	for name in cpu gpu build dev; do $(LOCK) requirements/$$name.in --output-file requirements/$$name.txt; done
+
+# ---- use -------------------------------------------------------------------------------------------------------------
+.PHONY: demo
+demo: $(INSTALLED) ## Explain a photograph through the real service; the picture goes to build/demo.
+	$(BIN)/python tools/demo.py $(ARGS)
+
+.PHONY: serve
+serve: $(INSTALLED) ## Run the service on 127.0.0.1:8000 until interrupted.
+	$(BIN)/wavescope serve $(ARGS)
+
+.PHONY: bench
+bench: $(INSTALLED) ## Run the benchmarks.
+	$(BIN)/python bench/run.py $(ARGS)
+
+.PHONY: image
+image: $(INSTALLED) ## Build the cpu image and run it.
+	$(BIN)/python tools/image/build.py $(ARGS)
+
+# ---- tests and checks ------------------------------------------------------------------------------------------------
+.PHONY: test
+test: $(INSTALLED) ## Run the tests, without those marked slow or exhaustive.
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-all
+test-all: $(INSTALLED) ## Run every test.
+	$(BIN)/python -m pytest -m "" $(ARGS)
+
+.PHONY: check check-format check-lint check-types check-layers check-dependencies
+check: check-format check-lint check-types check-layers check-dependencies ## Formatting, lint, types, layers, dependencies.
+
+check-format: $(INSTALLED)
+	$(BIN)/ruff format --check .
+
+check-lint: $(INSTALLED)
+	$(BIN)/ruff check .
+
+check-types: $(INSTALLED)
+	$(BIN)/pyright
+
+check-layers: $(INSTALLED)
+	$(BIN)/lint-imports
+
+check-dependencies: $(INSTALLED)
+	$(BIN)/python tools/check_dependencies.py
+
+.PHONY: format
+format: $(INSTALLED) ## Format the code and sort its imports.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --select I --fix .
+
+.PHONY: clean
+clean: ## Remove what was made, but for .venv and the models in .wavescope.
+	rm -rf build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(foreach package,$(PACKAGES),$(package)/build $(package)/dist)
+	find $(PACKAGES) bench tests tools -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

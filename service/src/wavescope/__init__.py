@@ -1,0 +1,30 @@
+"""Explanations of image classifiers in the scale domain.
+
+``wavescope.explain(image, model=...)`` runs the whole product in this process; see :func:`wavescope.api.explain`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wavescope.api import explain, load_model
+    from wavescope.engine.types import Explanation, ExplanationRequest
+
+__version__ = "0.1.0"
+__all__ = ["Explanation", "ExplanationRequest", "__version__", "explain", "load_model"]
+
+_EXPORTS = {
+    "explain": "wavescope.api",
+    "load_model": "wavescope.api",
+    "Explanation": "wavescope.engine.types",
+    "ExplanationRequest": "wavescope.engine.types",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that a process that only needs the version or the errors loads nothing else.
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'wavescope' has no attribute {name!r}")

@@ -1,0 +1,111 @@
+"""The errors Wavescope raises on purpose.
+
+    WavescopeError
+    ├── InvalidRequest            a field of the request is wrong
+    │   ├── UnknownTarget         the class is not one of the model's
+    │   └── CostLimitExceeded     more forwards than the service admits
+    ├── UnknownModel              no model of that name is registered
+    ├── NotAnImage                the bytes cannot be decoded as an image
+    ├── ImageTooLarge             more pixels than the service decodes
+    ├── BodyTooLarge              more bytes than the service reads
+    ├── ConstantScore             the score does not vary: indices are undefined
+    ├── RegistryInvalid           the model registry cannot be used
+    ├── WeightsUnavailable        a model's weights are neither cached nor reachable
+    ├── ModelUnavailable          no replica of the model answers
+    ├── ModelFailure              the model returned something that is not a number
+    ├── DeadlineExceeded          the time allowed for the request is over
+    └── InternalError             a defect of ours; details are in the log
+
+Errors carry data, never a transport: one table in ``ingress`` maps ``code`` to an HTTP status and a gRPC code.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class WavescopeError(Exception):
+    """Base of every error raised on purpose.
+
+    Args:
+        message: one sentence for the caller, naming the value and the limit.
+        field: the request or settings field at fault, if one is.
+        **limits: the limits that were crossed, as JSON-ready values.
+    """
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, field: str | None = None, **limits: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.limits = limits
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Keyword arguments are lost by the default protocol, and these errors cross processes.
+        return _rebuild, (type(self), self.message, self.field, self.limits)
+
+
+def _rebuild(
+    cls: type[WavescopeError], message: str, field: str | None, limits: dict[str, Any]
+) -> WavescopeError:
+    return cls(message, field=field, **limits)
+
+
+class InvalidRequest(WavescopeError):
+    code = "invalid_request"
+
+
+class UnknownTarget(InvalidRequest):
+    code = "unknown_target"
+
+
+class CostLimitExceeded(InvalidRequest):
+    code = "cost_limit_exceeded"
+
+
+class UnknownModel(WavescopeError):
+    code = "unknown_model"
+
+
+class NotAnImage(WavescopeError):
+    code = "not_an_image"
+
+
+class ImageTooLarge(WavescopeError):
+    code = "image_too_large"
+
+
+class BodyTooLarge(WavescopeError):
+    code = "body_too_large"
+
+
+class ConstantScore(WavescopeError):
+    code = "constant_score"
+
+
+class RegistryInvalid(WavescopeError):
+    code = "registry_invalid"
+
+
+class WeightsUnavailable(WavescopeError):
+    code = "weights_unavailable"
+
+
+class ModelUnavailable(WavescopeError):
+    code = "model_unavailable"
+    retryable = True
+
+
+class ModelFailure(WavescopeError):
+    code = "model_failure"
+
+
+class DeadlineExceeded(WavescopeError):
+    code = "deadline_exceeded"
+    retryable = True
+
+
+class InternalError(WavescopeError):
+    code = "internal"
