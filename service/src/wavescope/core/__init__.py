@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: transforms, partitions, designs, rendering, estimators. No I/O, no clock, no global state."""

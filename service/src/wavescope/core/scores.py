@@ -1,0 +1,91 @@
+"""The scalar that is explained, from a classifier's raw output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from wavescope.core.arrays import Array, namespace
+from wavescope.errors import InvalidRequest
+
+SCORES = ("probability", "logit", "log_probability", "margin")
+TINY = float(np.finfo(np.float64).tiny)  # keeps the logarithm of an underflowed probability finite
+
+
+def check_score(score: str, outputs: str, *, classes: int) -> None:
+    """Refuses a score that the model's output cannot give.
+
+    Raises:
+        InvalidRequest: logits asked of a model that only returns softmax probabilities, or a margin of one that has no
+            other class.
+    """
+    if score == "margin" and classes < 2:
+        raise InvalidRequest("score is 'margin', but this model has a single class", field="score")
+    if outputs == "probabilities" and score == "logit":
+        raise InvalidRequest(
+            "score is 'logit', but this model returns probabilities; ask for probability, log_probability or margin",
+            field="score",
+            supported=["probability", "log_probability", "margin"],
+        )
+
+
+def _log_probabilities(outputs: Float[Array, "n c"], kind: str) -> Float[Array, "n c"]:
+    xp = namespace(outputs)
+    if kind == "logits":
+        shifted = outputs - xp.max(outputs, axis=-1, keepdims=True)
+        return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
+    return xp.log(xp.clip(outputs, TINY, None))
+
+
+def probabilities(outputs: Float[Array, "n c"], kind: str) -> Float[Array, "n c"]:
+    """Class probabilities; ``kind`` is what ``outputs`` holds: logits, probabilities (softmax) or sigmoid."""
+    return namespace(outputs).exp(_log_probabilities(outputs, kind)) if kind == "logits" else outputs
+
+
+def _logits(outputs: Float[Array, "n c"], kind: str) -> Float[Array, "n c"]:
+    """Logits up to a constant per image, which no margin depends on."""
+    xp = namespace(outputs)
+    if kind == "logits":
+        return outputs
+    logs = _log_probabilities(outputs, kind)
+    return logs if kind == "probabilities" else logs - xp.log(xp.clip(1 - outputs, TINY, None))
+
+
+def scores(
+    outputs: Float[Array, "n c"], kind: str, score: str, targets: Sequence[int]
+) -> Float[Array, "n t"]:
+    """Scores of the target classes.
+
+    Args:
+        outputs: (n, classes) of the model, float64 for exact sums.
+        kind: ``logits``, ``probabilities`` (softmax) or ``sigmoid`` (independent probabilities).
+        score: ``probability``, ``logit``, ``log_probability``, or ``margin``: target logit − largest other, per image.
+        targets: class indices.
+
+    Returns:
+        (n, len(targets)).
+
+    Raises:
+        InvalidRequest: see :func:`check_score`.
+    """
+    check_score(score, kind, classes=outputs.shape[-1])
+    xp = namespace(outputs)
+    if score == "probability":
+        values = probabilities(outputs, kind)
+    elif score == "log_probability":
+        values = _log_probabilities(outputs, kind)
+    else:
+        values = _logits(outputs, kind)
+    columns = [values[:, target] for target in targets]
+    if score == "margin":
+        columns = [
+            column - _largest_other(values, target) for column, target in zip(columns, targets, strict=True)
+        ]
+    return xp.stack(columns, axis=-1)
+
+
+def _largest_other(values: Float[Array, "n c"], target: int) -> Float[Array, " n"]:
+    xp = namespace(values)
+    return xp.max(xp.concat([values[:, :target], values[:, target + 1 :]], axis=-1), axis=-1)

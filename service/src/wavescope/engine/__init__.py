@@ -1,0 +1,1 @@
+"""The use case in domain types and small protocols; knows no transport."""
