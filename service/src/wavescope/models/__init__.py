@@ -1,0 +1,1 @@
+"""Classifiers behind one small protocol: torch, ONNX Runtime, and the embedded default."""

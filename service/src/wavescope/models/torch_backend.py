@@ -1,0 +1,160 @@
+"""Classifiers of torchvision and timm, run by torch on a CPU or a GPU."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from wavescope.engine.types import ModelDetails
+from wavescope.errors import ModelFailure
+from wavescope.models.backend import PROBE_ROWS, check_scores, class_names, in_batches
+from wavescope.models.sources import Built, build_timm, build_torchvision
+from wavescope.models.spec import ModelSpec
+
+CPU_BATCH_SIZE = 8
+CUDA_BATCH_SIZE = 64
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# float16 on a CPU is emulated in places and slower than float32.
+_CPU_PRECISIONS = ("float32", "bfloat16")
+
+
+class TorchBackend:
+    """A torch module that maps (n, c, h, w) to (n, classes), in evaluation mode.
+
+    Scores of an image may differ in the last float32 digits between batch sizes, for torch picks other kernels.
+
+    Args:
+        spec: of the model; ``device``, ``precision``, ``batch_size`` and ``labels`` are honoured. Weights stay float32
+            in every precision; ``bfloat16`` and ``float16`` are autocast.
+        built: the module and what its weights say of themselves.
+        threads: of torch's pool in this process; ``None`` leaves it, unless the spec states a number.
+
+    Raises:
+        RegistryInvalid: device or precision cannot be had, or the module is not a classifier as declared.
+    """
+
+    def __init__(self, spec: ModelSpec, built: Built, *, threads: int | None = None) -> None:
+        self._device = _device(spec)
+        self._dtype = _precision(spec, self._device)
+        if threads or spec.threads:
+            torch.set_num_threads(spec.cpu_threads(threads))
+        self._module = built.module.eval().requires_grad_(False).to(self._device)
+        self._name = spec.name
+        self._batch_size = spec.batch_size or (
+            CPU_BATCH_SIZE if self._device.type == "cpu" else CUDA_BATCH_SIZE
+        )
+        scores = self._probe(spec, built)
+        outputs = spec.outputs or "logits"
+        check_scores(spec, outputs, scores)
+        self._details = ModelDetails(
+            name=spec.name,
+            preprocessing=built.preprocessing,
+            outputs=outputs,
+            labels=class_names(spec, scores.shape[1], built.labels),
+            device=str(self._device),
+            precision=spec.precision,
+            runtime=f"torch {torch.__version__}",
+            batch_size=self._batch_size,
+        )
+
+    @property
+    def details(self) -> ModelDetails:
+        """What the model says of itself."""
+        return self._details
+
+    def to_device(self, array: np.ndarray) -> torch.Tensor:
+        """``array`` as a tensor on the model's device; its dtype is kept."""
+        # torch warns of memory it may not write to, which is what arrives through Ray.
+        writable = array if array.flags.writeable else array.copy()
+        return torch.from_numpy(np.ascontiguousarray(writable)).to(self._device)
+
+    def forward(self, images: Float32[torch.Tensor, "n c h w"]) -> Float32[torch.Tensor, "n classes"]:
+        """The raw outputs of normalised images, at most ``details.batch_size`` of them at once.
+
+        Raises:
+            ModelFailure: torch failed, for instance for want of memory.
+        """
+        try:
+            return in_batches(images, self._batch_size, self._run, torch.cat)
+        except RuntimeError as error:
+            raise ModelFailure(f"model {self._name!r} failed to run: {error}") from error
+
+    def _run(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode(), self._float32_stays_float32(), self._autocast():
+            return self._module(images).float()
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        if self._dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self._device.type, dtype=self._dtype)
+
+    def _float32_stays_float32(self) -> contextlib.AbstractContextManager[object]:
+        # cuDNN's default for float32 convolutions is TF32, which keeps 10 bits of mantissa.
+        if self._device.type == "cuda" and self._dtype == torch.float32:
+            return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        return contextlib.nullcontext()
+
+    def _probe(self, spec: ModelSpec, built: Built) -> np.ndarray:
+        shape = (PROBE_ROWS, *built.preprocessing.shape)
+        images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+        try:
+            scores = self._run(self.to_device(images))
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise spec.invalid(
+                "preprocessing", f"the model does not run on images of {shape[1:]}: {error}"
+            ) from error
+        if scores.ndim != 2 or scores.shape[0] != PROBE_ROWS:
+            raise spec.invalid(
+                "source",
+                f"not a classifier: {PROBE_ROWS} images gave an output of {tuple(scores.shape)}, not (n, classes)",
+            )
+        return scores.cpu().numpy()
+
+
+def load_torch(spec: ModelSpec, *, threads: int | None = None) -> TorchBackend:
+    """A torchvision or timm classifier by name.
+
+    Args:
+        spec: with ``source`` ``torchvision:<name>`` or ``timm:<name>``.
+        threads: of torch's pool in this process; ``None`` takes the spec's.
+
+    Raises:
+        WeightsUnavailable: a name whose weights are neither cached nor reachable, or no such weights file.
+        RegistryInvalid: no such model, or a field is wrong for it.
+    """
+    build = build_torchvision if spec.kind == "torchvision" else build_timm
+    return TorchBackend(spec, build(spec), threads=threads)
+
+
+def _device(spec: ModelSpec) -> torch.device:
+    if spec.device == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    if not spec.device.startswith("cuda"):
+        return torch.device("cpu")
+    index = int(spec.device.partition(":")[2] or 0)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if index >= count:
+        allowed = ["auto", "cpu", *(f"cuda:{index}" for index in range(count))]
+        raise spec.invalid(
+            "device", f"{spec.device!r} cannot be had, torch sees {count} GPUs here", allowed=allowed
+        )
+    return torch.device("cuda", index)
+
+
+def _precision(spec: ModelSpec, device: torch.device) -> torch.dtype:
+    allowed = ["float32", "float16", "bfloat16"]
+    if device.type == "cpu":
+        allowed = list(_CPU_PRECISIONS)
+    elif not torch.cuda.is_bf16_supported(including_emulation=False):
+        allowed.remove("bfloat16")
+    if spec.precision not in allowed:
+        raise spec.invalid(
+            "precision",
+            f"{spec.precision} is not supported on {device}: {', '.join(allowed)}",
+            allowed=allowed,
+        )
+    return _DTYPES[spec.precision]

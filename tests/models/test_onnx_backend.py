@@ -1,0 +1,232 @@
+"""Any classifier in an ONNX file, and what is said of files that are none."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from wavescope.engine.protocols import Classifier
+from wavescope.engine.types import Preprocessing
+from wavescope.errors import RegistryInvalid, WeightsUnavailable
+from wavescope.models.load import load
+from wavescope.models.spec import ModelSpec
+
+CLASSES = 5
+SIDE = 8
+PREPROCESSING = Preprocessing(size=(SIDE, SIDE), resize=None, mean=(0.5,) * 3, std=(0.5,) * 3)
+FEATURES = 3 * SIDE * SIDE
+WEIGHTS = np.random.default_rng(0).standard_normal((FEATURES, CLASSES), dtype=np.float32)
+FLOAT = TensorProto.FLOAT
+
+
+def images(rows: int, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(rows).standard_normal((rows, channels, SIDE, SIDE), dtype=np.float32)
+
+
+def linear(images: np.ndarray) -> np.ndarray:
+    """What the toy computes: a linear classifier of the flattened image."""
+    return images.reshape(len(images), -1) @ WEIGHTS
+
+
+def write(
+    path: Path,
+    *,
+    batch: int | str = "n",
+    input_shape: list[Any] | None = None,
+    input_type: int = FLOAT,
+    tail: tuple[str, ...] = (),
+    extra_inputs: tuple[str, ...] = (),
+    extra_outputs: tuple[str, ...] = (),
+    keep_axes: bool = False,
+) -> Path:
+    """A linear classifier; ``tail`` are operators after it, such as ``Softmax``."""
+    nodes = []
+    source = "images"
+    if input_type == TensorProto.FLOAT16:
+        nodes.append(helper.make_node("Cast", ["images"], ["cast"], to=FLOAT))
+        source = "cast"
+    nodes += [
+        helper.make_node("Flatten", [source], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["scores0"]),
+    ]
+    for count, operator in enumerate(tail):
+        nodes.append(helper.make_node(operator, [f"scores{count}"], [f"scores{count + 1}"]))
+    last = f"scores{len(tail)}"
+    output_shape: list[Any] = [batch, CLASSES]
+    initializers = [numpy_helper.from_array(WEIGHTS, "weights")]
+    if keep_axes:
+        initializers.append(numpy_helper.from_array(np.array([2, 3]), "axes"))
+        nodes.append(helper.make_node("Unsqueeze", [last, "axes"], ["out"]))
+        output_shape += [1, 1]
+    else:
+        nodes.append(helper.make_node("Identity", [last], ["out"]))
+    nodes += [helper.make_node("Identity", [last], [name]) for name in extra_outputs]
+    shape = input_shape or [batch, 3, SIDE, SIDE]
+    graph = helper.make_graph(
+        nodes,
+        "toy",
+        [helper.make_tensor_value_info(name, input_type, shape) for name in ("images", *extra_inputs)],
+        [helper.make_tensor_value_info(name, FLOAT, output_shape) for name in ("out", *extra_outputs)],
+        initializers,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
+def backend(path: Path, **fields: Any) -> Classifier:
+    fields = {"preprocessing": PREPROCESSING, "outputs": "logits", "threads": 1} | fields
+    return load(ModelSpec(name="toy", source=f"onnx:{path}", **fields), cache_dir=path.parent)
+
+
+def test_scores_are_those_of_the_graph(tmp_path: Path) -> None:
+    model = backend(write(tmp_path / "toy.onnx"))
+    for rows in (1, 8, 21):
+        np.testing.assert_allclose(model.forward(images(rows)), linear(images(rows)), rtol=1e-4, atol=1e-4)
+
+
+def test_labels_default_to_numbered_classes(tmp_path: Path) -> None:
+    details = backend(write(tmp_path / "toy.onnx")).details
+    assert details.labels == ("class 0", "class 1", "class 2", "class 3", "class 4")
+
+
+def test_declared_labels_and_batch_size_are_kept(tmp_path: Path) -> None:
+    labels = ("wren", "robin", "rook", "gull", "tern")
+    details = backend(write(tmp_path / "toy.onnx"), labels=labels, batch_size=3).details
+    assert (details.labels, details.batch_size) == (labels, 3)
+
+
+def test_labels_of_another_number_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RegistryInvalid, match="2 names for a model of 5 classes"):
+        backend(write(tmp_path / "toy.onnx"), labels=("wren", "robin"))
+
+
+@pytest.mark.parametrize("fixed", [1, 4])
+def test_a_fixed_batch_axis_is_padded(tmp_path: Path, fixed: int) -> None:
+    model = backend(write(tmp_path / "toy.onnx", batch=fixed), batch_size=16)
+    assert model.details.batch_size == fixed
+    for rows in (1, 3, 9):
+        np.testing.assert_allclose(model.forward(images(rows)), linear(images(rows)), rtol=1e-4, atol=1e-4)
+
+
+def test_two_spatial_axes_of_one_are_dropped(tmp_path: Path) -> None:
+    model = backend(write(tmp_path / "toy.onnx", keep_axes=True))
+    np.testing.assert_allclose(model.forward(images(2)), linear(images(2)), rtol=1e-4, atol=1e-4)
+
+
+def test_float16_input_is_cast(tmp_path: Path) -> None:
+    model = backend(write(tmp_path / "toy.onnx", input_type=TensorProto.FLOAT16))
+    assert model.details.precision == "float16"
+    scores = model.forward(images(2))
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, linear(images(2)), atol=0.1)
+
+
+@pytest.mark.parametrize(("tail", "outputs"), [(("Softmax",), "probabilities"), (("Sigmoid",), "sigmoid")])
+def test_probabilities_and_sigmoids_are_taken_as_declared(
+    tmp_path: Path, tail: tuple[str, ...], outputs: str
+) -> None:
+    assert backend(write(tmp_path / "toy.onnx", tail=tail), outputs=outputs).details.outputs == outputs
+
+
+@pytest.mark.parametrize(
+    ("tail", "outputs", "message"),
+    [
+        ((), "probabilities", "do not sum to 1"),
+        ((), "sigmoid", r"outside \[0, 1\]"),
+        (("Softmax",), "logits", "are probabilities"),
+    ],
+)
+def test_outputs_that_contradict_the_declaration_are_refused(
+    tmp_path: Path, tail: tuple[str, ...], outputs: str, message: str
+) -> None:
+    with pytest.raises(RegistryInvalid, match=message):
+        backend(write(tmp_path / "toy.onnx", tail=tail), outputs=outputs)
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        ({"extra_inputs": ("other",)}, "one input, this model has 2: images, other"),
+        ({"extra_outputs": ("other",)}, "one output, this model has 2: out, other"),
+        ({"input_shape": ["n", FEATURES]}, r"has shape \['n', 192\], not \(batch, channels, height, width\)"),
+        ({"input_shape": ["n", SIDE, SIDE, 3]}, r"takes \(8, 8, 3\)"),
+        ({"input_shape": ["n", 1, 3 * SIDE, SIDE]}, r"takes \(1, 24, 8\)"),
+    ],
+)
+def test_a_graph_that_is_no_classifier_of_such_images_is_refused(
+    tmp_path: Path, graph: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RegistryInvalid, match=message):
+        backend(write(tmp_path / "toy.onnx", **graph))
+
+
+def test_an_output_that_is_no_row_of_classes_is_refused(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["images"], ["out"])],
+        "echo",
+        [helper.make_tensor_value_info("images", FLOAT, ["n", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("out", FLOAT, ["n", 3, SIDE, SIDE])],
+    )
+    path = tmp_path / "echo.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    with pytest.raises(RegistryInvalid, match=r"not a classifier: 2 images gave an output of \(2, 3, 8, 8\)"):
+        backend(path)
+
+
+def test_a_size_the_graph_cannot_run_on_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "toy.onnx", input_shape=["n", 3, "h", "w"])
+    with pytest.raises(RegistryInvalid, match=r"does not run on images of \(3, 16, 16\)"):
+        backend(path, preprocessing=Preprocessing(size=(16, 16), resize=None))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsUnavailable, match=r"there is no file '.*absent\.onnx'"):
+        backend(tmp_path / "absent.onnx")
+
+
+def test_a_file_that_is_not_onnx_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "noise.onnx"
+    path.write_bytes(np.random.default_rng(0).bytes(1000))
+    with pytest.raises(RegistryInvalid, match="is not a usable ONNX model"):
+        backend(path)
+
+
+def test_the_digest_is_checked(tmp_path: Path) -> None:
+    path = write(tmp_path / "toy.onnx")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert backend(path, sha256=digest).details.name == "toy"
+    with pytest.raises(RegistryInvalid, match="the registry expects 0000") as caught:
+        backend(path, sha256="0" * 64)
+    assert caught.value.field == "sha256"
+    assert caught.value.limits["found"] == digest
+
+
+def test_cuda_that_cannot_be_had_is_refused_not_silently_a_cpu(tmp_path: Path) -> None:
+    import onnxruntime
+
+    path = write(tmp_path / "toy.onnx")
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    with pytest.raises(RegistryInvalid, match="'cuda:0' needs onnxruntime-gpu"):
+        backend(path, device="cuda:0")
+
+
+def test_auto_takes_what_there_is(tmp_path: Path) -> None:
+    assert backend(write(tmp_path / "toy.onnx"), device="auto").details.device.partition(":")[0] in (
+        "cpu",
+        "cuda",
+    )
+
+
+@pytest.mark.parametrize("field", ["preprocessing", "outputs"])
+def test_what_the_file_cannot_say_must_be_declared(tmp_path: Path, field: str) -> None:
+    with pytest.raises(RegistryInvalid, match=f"{field}: is required for an ONNX file"):
+        backend(tmp_path / "toy.onnx", **{field: None})
