@@ -1,0 +1,164 @@
+"""Colours, layout and words of the figure."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import pywt
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib import colormaps
+from matplotlib.colors import to_rgb
+from rich.console import Console
+
+from wavescope.engine.types import Explanation
+from wavescope.figures.colours import COLORMAP, ORIENTATION_STYLES, display_of
+from wavescope.figures.labels import caption, scale_label, shorten
+from wavescope.figures.layout import packed_bands, spread
+from wavescope.figures.terminal import report
+
+MakeExplanation = Callable[..., Explanation]
+
+# Viénot, Brettel and Mollon (1999), in linear RGB.
+DICHROMATS = {
+    "deuteranopia": [[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]],
+    "protanopia": [[0.11238, 0.88762, 0.0], [0.11238, 0.88762, 0.0], [0.00401, -0.00401, 1.0]],
+    "none": np.eye(3),
+}
+
+
+def _luminance(rgb: np.ndarray, vision: str) -> np.ndarray:
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.asarray(DICHROMATS[vision]).T, 0, 1)
+    return seen @ [0.2126, 0.7152, 0.0722]
+
+
+@pytest.mark.parametrize("vision", DICHROMATS)
+def test_luminance_rises_along_the_map_of_colours_for_every_reader(vision: str) -> None:
+    luminance = _luminance(colormaps[COLORMAP](np.arange(256))[:, :3], vision)
+    assert (np.diff(luminance) > 0).all()
+    assert luminance[-1] - luminance[0] > 0.6
+
+
+@pytest.mark.parametrize("vision", DICHROMATS)
+def test_orientations_differ_in_luminance_and_in_hatching(vision: str) -> None:
+    faces = np.array([to_rgb(style.face) for style in ORIENTATION_STYLES.values()])
+    # WCAG 2.2, 1.4.11 contrast, of every pair.
+    for low, high in itertools.combinations(np.sort(_luminance(faces, vision)), 2):
+        assert (high + 0.05) / (low + 0.05) > 1.3
+    assert len({style.hatch for style in ORIENTATION_STYLES.values()}) == len(ORIENTATION_STYLES)
+
+
+@pytest.mark.parametrize(("shape", "levels"), [((224, 224), 3), ((64, 128), 1), ((64, 192), 6)])
+def test_bands_lie_where_pywavelets_packs_them(shape: tuple[int, int], levels: int) -> None:
+    coefficients = pywt.wavedec2(np.zeros(shape), "haar", mode="periodization", level=levels)
+    packed, slices = pywt.coeffs_to_array(coefficients)
+    names = {"da": "horizontal", "ad": "vertical", "dd": "diagonal"}  # PyWavelets' cH, cV, cD
+    details: list[dict[str, tuple[slice, slice]]] = list(slices[1:])  # pyright: ignore[reportAssignmentType]
+    expected = {(0, "approximation"): slices[0]}
+    expected |= {
+        (level, names[key]): place for level, places in enumerate(details, 1) for key, place in places.items()
+    }
+    assert packed.shape == shape
+    for band in packed_bands(shape, levels):
+        rows, columns = (
+            s.indices(n) for s, n in zip(expected.pop((band.level, band.orientation)), shape, strict=True)
+        )
+        assert (band.top, band.bottom, band.left, band.right) == (rows[0], rows[1], columns[0], columns[1])
+    assert not expected
+
+
+@given(st.lists(st.floats(0, 300), min_size=1, max_size=12).map(sorted), st.floats(0.5, 30))
+def test_spread_labels_keep_their_order_and_distance_and_centre(positions: list[float], gap: float) -> None:
+    places = spread(positions, gap)
+    assert all(b - a >= gap - 1e-6 for a, b in itertools.pairwise(places))
+    assert np.mean(places) == pytest.approx(np.mean(positions), abs=1e-6)
+
+
+def test_labels_that_have_room_do_not_move() -> None:
+    assert spread([0.0, 20.0, 40.0], 11.0) == (0.0, 20.0, 40.0)
+
+
+@pytest.mark.parametrize("largest", [1e-9, 0.013, 0.32, 1.0, 7.0, 4321.0])
+@pytest.mark.parametrize("background", [0.0, 0.9])
+def test_ticks_are_few_and_on_the_bar(largest: float, background: float) -> None:
+    values = np.full((10, 10), background * largest)
+    values[0, 0] = largest
+    display = display_of(values)
+    ticks = display.ticks()
+    assert 3 <= len(ticks) <= 8
+    assert ticks[0] == 0
+    assert ticks[-1] <= largest * (1 + 1e-9)
+    assert np.diff(np.asarray(display.norm(ticks))).min() > 0.1  # room for a number
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_a_map_without_a_positive_index_is_all_of_the_lowest_colour(value: float) -> None:
+    display = display_of(np.full((4, 4), value))
+    assert (np.asarray(display.norm(np.full((4, 4), value))) == 0).all()
+
+
+@pytest.mark.parametrize(("scale", "words"), [((1, 2), "1-2 px"), ((4, 8), "4-8 px"), ((8, None), "> 8 px")])
+def test_scales_are_named_in_pixels(scale: tuple[int, int | None], words: str) -> None:
+    assert scale_label(scale) == words
+
+
+def test_shortened_text_is_one_line_within_the_limit() -> None:
+    assert shorten("a\n b", 10) == "a b"
+    assert shorten("abcdefghij", 5) == "abcd…"
+
+
+def test_the_caption_says_what_differs_from_the_defaults(make_explanation: MakeExplanation) -> None:
+    explanation = make_explanation()
+    explanation.parameters.update(approximation="keep", value_policy="none", score="log_probability", seed=7)
+    words = caption(explanation)
+    assert "approximation kept" in words
+    assert "values not limited" in words
+    assert "Jansen estimator of the log probability" in words
+    assert "seed 7" in words
+
+
+def _terminal(explanation: Explanation, *, width: int = 100, ascii_only: bool = False) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(report(explanation, width=width, ascii_only=ascii_only))
+    return console.export_text()
+
+
+def test_the_terminal_shows_scales_orientations_and_prediction(make_explanation: MakeExplanation) -> None:
+    explanation = make_explanation(warnings=("N = 2 gives no [errors]",))
+    assert explanation.levels is not None
+    text = _terminal(explanation)
+    for level in explanation.levels:
+        row = next(line for line in text.splitlines() if f" {scale_label(level.scale_px)} " in line)
+        assert f"{100 * level.share:.1f} %" in row
+        if level.diagonal is not None:
+            assert f"{100 * level.diagonal.share:.1f} %" in row
+    assert "plastic bag" in text
+    assert "warning: N = 2 gives no [errors]" in text
+    assert "6,288 forwards in 1.0 s (6,288 per second)" in text
+
+
+def test_the_longest_bar_is_the_largest_share(make_explanation: MakeExplanation) -> None:
+    explanation = make_explanation()
+    assert explanation.levels is not None
+    text = _terminal(explanation, ascii_only=True)
+    lines = [line for line in text.splitlines() if " px " in line]
+    bars = [line.count("#") for line in lines]
+    shares = [level.share for level in explanation.levels]
+    assert int(np.argmax(bars)) == int(np.argmax(shares))
+    assert max(bars) == 24
+
+
+def test_the_terminal_tells_of_a_constant_score(make_explanation: MakeExplanation) -> None:
+    assert "did not vary" in _terminal(make_explanation(constant=True))
+
+
+@pytest.mark.parametrize("width", [66, 72, 80, 200])
+def test_no_number_is_cut_on_a_narrow_terminal(make_explanation: MakeExplanation, width: int) -> None:
+    text = _terminal(make_explanation(levels=6), width=width)
+    assert "…" not in text
+    assert all(len(line.rstrip()) <= min(width, 90) for line in text.splitlines())

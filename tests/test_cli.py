@@ -1,0 +1,314 @@
+"""The command line, run through ``main`` on the embedded model."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.data import chelsea
+
+from wavescope import __version__
+from wavescope.cli import build_parser, main
+from wavescope.engine.choices import CHOICES
+from wavescope.engine.types import ExplanationRequest
+from wavescope.ingress.replies import ExplanationReply
+
+QUICK = ["--grid-size", "4", "--nb-design", "2"]  # 36 forwards
+REQUEST = {field.name: field for field in dataclasses.fields(ExplanationRequest)}
+
+Failing = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("images") / "chelsea.png"
+    Image.fromarray(chelsea()).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def explained(photograph: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the three outputs of one explanation."""
+    folder = tmp_path_factory.mktemp("outputs")
+    outputs = ["-o", folder / "out.png", "--json", folder / "out.json", "--npz", folder / "out.npz"]
+    assert main([str(word) for word in ["explain", photograph, *QUICK, "--seed", 3, *outputs]]) == 0
+    return folder
+
+
+@pytest.fixture
+def failing(capsys: pytest.CaptureFixture[str]) -> Failing:
+    """Runs ``main``, which must fail with status 2, nothing on stdout, and one line on stderr: returned."""
+
+    def run(*words: object) -> str:
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as stop:
+            status = stop.code
+        told = capsys.readouterr()
+        assert status == 2
+        assert told.out == ""
+        assert told.err.count("\n") == 1
+        return told.err
+
+    return run
+
+
+def test_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"wavescope {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("explain",),
+        ("paint",),
+        ("explain", "a.png", "--colour", "red"),
+        ("explain", "a.png", "--grid", "4"),
+    ],
+)
+def test_a_wrong_command_is_one_line_that_leads_to_the_help(failing: Failing, words: tuple[str, ...]) -> None:
+    assert "--help" in failing(*words)
+
+
+def test_every_field_of_a_request_is_an_option() -> None:
+    values = {"int": 5, "str": "other", "int | str | None": 285}
+    given = {name: CHOICES.get(name, [values[str(field.type)]])[-1] for name, field in REQUEST.items()}
+    words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    parsed = vars(build_parser().parse_args(["explain", "a.png", *words]))
+    assert {name: parsed[name] for name in REQUEST} == given
+
+
+def test_what_is_not_given_is_left_to_the_engine() -> None:
+    parsed = vars(build_parser().parse_args(["explain", "a.png"]))
+    assert not {*REQUEST, "model"} & set(parsed)
+
+
+@pytest.mark.parametrize(("text", "target"), [("281", 281), ("-1", -1), ("tabby", "tabby"), ("1e3", "1e3")])
+def test_a_target_is_an_index_where_it_is_a_whole_number(text: str, target: int | str) -> None:
+    assert build_parser().parse_args(["explain", "a.png", "--target", text]).target == target
+
+
+def test_the_help_tells_every_default_choice_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["explain", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for name, field in REQUEST.items():
+        _, _, entry = told.partition("IMAGE an image file")[2].partition(f"--{name.replace('_', '-')} ")
+        assert len(entry.split(" --")[0].split()) > 3, name
+        if field.default is not None:
+            assert f"(default: {field.default})" in entry.split(" --")[0]
+    assert "{grid,aligned,subbands,levels}" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--levels", "many"], "--levels"),
+        (["--partition", "hexagons"], "--partition"),
+        (["--levels", "99"], "--levels: "),
+        (["--nb-design", "3"], "--nb-design: "),
+        (["--grid-size", "0"], "--grid-size: "),
+        (["--wavelet", "ripple"], "--wavelet: "),
+        (["--target", "no such class"], "--target: "),
+        (["--target", "1000"], "--target: "),
+        (["--model", "nobody"], "--model: "),
+        (["--models", "absent.yaml"], "absent.yaml"),
+        (["--dpi", "5"], "--dpi: "),
+        (
+            ["-o", "missing/out.png"],
+            "-o/--output: cannot write missing/out.png: there is no directory missing",
+        ),
+        (["-o", "out.jpg"], "-o/--output: "),
+        (["--json", "."], "--json: cannot write .: it is a directory"),
+        (["--json", "-", "-o", "-"], "-o/--output: "),
+        (["--json", "same.png", "-o", "./same.png"], "--json: "),
+    ],
+)
+def test_a_wrong_option_is_named(
+    failing: Failing,
+    photograph: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert told in failing("explain", photograph, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        ("absent.png", "IMAGE: cannot read absent.png: No such file or directory"),
+        (".", "IMAGE: cannot read .: Is a directory"),
+        ("words.png/deeper", "IMAGE: cannot read words.png/deeper: Not a directory"),
+        ("words.png", "image"),
+        ("empty.png", "image"),
+    ],
+)
+def test_an_image_that_cannot_be_used_is_told(
+    failing: Failing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("words.png").write_text("not an image")
+    Path("empty.png").touch()
+    assert told in failing("explain", image, *QUICK)
+
+
+def test_the_image_is_never_written_over(failing: Failing, photograph: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(photograph.read_bytes())
+    assert "is the image itself" in failing("explain", copy, "-o", tmp_path / "." / "copy.png")
+    assert copy.read_bytes() == photograph.read_bytes()
+
+
+def test_the_figure_is_a_png(explained: Path) -> None:
+    with Image.open(explained / "out.png") as figure:
+        figure.load()
+        assert (figure.format, figure.width) == ("PNG", 1200)
+
+
+def test_the_json_is_the_reply_of_the_service(explained: Path) -> None:
+    reply = ExplanationReply.model_validate_json((explained / "out.json").read_text())
+    assert reply.model == "efficientnet-lite0"
+    assert reply.forwards == 2 * (16 + 2)
+    assert reply.indices is not None
+    assert len(reply.indices.total) == 16
+    assert "cat" in reply.target.label or reply.target.label in ("tabby", "lynx")
+    defaults = {name: field.default for name, field in REQUEST.items()}
+    given = {"grid_size": 4, "nb_design": 2, "seed": 3}
+    ours = {name: reply.parameters[name] for name in defaults if name != "target"}
+    assert ours == {name: value for name, value in (defaults | given).items() if name != "target"}
+
+
+def test_the_npz_holds_the_arrays_of_the_json(explained: Path) -> None:
+    reply = json.loads((explained / "out.json").read_text())
+    with np.load(explained / "out.npz") as arrays:
+        assert arrays["wcam"].shape == tuple(reply["maps"]["wcam"]["shape"])
+        np.testing.assert_array_equal(arrays["total"], reply["indices"]["total"])
+
+
+def test_json_on_stdout_is_nothing_but_json(photograph: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", str(photograph), *QUICK, "--json", "-"]) == 0
+    told = capsys.readouterr()
+    reply = json.loads(told.out)
+    assert reply["outcome"] == "explained"
+    for level in reply["levels"]:
+        assert f"{100 * level['share']:.1f} %" in told.err
+
+
+def test_the_terminal_shows_scales_prediction_and_what_was_written(
+    photograph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a name with [brackets].json"
+    assert main(["explain", str(photograph), *QUICK, "--target", "otter", "--json", str(out)]) == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    reply = json.loads(out.read_text())
+    assert "“otter” (class 360)" in told.out
+    assert reply["target"]["index"] == 360
+    for words in ("> 8 px", "4-8 px", "2-4 px", "1-2 px", "horizontal", "36 forwards", f"wrote {out}"):
+        assert words in told.out
+    for prediction in reply["prediction"]:
+        assert prediction["label"] in told.out
+    for warning in reply["warnings"]:
+        assert warning.split()[0] in told.out
+
+
+def test_an_image_comes_by_standard_input(
+    photograph: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photograph.read_bytes())))
+    assert main(["explain", "-", *QUICK, "--seed", "3", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["outcome"] == "explained"
+
+
+def test_a_constant_score_is_an_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (224, 224)).save(tmp_path / "black.png")  # no coefficient to perturb
+    outputs = ["-o", str(tmp_path / "out.png"), "--json", str(tmp_path / "out.json")]
+    assert main(["explain", str(tmp_path / "black.png"), *QUICK, *outputs]) == 0
+    assert json.loads((tmp_path / "out.json").read_text())["outcome"] == "constant_score"
+    assert "did not vary" in " ".join(capsys.readouterr().out.split())
+    assert (tmp_path / "out.png").stat().st_size > 0
+
+
+def test_an_interrupt_is_told_by_the_status_and_not_by_a_traceback(
+    photograph: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wavescope.api.explain", interrupted)
+    assert main(["explain", str(photograph)]) == 130
+    assert capsys.readouterr().err == "wavescope: interrupted\n"
+
+
+def test_models_lists_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    told = capsys.readouterr().out
+    for words in ("efficientnet-lite0", "embedded:efficientnet-lite0", "ONNX Runtime", "float32"):
+        assert words in told
+
+
+def test_models_lists_a_registry_of_one_s_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    registry = tmp_path / "models.yaml"
+    registry.write_text(
+        "models:\n"
+        "  - {name: r50, source: 'torchvision:resnet50', precision: bfloat16, min_replicas: 1, max_replicas: 3}\n"
+    )
+    assert main(["models", "--models", str(registry)]) == 0
+    told = capsys.readouterr().out
+    for words in ("r50", "torchvision:resnet50", "torch", "bfloat16", "1-3"):
+        assert words in told
+
+
+def test_serve_hands_its_options_and_the_registry_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[tuple[Any, Any]] = []
+    monkeypatch.setattr("wavescope.serving.run.serve", lambda *given: served.append(given))
+    words = ["--host", "0.0.0.0", "--port", "8123", "--grpc-port", "0", "--no-auth", "--log-level", "debug"]
+    assert main(["serve", *words]) == 0
+    [(settings, registry)] = served
+    assert (settings.host, settings.port, settings.grpc_port) == ("0.0.0.0", 8123, 0)
+    assert (settings.no_auth, settings.log_level) == (True, "debug")
+    assert [spec.name for spec in registry] == ["efficientnet-lite0"]
+
+
+def test_the_help_of_serve_states_the_defaults_of_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    from wavescope.settings import Settings
+
+    with pytest.raises(SystemExit, match="0"):
+        main(["serve", "--help"])
+    told = " ".join(capsys.readouterr().out.split()).partition("examples:")[0]
+    for name in ("host", "port", "grpc_port", "log_level"):
+        _, _, entry = told.rpartition(f" --{name.replace('_', '-')} ")
+        assert f"(default: {Settings.model_fields[name].default})" in entry.split(" --")[0]
+
+
+def test_a_wrong_setting_in_the_environment_is_told(
+    failing: Failing, photograph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAVESCOPE_MAX_PIXELS", "many")
+    assert "WAVESCOPE_MAX_PIXELS" in failing("explain", photograph, *QUICK)
+
+
+def test_explaining_needs_neither_ray_nor_torch_nor_a_web_server(photograph: Path) -> None:
+    script = (
+        "import sys; from wavescope.cli import main; status = main(sys.argv[1:]);"
+        "print(*{'ray', 'torch', 'fastapi', 'grpc'} & set(sys.modules)); sys.exit(status)"
+    )
+    words = ["explain", str(photograph), *QUICK]
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ""
