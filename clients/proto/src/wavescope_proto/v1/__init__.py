@@ -1,0 +1,1 @@
+"""Generated from ``wavescope/v1/explanation.proto``; see ``clients/proto/generate.py``."""

@@ -1,0 +1,150 @@
+"""What goes wrong.
+
+WavescopeError
+├── ConnectionFailed          no reply: refused, reset, unknown host
+├── TimedOut                  no reply within the time allowed
+├── InvalidReply              a reply that is not Wavescope's
+└── ServiceError              a refusal; has status, code, field, limits, request_id
+    ├── InvalidRequest        422
+    │   ├── UnknownTarget     the class is not one of the model's
+    │   └── CostLimitExceeded more forwards than the service admits
+    ├── UnknownModel          404
+    ├── NotAnImage            415
+    ├── TooLarge              413, the body or the image
+    ├── ModelFailure          502, the model returned something that is not a number
+    ├── Unavailable           429 or 503; worth another try later
+    ├── DeadlineExceeded      504
+    └── InternalError         500; details are in the service's log, by request_id
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class WavescopeError(Exception):
+    """Base of every error that this package raises on purpose, but for wrong arguments."""
+
+
+class ConnectionFailed(WavescopeError):
+    """No reply: refused, reset, unknown host."""
+
+
+class TimedOut(WavescopeError):
+    """No reply within the time allowed."""
+
+
+class InvalidReply(WavescopeError):
+    """A reply that is not Wavescope's: another server, or an incompatible version."""
+
+
+class ServiceError(WavescopeError):
+    """A refusal by the service.
+
+    Args:
+        message: the service's sentence.
+        status: of HTTP.
+        code: machine-readable name of the error, such as ``cost_limit_exceeded``.
+        field: the request field at fault, if one is.
+        limits: the limits that were crossed.
+        request_id: names the request in the service's log.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str,
+        field: str | None = None,
+        limits: Mapping[str, Any] | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.field = field
+        self.limits = dict(limits or {})
+        self.request_id = request_id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Keyword arguments are lost by the default protocol, and errors cross process pools.
+        return _rebuild, (type(self), self.message, {**self.__dict__, "message": None})
+
+    def __str__(self) -> str:
+        request = f" (request {self.request_id})" if self.request_id else ""
+        return f"{self.code}: {self.message}{request}"
+
+
+def _rebuild(cls: type[ServiceError], message: str, data: dict[str, Any]) -> ServiceError:
+    del data["message"]
+    return cls(message, **data)
+
+
+class InvalidRequest(ServiceError):
+    """A field of the request is wrong."""
+
+
+class UnknownTarget(InvalidRequest):
+    """The class is not one of the model's."""
+
+
+class CostLimitExceeded(InvalidRequest):
+    """More forwards than the service admits."""
+
+
+class UnknownModel(ServiceError):
+    """No model of that name is registered."""
+
+
+class NotAnImage(ServiceError):
+    """The bytes cannot be decoded as an image."""
+
+
+class TooLarge(ServiceError):
+    """More bytes, or more pixels, than the service takes."""
+
+
+class ModelFailure(ServiceError):
+    """The model returned something that is not a number."""
+
+
+class Unavailable(ServiceError):
+    """The service or the model cannot answer now."""
+
+
+class DeadlineExceeded(ServiceError):
+    """The service ran out of the time allowed for a request."""
+
+
+class InternalError(ServiceError):
+    """A defect of the service; details are in its log."""
+
+
+BY_CODE: dict[str, type[ServiceError]] = {
+    "invalid_request": InvalidRequest,
+    "constant_score": InvalidRequest,
+    "unknown_target": UnknownTarget,
+    "cost_limit_exceeded": CostLimitExceeded,
+    "unknown_model": UnknownModel,
+    "not_an_image": NotAnImage,
+    "image_too_large": TooLarge,
+    "body_too_large": TooLarge,
+    "model_failure": ModelFailure,
+    "model_unavailable": Unavailable,
+    "weights_unavailable": Unavailable,
+    "deadline_exceeded": DeadlineExceeded,
+    "internal": InternalError,
+}
+# For replies by something in front of the service, and for codes younger than this client.
+BY_STATUS: dict[int, type[ServiceError]] = {
+    413: TooLarge,
+    422: InvalidRequest,
+    429: Unavailable,
+    500: InternalError,
+    502: Unavailable,
+    503: Unavailable,
+    504: DeadlineExceeded,
+}

@@ -1,0 +1,1 @@
+"""Schemas, routes and RPCs: the protocols, as thin callers of one data plane."""

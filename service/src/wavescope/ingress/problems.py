@@ -1,0 +1,104 @@
+"""The one table from error code to HTTP status and gRPC code, and the JSON problem that tells an error."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import grpc
+
+from wavescope.errors import WavescopeError
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+RETRYABLE_STATUSES = (429, 503)
+
+TABLE: dict[str, tuple[int, grpc.StatusCode]] = {
+    "error": (500, grpc.StatusCode.INTERNAL),
+    "invalid_request": (422, grpc.StatusCode.INVALID_ARGUMENT),
+    "unknown_target": (422, grpc.StatusCode.INVALID_ARGUMENT),
+    "cost_limit_exceeded": (422, grpc.StatusCode.INVALID_ARGUMENT),
+    "constant_score": (422, grpc.StatusCode.FAILED_PRECONDITION),
+    "unknown_model": (404, grpc.StatusCode.NOT_FOUND),
+    "not_an_image": (415, grpc.StatusCode.INVALID_ARGUMENT),
+    "image_too_large": (413, grpc.StatusCode.INVALID_ARGUMENT),
+    "body_too_large": (413, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    "registry_invalid": (500, grpc.StatusCode.INTERNAL),
+    "weights_unavailable": (503, grpc.StatusCode.UNAVAILABLE),
+    "model_unavailable": (503, grpc.StatusCode.UNAVAILABLE),
+    # The model behind the service failed, as behind a gateway; its message helps who registered it.
+    "model_failure": (502, grpc.StatusCode.INTERNAL),
+    "deadline_exceeded": (504, grpc.StatusCode.DEADLINE_EXCEEDED),
+    "internal": (500, grpc.StatusCode.INTERNAL),
+    # Errors of the protocols themselves, raised in this layer only.
+    "not_found": (404, grpc.StatusCode.NOT_FOUND),
+    "method_not_allowed": (405, grpc.StatusCode.UNIMPLEMENTED),
+    "not_acceptable": (406, grpc.StatusCode.INVALID_ARGUMENT),
+    "unsupported_media_type": (415, grpc.StatusCode.INVALID_ARGUMENT),
+}
+
+
+class NotFound(WavescopeError):
+    """No resource has that address."""
+
+    code = "not_found"
+
+
+class MethodNotAllowed(WavescopeError):
+    """The address exists, and does not take that method."""
+
+    code = "method_not_allowed"
+
+
+class NotAcceptable(WavescopeError):
+    """None of the media types in ``Accept`` is served."""
+
+    code = "not_acceptable"
+
+
+class UnsupportedMediaType(WavescopeError):
+    """The body is of a media type that is not read."""
+
+    code = "unsupported_media_type"
+
+
+def http_status(error: WavescopeError) -> int:
+    """The HTTP status of an error; 500 for a code that is not in the table."""
+    return TABLE.get(error.code, TABLE["internal"])[0]
+
+
+def grpc_code(error: WavescopeError) -> grpc.StatusCode:
+    """The gRPC status of an error; ``INTERNAL`` for a code that is not in the table."""
+    return TABLE.get(error.code, TABLE["internal"])[1]
+
+
+def hidden_message(request_id: str) -> str:
+    """What callers are told of a defect: where its details are, and nothing else."""
+    return f"internal error; see the log for request {request_id}"
+
+
+def is_hidden(error: WavescopeError) -> bool:
+    """Whether the message of an error stays in the log."""
+    return http_status(error) == 500
+
+
+def problem(error: WavescopeError, request_id: str) -> dict[str, Any]:
+    """The problem as a JSON-ready dictionary, details of defects left out."""
+    if is_hidden(error):
+        return _problem("internal", hidden_message(request_id), None, {}, request_id)
+    return _problem(error.code, error.message, error.field, error.limits, request_id)
+
+
+def defect(request_id: str) -> dict[str, Any]:
+    """The problem that stands for any exception that is not a :class:`WavescopeError`."""
+    return _problem("internal", hidden_message(request_id), None, {}, request_id)
+
+
+def _problem(
+    code: str, message: str, field: str | None, limits: dict[str, Any], request_id: str
+) -> dict[str, Any]:
+    return {"code": code, "message": message, "field": field, "limits": limits, "request_id": request_id}
+
+
+def encode_problem(content: dict[str, Any]) -> bytes:
+    """The problem as ASCII JSON: callers can put lone surrogates into names, which UTF-8 does not encode."""
+    return json.dumps(content, ensure_ascii=True).encode("ascii")

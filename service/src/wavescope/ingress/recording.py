@@ -1,0 +1,49 @@
+"""Records how each request for an explanation ended, whichever protocol it came by."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect
+
+from wavescope.errors import UnknownModel, WavescopeError
+from wavescope.ingress.plane import RequestRecorder, Transport
+from wavescope.ingress.schemas import Parsed
+
+
+@dataclass(slots=True)
+class Labels:
+    """What is known of a request so far; empty until it is valid."""
+
+    kind: str = ""
+    model: str = ""
+
+    def learn(self, parsed: Parsed) -> None:
+        """Take the labels of a valid request."""
+        self.kind, self.model = parsed.request.kind, parsed.model
+
+
+@contextmanager
+def recording(recorder: RequestRecorder, protocol: Transport) -> Iterator[Labels]:
+    """Time what runs inside, and record it by the error that leaves it (``ok`` without one)."""
+    labels, code, started_s = Labels(), "internal", time.monotonic()
+    try:
+        yield labels
+        code = "ok"
+    except WavescopeError as error:
+        code = error.code
+        if isinstance(error, UnknownModel):
+            labels.model = ""  # the name is the caller's to choose: as a label it would grow without bound
+        raise
+    except (asyncio.CancelledError, ClientDisconnect):
+        code = "cancelled"
+        raise
+    finally:
+        elapsed_s = time.monotonic() - started_s
+        recorder.request(
+            kind=labels.kind, model=labels.model, protocol=protocol, code=code, duration_s=elapsed_s
+        )

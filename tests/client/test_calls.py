@@ -1,0 +1,222 @@
+"""The protocol without I/O: replies that are not what they should be, images, the retry policy."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import wavescope_client
+from wavescope_client import InvalidReply, InvalidRequest, RetryPolicy, ServiceError, Unavailable, _calls
+from wavescope_client._images import image_bytes
+
+PUBLIC = [
+    "Band",
+    "Client",
+    "ConnectionFailed",
+    "CostLimitExceeded",
+    "Crop",
+    "DeadlineExceeded",
+    "Explanation",
+    "Indices",
+    "InternalError",
+    "InvalidReply",
+    "InvalidRequest",
+    "Level",
+    "Maps",
+    "ModelFailure",
+    "NotAnImage",
+    "Prediction",
+    "RequestFields",
+    "RetryPolicy",
+    "ServiceError",
+    "TimedOut",
+    "TooLarge",
+    "Unavailable",
+    "UnknownModel",
+    "UnknownTarget",
+    "WavescopeError",
+]
+
+
+def test_public_names_are_pinned() -> None:
+    assert wavescope_client.__all__ == PUBLIC
+    for name in PUBLIC:
+        assert getattr(wavescope_client, name).__doc__
+
+
+def test_the_error_tree_in_the_documentation_is_the_tree() -> None:
+    documented = wavescope_client._errors.__doc__ or ""
+    for name in PUBLIC:
+        value = getattr(wavescope_client, name)
+        if isinstance(value, type) and issubclass(value, wavescope_client.WavescopeError):
+            assert f" {name} " in documented.replace("\n", " ")
+
+
+def test_neither_service_nor_torch_is_imported() -> None:
+    code = (
+        "import sys, wavescope_client;"
+        "found = {'wavescope', 'torch', 'ray', 'PIL', 'grpc', 'pydantic'} & set(sys.modules);"
+        "sys.exit(str(found) if found else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>", b"{}", b"[]", b"null", b'{"id": "x"}', b'{"maps": {"wcam": 3}}', b"\xff"],
+)
+def test_a_reply_that_is_no_explanation_is_told_so(content: bytes) -> None:
+    with pytest.raises(InvalidReply, match="the reply is not"):
+        _calls.parse_explanation(_calls.Reply(200, {}, content))
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"models": 3}', b'{"models": ["a"], "details": {}}'])
+def test_a_reply_that_lists_no_models_is_told_so(content: bytes) -> None:
+    with pytest.raises(InvalidReply, match="the reply is not a list of models"):
+        _calls.parse_models(_calls.Reply(200, {}, content))
+
+
+def test_a_reply_that_is_no_figure_is_told_so() -> None:
+    with pytest.raises(InvalidReply, match="the reply is not a PNG file"):
+        _calls.parse_png(_calls.Reply(200, {}, b"GIF89a"))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(503, Unavailable), (429, Unavailable), (422, InvalidRequest), (418, ServiceError)]
+)
+@pytest.mark.parametrize("content", [b"<html>Bad gateway</html>", b'"text"', b'{"error": 1}', b""])
+def test_a_refusal_by_something_else_has_the_error_of_its_status(
+    status: int, kind: type[ServiceError], content: bytes
+) -> None:
+    with pytest.raises(kind, match=f"http_{status}: the service answered with status {status}") as caught:
+        _calls.parse_models(_calls.Reply(status, {"x-request-id": "abc"}, content))
+    assert type(caught.value) is kind
+    assert caught.value.request_id == "abc"
+
+
+def test_a_code_younger_than_the_client_has_the_error_of_its_status() -> None:
+    content = json.dumps({"code": "new", "message": "m", "field": None, "limits": None}).encode()
+    with pytest.raises(InvalidRequest, match="new: m"):
+        _calls.parse_models(_calls.Reply(422, {}, content))
+
+
+def test_errors_survive_pickling() -> None:
+    error = InvalidRequest("m", status=422, code="c", field="f", limits={"maximum": 3}, request_id="r")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is InvalidRequest
+    assert (str(copy), copy.__dict__) == (str(error), error.__dict__)
+
+
+@given(st.binary(max_size=200))
+def test_image_bytes_travel_as_they_are(image: bytes) -> None:
+    call = _calls.build_explain(image, {"seed": 1}, accept="application/json")
+    boundary = call.headers["Content-Type"].partition("boundary=")[2].encode()
+    _, first, second, end = call.content.split(b"--" + boundary)
+    assert first.partition(b"\r\n\r\n")[2] == image + b"\r\n"
+    assert second.partition(b"\r\n\r\n")[2] == b'{"seed": 1}\r\n'
+    assert end == b"--\r\n"
+
+
+def test_a_field_that_json_cannot_say_is_refused() -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        _calls.build_explain(b"", {"seed": float("nan")}, accept="application/json")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [None, 1, 2, 3, 4])
+def test_arrays_become_png_without_loss(dtype: type[np.unsignedinteger], channels: int | None) -> None:
+    shape = (5, 7) if channels is None else (5, 7, channels)
+    array = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
+    decoded = Image.open(io.BytesIO(image_bytes(array)))
+    assert decoded.size == (7, 5)
+    if dtype is np.uint8:
+        np.testing.assert_array_equal(np.asarray(decoded).reshape(shape), array)
+    elif channels in (None, 1):
+        np.testing.assert_array_equal(np.asarray(decoded), array.reshape(5, 7))
+    else:  # Pillow keeps the high byte of colours
+        np.testing.assert_array_equal(np.asarray(decoded)[..., 0], array[..., 0] >> 8)
+
+
+def test_views_of_arrays_become_png(tmp_path: Path) -> None:
+    array = np.arange(2 * 6 * 8 * 3, dtype=np.uint8).reshape(12, 8, 3)[::2, ::-1, ::-1]
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(image_bytes(array)))), array)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((4, 4, 5), np.uint8), r"\(height, width, 1 to 4\), not \(4, 4, 5\)"),
+        (np.zeros((4,), np.uint8), r"not \(4,\)"),
+        (np.zeros((0, 4), np.uint8), r"not \(0, 4\)"),
+        (np.zeros((4, 4), np.float32), r"must be uint8 or uint16, not float32"),
+    ],
+)
+def test_other_arrays_are_refused(array: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        image_bytes(array)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1", "CMYK", "F", "YCbCr"])
+def test_pillow_images_of_every_mode_become_png(mode: str) -> None:
+    image = Image.new(mode, (6, 4))
+    assert Image.open(io.BytesIO(image_bytes(image))).size == (6, 4)
+
+
+def test_the_orientation_of_a_pillow_image_is_kept(tmp_path: Path) -> None:
+    image = Image.new("RGB", (6, 4))
+    exif = image.getexif()
+    exif[274] = 6
+    image.save(tmp_path / "a.jpg", exif=exif)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        assert Image.open(io.BytesIO(image_bytes(opened))).getexif()[274] == 6
+
+
+def test_files_and_bytes_are_sent_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "any.bin"
+    path.write_bytes(b"content")
+    for image in (path, str(path), b"content", bytearray(b"content")):
+        assert image_bytes(image) == b"content"  # type: ignore[arg-type]
+    with pytest.raises(FileNotFoundError, match=r"none\.jpg"):
+        image_bytes(tmp_path / "none.jpg")
+    with pytest.raises(TypeError, match="image must be a path, bytes, an array or a Pillow image, not int"):
+        image_bytes(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("attempt", "status", "headers", "expected"),
+    [
+        (1, 503, {}, 0.5),
+        (2, 503, {}, 1.0),
+        (3, None, {}, 2.0),
+        (4, 503, {}, None),
+        (1, 429, {"retry-after": "7"}, 7.0),
+        (3, 429, {"retry-after": "1"}, 2.0),
+        (1, 503, {"retry-after": "31"}, None),
+        (1, 503, {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, 0.5),
+        (1, 200, {}, None),
+        (1, 422, {}, None),
+        (1, 500, {}, None),
+        (1, 504, {}, None),
+    ],
+)
+def test_delays_double_and_respect_the_service(
+    attempt: int, status: int | None, headers: dict[str, str], expected: float | None
+) -> None:
+    assert RetryPolicy().next_delay_s(attempt, status, headers, chance=0.0) == expected
+
+
+@given(st.integers(1, 60), st.floats(0, 1, exclude_max=True))
+def test_delays_stay_within_their_bounds(attempt: int, chance: float) -> None:
+    delay_s = RetryPolicy(attempts=100, jitter=0.5).next_delay_s(attempt, None, {}, chance)
+    assert delay_s is not None
+    assert 0.25 <= delay_s <= 30

@@ -1,0 +1,92 @@
+"""The documentation: the OpenAPI document, and a page that needs no other host."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import jsonschema
+import pytest
+from fastapi import FastAPI
+from tests.ingress.fakes import FakePlane, make_app, send
+
+from wavescope.ingress import examples
+from wavescope.ingress.openapi import document
+from wavescope.ingress.replies import ExplanationReply
+
+
+@pytest.fixture
+def app(plane: FakePlane) -> FastAPI:
+    return make_app(plane)
+
+
+def walk(content: Any) -> Any:
+    """Every dictionary in a JSON document."""
+    if isinstance(content, dict):
+        yield content
+    for value in (
+        content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    ):
+        yield from walk(value)
+
+
+def test_the_page_and_its_assets_come_from_this_service(app: FastAPI) -> None:
+    page = send(app, "GET", "/docs")
+    assert page.status_code == 200
+    assert not re.findall(r"https?:|//", page.text.replace("<!-- `", ""))
+    assets = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(assets) == 3
+    for asset in assets:
+        assert send(app, "GET", f"/{asset}").status_code == 200
+
+
+def test_no_other_file_is_served_with_the_assets(app: FastAPI) -> None:
+    for name in ("index.html", "..%2f__init__.py", "%2e%2e"):
+        assert send(app, "GET", f"/docs/{name}").status_code == 404
+
+
+def test_the_validator_on_the_internet_is_off(app: FastAPI) -> None:
+    assert '"validatorUrl": null' in send(app, "GET", "/docs").text
+
+
+def test_the_document_is_of_a_version_that_the_page_reads(app: FastAPI) -> None:
+    assert send(app, "GET", "/openapi.json").json()["openapi"] == "3.0.3"
+    for schema in walk(document()["components"]["schemas"]):
+        assert {"type": "null"} not in schema.get("anyOf", [])
+        assert "const" not in schema
+
+
+def test_every_route_is_documented_and_nothing_else(app: FastAPI) -> None:
+    undocumented = {"/docs", "/docs/{name}", "/openapi.json"}
+    routes = {
+        (route.path, *route.methods - {"HEAD"}) for route in app.routes if route.path not in undocumented
+    }
+    documented = {(path, *(method.upper() for method in item)) for path, item in document()["paths"].items()}
+    assert documented == routes
+
+
+def test_every_reference_resolves() -> None:
+    references = {part["$ref"] for part in walk(document()) if "$ref" in part}
+    assert references
+    for reference in references:
+        assert reference.removeprefix("#/components/schemas/") in document()["components"]["schemas"]
+
+
+def test_every_refusal_is_documented_as_a_problem() -> None:
+    for path in document()["paths"].values():
+        for operation in path.values():
+            assert "500" in operation["responses"]
+            for status, response in operation["responses"].items():
+                assert (status == "200") or set(response["content"]) == {"application/problem+json"}
+
+
+def test_examples_of_replies_match_their_schemas() -> None:
+    for example in examples.REPLIES.values():
+        ExplanationReply.model_validate(example["value"])
+
+
+@pytest.mark.parametrize("status", sorted(examples.PROBLEMS))
+def test_examples_of_problems_match_their_schema(status: int) -> None:
+    schema = {**document()["components"]["schemas"]["Problem"]}
+    schema["properties"] = {**schema["properties"], "field": {"type": ["string", "null"]}}
+    jsonschema.validate(examples.PROBLEMS[status], schema)

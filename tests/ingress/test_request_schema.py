@@ -1,0 +1,211 @@
+"""What a request may say, and how a wrong one is told."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.ingress.fakes import IMAGE
+
+from wavescope.engine.types import ExplanationRequest
+from wavescope.errors import InvalidRequest
+from wavescope.ingress.examples import REQUESTS, TINY_PNG
+from wavescope.ingress.schemas import ExplanationFields, parse_json, parse_parts
+
+
+def parse(**fields: Any) -> Any:
+    return parse_json(json.dumps({"image": {"base64": TINY_PNG}, **fields}).encode())
+
+
+def test_defaults_are_the_engines() -> None:
+    parsed = parse()
+    assert parsed.request == ExplanationRequest()
+    assert parsed.model == "efficientnet-lite0"
+    assert parsed.image == IMAGE
+
+
+def test_every_field_arrives() -> None:
+    changed: dict[str, Any] = {
+        "target": 7,
+        "score": "margin",
+        "seed": 3,
+        "wavelet": "db4",
+        "levels": 2,
+        "partition": "aligned",
+        "grid_size": 14,
+        "nb_design": 16,
+        "approximation": "keep",
+        "value_policy": "none",
+    }
+    parsed = parse(model="other", **changed)
+    assert parsed.model == "other"
+    assert parsed.request == ExplanationRequest(**changed)
+
+
+@pytest.mark.parametrize("target", [0, 281, -1, 10**30, "tabby", "", None])
+def test_a_target_is_an_index_or_a_name(target: object) -> None:
+    assert parse(target=target).request.target == target
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("grid_size", "28", r'grid_size must be an integer, not a string \("28"\)'),
+        ("grid_size", True, r"grid_size must be an integer, not true or false \(true\)"),
+        ("grid_size", 2.5, r"grid_size must be an integer, not a number with a fraction \(2.5\)"),
+        ("grid_size", 28.0, r"grid_size must be an integer"),
+        ("grid_size", None, r"grid_size must be an integer, not null"),
+        ("grid_size", [28], r"grid_size must be an integer, not a list"),
+        ("grid_size", 0, r"grid_size must be at least 1, not 0"),
+        ("grid_size", 10**9, r"grid_size must be at most 1024, not 1000000000"),
+        ("grid_size", 10**300, r"grid_size must be at most 1024, not so large a number"),
+        ("levels", 0, r"levels must be at least 1, not 0"),
+        ("levels", 17, r"levels must be at most 16, not 17"),
+        ("nb_design", -8, r"nb_design must be at least 1, not -8"),
+        ("seed", -1, r"seed must be at least 0, not -1"),
+        ("seed", 2**53, r"seed must be at most 9007199254740991"),
+        ("model", 3, r"model must be a string, not an integer \(3\)"),
+        ("model", "", r"model must not be empty"),
+        ("model", "m" * 129, r"model must have at most 128 characters, not 129"),
+        ("kind", "fam", r"kind must be 'wcam', not \"fam\""),
+        ("kind", 1, r"kind must be 'wcam', not 1"),
+        ("plan", "adaptive", r"plan must be 'full', not \"adaptive\""),
+        ("sampler", "halton", r"sampler must be 'sobol', not \"halton\""),
+        ("estimator", "janon", r"estimator must be 'jansen', not \"janon\""),
+        (
+            "score",
+            "loss",
+            r"score must be 'probability', 'logit', 'log_probability' or 'margin', not \"loss\"",
+        ),
+        ("partition", {}, r"partition must be .* not an object"),
+        ("approximation", "dropped", r"approximation must be 'perturb', 'keep' or 'drop'"),
+        ("value_policy", None, r"value_policy must be 'clip', 'minmax' or 'none', not null"),
+        ("wavelet", "x" * 33, r"wavelet must have at most 32 characters"),
+        ("target", 2.5, r"target must be a class index or a class name, not a number with a fraction"),
+        ("target", True, r"target must be a class index or a class name, not true or false"),
+        ("target", [1], r"target must be a class index or a class name, not a list"),
+        ("target", "t" * 257, r"target must have at most 256 characters"),
+        ("image", "abc", r"image must be a JSON object, not a string"),
+        ("image", None, r"image must be a JSON object, not null"),
+        ("image", [], r"image must be a JSON object, not a list"),
+        ("gridsize", 28, r"gridsize is not a field; the fields are model, kind, target, .*, image$"),
+        ("targets", [1], r"targets is not a field"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_value(field: str, value: object, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message) as caught:
+        parse(**{field: value})
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("image", "field", "message"),
+    [
+        ({}, "image.base64", r"image\.base64 is required"),
+        ({"base64": ""}, "image.base64", r"image\.base64 is empty"),
+        ({"base64": 5}, "image.base64", r"image\.base64 must be a string, not an integer \(5\)"),
+        ({"base64": "abc"}, "image.base64", r"image\.base64 is not standard base64: Incorrect padding"),
+        ({"base64": "ab-_"}, "image.base64", r"image\.base64 is not standard base64"),
+        ({"base64": "äöü="}, "image.base64", r"image\.base64 is not standard base64"),
+        ({"base64": "YQ==YQ=="}, "image.base64", r"image\.base64 is not standard base64"),
+        ({"base64": "data:image/png;base64,YQ=="}, "image.base64", r"must be base64 alone, without 'data:"),
+        ({"url": "http://host/cat.jpg"}, "image.base64", r"image\.url is not a field; the fields are base64"),
+    ],
+)
+def test_a_wrong_image_is_told(image: object, field: str, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message) as caught:
+        parse(image=image)
+    assert caught.value.field == field
+
+
+def test_base64_may_be_wrapped_in_lines() -> None:
+    data = bytes(range(256))
+    assert parse(image={"base64": base64.encodebytes(data).decode()}).image == data
+
+
+@given(st.binary(min_size=1, max_size=64))
+def test_base64_is_read_exactly(data: bytes) -> None:
+    assert parse(image={"base64": base64.b64encode(data).decode()}).image == data
+
+
+def test_limits_come_with_the_error() -> None:
+    with pytest.raises(InvalidRequest, match="levels") as caught:
+        parse(levels=0)
+    assert caught.value.limits == {"minimum": 1}
+    with pytest.raises(InvalidRequest, match="kind") as caught:
+        parse(kind="fam")
+    assert caught.value.limits == {"supported": ["wcam"]}
+
+
+def test_several_errors_are_told_at_once() -> None:
+    with pytest.raises(InvalidRequest, match=r"seed must .*; levels must .*") as caught:
+        parse(levels=0, seed="1")
+    assert caught.value.field == "seed"
+
+
+def test_many_errors_are_counted_and_not_all_told() -> None:
+    with pytest.raises(InvalidRequest, match=r"and 995 more$") as caught:
+        parse(**{f"unknown{i}": i for i in range(1000)})
+    assert len(caught.value.message) < 2_000
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", r"the body is not valid JSON: Expecting value at line 1, column 1"),
+        (b"{", r"the body is not valid JSON: .* at line 1, column 2"),
+        (b"\xff\xfe", r"the body is not valid JSON: it is not UTF-8 at byte 0"),
+        (b'{"seed": NaN}', r"the body is not valid JSON: NaN is not a JSON number"),
+        (b'{"seed": -Infinity}', r"the body is not valid JSON: -Infinity is not a JSON number"),
+        (b"[" * 100_000, r"the body is JSON nested too deep"),
+        (b'{"seed": ' + b"1" * 5_000 + b"}", r"the body is JSON nested too deep, or with too long a number"),
+        (b"[]", r"the request must be a JSON object, not a list"),
+        (b"null", r"the request must be a JSON object, not null"),
+        (b'"text"', r"the request must be a JSON object, not a string"),
+        (b"{}", r"image is required"),
+    ],
+)
+def test_a_body_that_is_no_request_is_told(body: bytes, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message):
+        parse_json(body)
+
+
+@pytest.mark.parametrize("body", [b'{"\\ud800": 1}', b'{"model": "\\ud800"}', b'{"target": "\\ud800"}'])
+def test_lone_surrogates_are_refused_in_text_that_can_be_encoded(body: bytes) -> None:
+    with pytest.raises(InvalidRequest, match=r".") as caught:
+        parse_json(body)
+    assert (caught.value.message + (caught.value.field or "")).encode("utf-8")
+
+
+def test_parts_take_the_image_beside_the_fields() -> None:
+    parsed = parse_parts(IMAGE, b'{"seed": 5}')
+    assert (parsed.image, parsed.request.seed) == (IMAGE, 5)
+    assert parse_parts(IMAGE, None).request == ExplanationRequest()
+
+
+@pytest.mark.parametrize(
+    ("image", "fields", "message"),
+    [
+        (b"", b"{}", "image is empty"),
+        (IMAGE, b'{"image": {"base64": ""}}', "image comes in its own part"),
+        (IMAGE, b"[]", "the request must be a JSON object, not a list"),
+        (IMAGE, b"", "the part 'request' is not valid JSON"),
+        (IMAGE, b'{"seed": "0"}', "seed must be an integer"),
+    ],
+)
+def test_wrong_parts_are_told(image: bytes, fields: bytes, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message):
+        parse_parts(image, fields)
+
+
+def test_the_examples_are_valid_requests() -> None:
+    for example in REQUESTS.values():
+        assert parse_json(json.dumps(example["value"]).encode()).image == IMAGE
+
+
+def test_every_field_but_model_is_the_engines() -> None:
+    assert set(ExplanationFields.model_fields) - {"model"} == set(ExplanationRequest().parameters())
