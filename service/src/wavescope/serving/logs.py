@@ -1,0 +1,48 @@
+"""Logs of the cluster's processes, as JSON lines on the standard error of the one that started them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+from ray._private.ray_logging import global_worker_stdstream_dispatcher
+
+from wavescope.errors import InternalError, WavescopeError
+from wavescope.telemetry import logs
+
+
+class _HideRefusals(logging.Filter):
+    """Ray Serve logs every raised error with its traceback; what the caller did wrong is no news of ours."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, WavescopeError) or isinstance(error, InternalError)
+
+
+def configure_logs(level: str) -> None:
+    """Logging of one replica: our loggers as JSON, Ray Serve's without the callers' mistakes."""
+    logs.configure(level)
+    logging.getLogger("ray.serve").addFilter(_HideRefusals())
+
+
+def json_only() -> None:
+    """Prints what other processes logged as it is, where Ray would put coloured prefixes before it.
+
+    Lines that are no JSON (Ray's own, or a library's) are wrapped.
+    """
+    global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
+    global_worker_stdstream_dispatcher.add_handler("wavescope", _print)
+
+
+def _print(batch: dict[str, Any]) -> None:
+    if batch.get("pid") == "autoscaler":
+        return  # a report of the whole cluster every few seconds
+    process = batch.get("actor_name") or batch.get("task_name") or "ray"
+    for line in batch["lines"]:
+        text = str(line).strip()
+        if not (text.startswith("{") and text.endswith("}")):
+            text = json.dumps({"level": "info", "logger": "ray", "message": text, "process": process})
+        sys.stderr.write(text + "\n")
+    sys.stderr.flush()

@@ -1,0 +1,101 @@
+"""How counts of every process reach the one place that adds them up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import Callable
+
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from wavescope.serving import names
+from wavescope.telemetry.counters import Counters, Snapshot, exposition, is_gauge, total
+from wavescope.telemetry.metrics import REPLICAS
+
+PUSH_S = 1.0
+HEARTBEAT_S = 5.0
+SILENT_S = 20.0  # a process that said nothing for four heartbeats is taken for dead
+FOLD_S = 3600.0  # long enough that a stalled process is not folded, and then counted a second time
+
+log = logging.getLogger(__name__)
+
+
+class MetricsHub:
+    """Holds the latest snapshot of every process; the sum of them is the application's metrics.
+
+    When the hub itself dies, live processes send everything again within a heartbeat; what dead ones had counted is
+    lost, which Prometheus sees as a counter reset.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._latest: dict[str, tuple[float, Snapshot]] = {}
+        self._folded: Snapshot = {}
+
+    async def push(self, process: str, snapshot: Snapshot) -> None:
+        """Replaces what is known of one process."""
+        self._latest[process] = (self._clock(), snapshot)
+
+    async def exposition(self, process: str, snapshot: Snapshot) -> str:
+        """The whole application in Prometheus' text format, the asking process counted up to now."""
+        await self.push(process, snapshot)
+        now = self._clock()
+        snapshots = [self._folded]
+        for name, (seen, latest) in list(self._latest.items()):
+            silent = now - seen
+            counted = latest if silent < SILENT_S else {k: v for k, v in latest.items() if not is_gauge(k)}
+            snapshots.append(counted)
+            if silent > FOLD_S:
+                self._folded = total([self._folded, counted])
+                del self._latest[name]
+        return exposition(total(snapshots))
+
+
+class Reporter:
+    """Pushes this process' counts to the hub once a second when they changed, and as a heartbeat.
+
+    Args:
+        deployment: of this replica.
+        model: served by this replica, empty where it serves none.
+        hub: where to push; looked up by name when ``None``.
+    """
+
+    def __init__(self, deployment: str, model: str = "", *, hub: DeploymentHandle | None = None) -> None:
+        self.counters = Counters()
+        self.counters.set(REPLICAS, 1, deployment=deployment, model=model)
+        self._process = uuid.uuid4().hex
+        self._hub = hub
+        self._task: asyncio.Task[None] | None = None
+
+    def start_once(self) -> None:
+        """Starts pushing, on the running loop; constructors of replicas have none."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._push_forever())
+
+    async def exposition(self) -> str:
+        """The whole application's metrics."""
+        return await self._handle().exposition.remote(self._process, self.counters.snapshot())
+
+    def _handle(self) -> DeploymentHandle:
+        if self._hub is None:
+            self._hub = serve.get_deployment_handle(names.HUB, app_name=names.APPLICATION)
+        return self._hub
+
+    async def _push_forever(self) -> None:
+        sent: Snapshot = {}
+        sent_at = -HEARTBEAT_S
+        while True:
+            snapshot = self.counters.snapshot()
+            if snapshot != sent or time.monotonic() - sent_at >= HEARTBEAT_S:
+                # The hub may start after this process, or be restarting; the next push carries everything again.
+                with contextlib.suppress(RayError, RayServeException, TimeoutError):
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        await self._handle().push.remote(self._process, snapshot)
+                    sent, sent_at = snapshot, time.monotonic()
+            await asyncio.sleep(PUSH_S)

@@ -1,0 +1,1 @@
+"""Every metric's name and labels, and how processes count them."""

@@ -1,0 +1,63 @@
+"""Every metric of Wavescope: name, meaning, labels, buckets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """Declaration of one metric.
+
+    Attributes:
+        name: full name as scraped, with unit and ``_total`` suffix where they apply.
+        kind: how values of several processes are added up: counters and histograms always, gauges of live processes.
+        help: one sentence.
+        labels: label names, in order.
+        buckets: upper bounds in the metric's unit, for histograms.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+REQUESTS = Metric(
+    "wavescope_requests_total", "counter", "Requests answered.", ("kind", "model", "protocol", "code")
+)
+REQUEST_DURATION = Metric(
+    "wavescope_request_duration_seconds",
+    "histogram",
+    "Time from the request's arrival to its reply.",
+    ("kind", "model", "protocol"),
+    (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 300.0, 600.0),
+)
+IN_PROGRESS = Metric("wavescope_explanations_in_progress", "gauge", "Explanations being computed now.")
+FORWARDS = Metric("wavescope_forwards_total", "counter", "Images scored by model replicas.", ("model",))
+SCORE_SECONDS = Metric(
+    "wavescope_score_seconds_total", "counter", "Time model replicas spent in forward passes.", ("model",)
+)
+RENDER_SECONDS = Metric(
+    "wavescope_render_seconds_total",
+    "counter",
+    "Time model replicas spent rendering perturbed images.",
+    ("model",),
+)
+CHUNKS = Metric(
+    "wavescope_chunks_total", "counter", "Chunks asked for, by how they ended.", ("model", "outcome")
+)
+REPLICAS = Metric("wavescope_replicas", "gauge", "Replicas alive.", ("deployment", "model"))
+
+METRICS: tuple[Metric, ...] = (
+    REQUESTS,
+    REQUEST_DURATION,
+    IN_PROGRESS,
+    FORWARDS,
+    SCORE_SECONDS,
+    RENDER_SECONDS,
+    CHUNKS,
+    REPLICAS,
+)

@@ -1,0 +1,76 @@
+"""What tests of the running service share."""
+
+from __future__ import annotations
+
+import base64
+import io
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+from PIL import Image
+
+SMALL = {"grid_size": 4, "nb_design": 4}
+SMALL_FORWARDS = 4 * (16 + 2)
+DEADLINE_S = 120.0
+POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Service:
+    """Where the running service is."""
+
+    url: str
+    grpc: str
+    http: httpx.Client
+
+    def metric(self, sample: str) -> float:
+        """The sum of all samples whose text starts so."""
+        lines = self.http.get("/metrics").text.splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(sample))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Polls until the condition holds; the deadline only bounds a failure."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"never happened: {what}"
+        time.sleep(POLL_S)
+
+
+def settled(service: Service, sample: str) -> float:
+    """The sample once it stands still: processes send their counts once a second, after the work."""
+    readings = [service.metric(sample)]
+    same_s = 3.0
+
+    def still() -> bool:
+        readings.append(service.metric(sample))
+        return len(readings) > same_s / POLL_S and len(set(readings[-int(same_s / POLL_S) :])) == 1
+
+    eventually(still, f"{sample} stands still")
+    return readings[-1]
+
+
+def png(image: np.ndarray | Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def body(image: bytes, **fields: Any) -> dict[str, Any]:
+    return {"image": {"base64": base64.b64encode(image).decode()}, **fields}
+
+
+def array(tensor: dict[str, Any]) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(tensor["data"]), np.dtype(tensor["dtype"])).reshape(tensor["shape"])
