@@ -1,0 +1,97 @@
+"""The files of the local service: Serve configuration, example registry, Compose."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+from wavescope.models.spec import ModelSpec
+from wavescope.serving import names
+from wavescope.settings import load_registry
+
+
+@pytest.fixture(scope="module")
+def serve_config(root: Path) -> dict[str, Any]:
+    return yaml.safe_load((root / "deploy/serve/local.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def services(root: Path) -> dict[str, dict[str, Any]]:
+    return yaml.safe_load((root / "deploy/compose.yaml").read_text())["services"]
+
+
+def test_ray_accepts_the_local_serve_config(serve_config: dict[str, Any]) -> None:
+    parsed = ServeDeploySchema.model_validate(serve_config)
+    assert parsed.http_options.host == "127.0.0.1"
+    assert (parsed.http_options.port, parsed.grpc_options.port) == (8000, 9000)
+
+
+def test_local_serve_config_names_deployments_that_exist(serve_config: dict[str, Any]) -> None:
+    found = {
+        application["name"]: tuple(deployment["name"] for deployment in application["deployments"])
+        for application in serve_config["applications"]
+    }
+    (default,) = load_registry(None)
+    assert found == {
+        names.APPLICATION: names.DEPLOYMENTS,
+        names.model_application(default.name): (names.MODEL_REPLICA,),
+    }
+
+
+def test_paths_in_the_local_serve_config_can_be_imported(serve_config: dict[str, Any]) -> None:
+    builders = [application["import_path"].split(":") for application in serve_config["applications"]]
+    servicers = [path.rsplit(".", 1) for path in serve_config["grpc_options"]["grpc_servicer_functions"]]
+    for module, name in builders + servicers:
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_example_registry_loads_and_shows_the_defaults(root: Path) -> None:
+    (spec,) = load_registry(root / "deploy/models.yaml")
+    assert spec == ModelSpec(name="efficientnet-lite0", source="embedded:efficientnet-lite0")
+
+
+def test_commented_examples_of_the_registry_load_too(root: Path, tmp_path: Path) -> None:
+    text = re.sub(r"^  # (?=  |- )", "  ", (root / "deploy/models.yaml").read_text(), flags=re.MULTILINE)
+    labels = tmp_path / "birds.txt"
+    labels.write_text("wren\nrobin\n")
+    path = tmp_path / "models.yaml"
+    path.write_text(text.replace("/models/birds.txt", str(labels)))
+    assert [spec.name for spec in load_registry(path)] == ["efficientnet-lite0", "resnet50", "birds"]
+
+
+def test_compose_publishes_on_loopback_only(services: dict[str, dict[str, Any]]) -> None:
+    ports = [port for service in services.values() for port in service["ports"]]
+    assert sorted(ports) == [
+        "127.0.0.1:3000:3000",
+        "127.0.0.1:8000:8000",
+        "127.0.0.1:9000:9000",
+        "127.0.0.1:9090:9090",
+    ]
+
+
+def test_compose_mounts_files_that_exist(services: dict[str, dict[str, Any]], root: Path) -> None:
+    for service in services.values():
+        for volume in service.get("volumes", []):
+            if volume.startswith("./"):
+                assert (root / "deploy" / volume.split(":")[0]).exists(), volume
+
+
+def test_compose_confines_the_service(services: dict[str, dict[str, Any]]) -> None:
+    service = services["wavescope"]
+    assert service["read_only"] is True
+    assert service["tmpfs"] == ["/tmp"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["init"] is True
+
+
+def test_prometheus_scrapes_the_service_of_compose(root: Path, services: dict[str, dict[str, Any]]) -> None:
+    document = yaml.safe_load((root / "deploy/prometheus/prometheus.yml").read_text())
+    jobs = {job["job_name"]: job["static_configs"][0]["targets"] for job in document["scrape_configs"]}
+    assert jobs["wavescope"] == ["wavescope:8000"]
+    assert "wavescope" in services

@@ -1,0 +1,244 @@
+"""What schemas cannot say of the RayService: ports, labels, security, placement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Render = Callable[[dict[str, Any]], list[dict[str, Any]]]
+Pods = dict[str, dict[str, Any]]
+
+
+def ray_container(template: dict[str, Any]) -> dict[str, Any]:
+    # KubeRay takes the first container for Ray's.
+    return template["spec"]["containers"][0]
+
+
+def ports_of(template: dict[str, Any]) -> dict[str, int]:
+    return {port["name"]: port["containerPort"] for port in ray_container(template)["ports"]}
+
+
+def environment(template: dict[str, Any]) -> dict[str, Any]:
+    return {item["name"]: item.get("value") for item in ray_container(template)["env"]}
+
+
+def one(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    (found,) = [item for item in objects if item["kind"] == kind]
+    return found
+
+
+def covers(selector: dict[str, str], labels: dict[str, str]) -> bool:
+    return selector.items() <= labels.items()
+
+
+def test_head_runs_no_replica_and_opens_what_the_operator_asks_for(
+    rayservice: dict[str, Any], pods: Pods
+) -> None:
+    head = rayservice["spec"]["rayClusterConfig"]["headGroupSpec"]
+    assert head["rayStartParams"]["num-cpus"] == "0"
+    assert rayservice["spec"]["excludeHeadPodFromServeSvc"] is True
+    assert ports_of(pods["head"]) == {
+        "gcs-server": 6379,
+        "dashboard": 8265,
+        "metrics": 8080,
+        "serve": 8000,
+        "serve-grpc": 9000,
+    }
+
+
+def test_workers_open_the_service_and_metrics_ports_alone(pods: Pods) -> None:
+    for name, template in pods.items():
+        if name != "head":
+            assert ports_of(template) == {"metrics": 8080, "serve": 8000, "serve-grpc": 9000}
+
+
+def test_ports_agree_between_serve_config_pods_and_ray(
+    render: Render, rayservice: dict[str, Any], pods: Pods
+) -> None:
+    cluster = rayservice["spec"]["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        assert group["rayStartParams"]["metrics-export-port"] == str(ports_of(group["template"])["metrics"])
+    moved = one(render({"http": {"port": 8800}, "grpc": {"port": 9900}}), "RayService")
+    template = moved["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["template"]
+    assert (ports_of(template)["serve"], ports_of(template)["serve-grpc"]) == (8800, 9900)
+    assert ":8800/-/healthz" in ray_container(template)["readinessProbe"]["exec"]["command"][-1]
+    assert "port: 8800" in moved["spec"]["serveConfigV2"]
+
+
+def test_worker_is_ready_when_its_raylet_and_its_proxy_answer(pods: Pods) -> None:
+    for name, template in pods.items():
+        probe = ray_container(template).get("readinessProbe")
+        if name == "head":  # KubeRay's own: a head without a proxy must stay in its Service
+            assert probe is None
+            continue
+        command = probe["exec"]["command"]
+        assert command[:2] == ["bash", "-c"]
+        assert command[2].count("wget ") == 2
+        assert "52365/api/local_raylet_healthz" in command[2]
+        assert ":8000/-/healthz" in command[2]
+        # Two questions, one after the other, within the probe's own limit.
+        assert probe["timeoutSeconds"] >= 2 * 4
+
+
+def test_services_of_the_namespace_do_not_leak_into_the_environment(pods: Pods) -> None:
+    assert {template["spec"]["enableServiceLinks"] for template in pods.values()} == {False}
+
+
+def test_pods_run_as_nobody_special_on_a_read_only_root(pods: Pods) -> None:
+    for template in pods.values():
+        assert template["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert template["spec"]["securityContext"]["runAsUser"] > 0
+        assert ray_container(template)["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_a_read_only_root_leaves_ray_and_the_caches_places_to_write(pods: Pods) -> None:
+    for template in pods.values():
+        volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
+        mounts = {mount["mountPath"]: mount for mount in ray_container(template)["volumeMounts"]}
+        assert {mount["name"] for mount in mounts.values()} == set(volumes)
+        for path in ("/tmp", "/cache"):
+            assert "emptyDir" in volumes[mounts[path]["name"]]
+        for variable in ("XDG_CACHE_HOME", "MPLCONFIGDIR", "TORCH_HOME"):
+            assert environment(template)[variable].startswith("/cache")
+
+
+def test_autoscaler_is_as_confined_as_ray_itself(
+    rayservice: dict[str, Any], scenario: dict[str, Any]
+) -> None:
+    cluster = rayservice["spec"]["rayClusterConfig"]
+    assert cluster["enableInTreeAutoscaling"] is True
+    assert cluster["autoscalerOptions"]["securityContext"] == scenario["securityContext"]
+    assert {"name": "tmp", "mountPath": "/tmp"} in cluster["autoscalerOptions"]["volumeMounts"]
+
+
+def test_auth_mode_stands_in_every_container(
+    rayservice: dict[str, Any], pods: Pods, scenario: dict[str, Any]
+) -> None:
+    mode = scenario["auth"]["mode"]
+    cluster = rayservice["spec"]["rayClusterConfig"]
+    assert cluster["authOptions"]["mode"] == mode
+    for template in pods.values():
+        assert environment(template)["RAY_AUTH_MODE"] == mode
+    # In token mode KubeRay itself sets it beside the token; given twice it would be a warning at every apply.
+    given = {item["name"]: item["value"] for item in cluster["autoscalerOptions"].get("env", [])}
+    assert given == ({} if mode == "token" else {"RAY_AUTH_MODE": mode})
+
+
+def test_only_the_head_holds_a_service_account_token(pods: Pods, objects: list[dict[str, Any]]) -> None:
+    account = one(objects, "ServiceAccount")
+    for name, template in pods.items():
+        assert template["spec"]["serviceAccountName"] == account["metadata"]["name"]
+        assert template["spec"]["automountServiceAccountToken"] is (name == "head")
+
+
+def test_pods_mount_the_registry_that_the_serve_config_reads(
+    objects: list[dict[str, Any]], serve_config: dict[str, Any], pods: Pods
+) -> None:
+    config_map = one(objects, "ConfigMap")
+    for template in pods.values():
+        (volume,) = [item for item in template["spec"]["volumes"] if "configMap" in item]
+        (mount,) = [
+            item for item in ray_container(template)["volumeMounts"] if item["name"] == volume["name"]
+        ]
+        assert volume["configMap"]["name"] == config_map["metadata"]["name"]
+        assert mount["readOnly"] is True
+        for application in serve_config["applications"]:
+            assert application["args"]["models_file"] == f"{mount['mountPath']}/models.yaml"
+        assert list(config_map["data"]) == ["models.yaml"]
+
+
+def test_another_registry_is_another_cluster(render: Render) -> None:
+    def digest(values: dict[str, Any]) -> str:
+        cluster = one(render(values), "RayService")["spec"]["rayClusterConfig"]
+        return cluster["headGroupSpec"]["template"]["metadata"]["annotations"]["wavescope/registry-sha256"]
+
+    model = {"name": "a", "source": "embedded:efficientnet-lite0"}
+    assert digest({"models": [model]}) == digest({"models": [dict(model)], "logLevel": "DEBUG"})
+    assert digest({"models": [model]}) != digest({"models": [{**model, "batch_size": 4}]})
+
+
+def test_selectors_match_the_pods_and_leave_kuberays_labels_alone(
+    objects: list[dict[str, Any]], pods: Pods
+) -> None:
+    policy, budget = one(objects, "NetworkPolicy"), one(objects, "PodDisruptionBudget")
+    for name, template in pods.items():
+        labels = template["metadata"]["labels"]
+        assert covers(policy["spec"]["podSelector"]["matchLabels"], labels)
+        assert covers(policy["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"], labels)
+        assert covers(budget["spec"]["selector"]["matchLabels"], labels) is (name != "head")
+        # KubeRay's head Service selects on its own value of this label.
+        assert "app.kubernetes.io/name" not in labels
+        for spread in template["spec"].get("topologySpreadConstraints", []):
+            assert covers(spread["labelSelector"]["matchLabels"], labels)
+
+
+def test_network_policy_opens_the_service_to_clients_and_the_dashboard_to_the_operator(
+    objects: list[dict[str, Any]], scenario: dict[str, Any]
+) -> None:
+    rules = one(objects, "NetworkPolicy")["spec"]["ingress"]
+    opened = [sorted(port["port"] for port in rule.get("ports", [])) for rule in rules]
+    expected = [[], [8000, 9000], [8000, 8265]]
+    if scenario["monitoring"]["enabled"]:
+        expected.append([8000, 8080])
+    assert opened == expected
+    assert rules[1].get("from", []) == scenario["networkPolicy"]["clients"]
+    for rule in (rules[0], *rules[2:]):
+        assert rule["from"]
+
+
+def test_redis_is_used_where_it_is_named(rayservice: dict[str, Any], scenario: dict[str, Any]) -> None:
+    options = rayservice["spec"]["rayClusterConfig"].get("gcsFaultToleranceOptions")
+    if not scenario["redis"]["address"]:
+        assert options is None
+        return
+    assert options == {
+        "redisAddress": "redis.databases.svc.cluster.local:6379",
+        "redisUsername": {"value": "wavescope"},
+        "redisPassword": {"valueFrom": {"secretKeyRef": {"name": "wavescope-redis", "key": "password"}}},
+    }
+
+
+def test_two_gateways_can_be_placed_on_different_nodes(
+    rayservice: dict[str, Any], serve_config: dict[str, Any]
+) -> None:
+    (gateway,) = [
+        item for item in serve_config["applications"][0]["deployments"] if item["name"] == "Gateway"
+    ]
+    assert gateway["num_replicas"] >= 2
+    assert gateway["max_replicas_per_node"] == 1
+    groups = rayservice["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    assert sum(group["minReplicas"] for group in groups) >= gateway["num_replicas"]
+
+
+def test_a_gpu_group_asks_for_devices_in_its_own_image(render: Render) -> None:
+    group = {
+        "minReplicas": 1,
+        "maxReplicas": 1,
+        "cpu": 8,
+        "memory": "32Gi",
+        "gpu": 2,
+        "image": {"tag": "x-gpu"},
+    }
+    service = one(render({"workers": {"gpu": group}}), "RayService")
+    groups = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    containers = {item["groupName"]: ray_container(item["template"]) for item in groups}
+    assert containers["gpu"]["image"] == "wavescope:x-gpu"
+    assert containers["cpu"]["image"] != "wavescope:x-gpu"
+    for kind in ("requests", "limits"):
+        assert containers["gpu"]["resources"][kind]["nvidia.com/gpu"] == 2
+        assert "nvidia.com/gpu" not in containers["cpu"]["resources"][kind]
+
+
+def test_pod_monitor_scrapes_ports_that_pods_have(objects: list[dict[str, Any]], pods: Pods) -> None:
+    for monitor in (item for item in objects if item["kind"] == "PodMonitor"):
+        expressions = monitor["spec"]["selector"]["matchExpressions"]
+        assert expressions == [{"key": "ray.io/node-type", "operator": "In", "values": ["head", "worker"]}]
+        assert monitor["metadata"]["labels"]["release"] == "prometheus"
+        for template in pods.values():
+            assert covers(monitor["spec"]["selector"]["matchLabels"], template["metadata"]["labels"])
+            for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+                assert endpoint["port"] in ports_of(template)

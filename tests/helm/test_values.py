@@ -1,0 +1,122 @@
+"""Values that cannot work are refused before anything is applied, and the message says which and why."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helm_python.chart import Chart
+from helm_python.errors import HelmRenderError, HelmValuesError
+
+from wavescope.engine.types import Preprocessing
+from wavescope.models import spec
+from wavescope.models.spec import ModelSpec
+from wavescope.settings import Settings
+
+MODEL = {"name": "a", "source": "torchvision:resnet50"}
+WORKER = {"minReplicas": 1, "maxReplicas": 1, "cpu": 4, "memory": "8Gi"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"gateway": {"replicas": 1}}, "at '/gateway/replicas': minimum: got 1, want 2"),
+        ({"gatewey": {}}, "additional properties 'gatewey' not allowed"),
+        ({"models": []}, "at '/models': minItems: got 0, want 1"),
+        ({"models": [{"name": "a"}]}, "at '/models/0': missing property 'source'"),
+        ({"models": [{**MODEL, "name": "A b"}]}, "at '/models/0/name'"),
+        ({"models": [{**MODEL, "source": "resnet50"}]}, "at '/models/0/source'"),
+        ({"models": [{**MODEL, "outputs": "softmax"}]}, "at '/models/0/outputs'"),
+        ({"models": [{**MODEL, "device": "gpu"}]}, "at '/models/0/device'"),
+        ({"models": [{**MODEL, "num_gpu": 1}]}, "additional properties 'num_gpu' not allowed"),
+        ({"models": [{**MODEL, "sha256": "abc"}]}, "at '/models/0/sha256'"),
+        (
+            {"models": [{"name": "a", "source": "onnx:/a.onnx", "outputs": "logits"}]},
+            "missing property 'preprocessing'",
+        ),
+        ({"workers": {"cpu": {"memory": 8}}}, "at '/workers/cpu/memory': got number, want string"),
+        ({"workers": {"gpu": {"gpu": 1}}}, "missing properties"),
+        ({"settings": {"max_forward": 1}}, "at '/settings': additional properties 'max_forward' not allowed"),
+        ({"settings": {"max_forwards": "many"}}, "at '/settings/max_forwards': got string, want number"),
+        ({"auth": {"mode": "none"}}, "at '/auth/mode'"),
+        ({"http": {"port": 80}}, "at '/http/port': minimum: got 80, want 1,024"),
+        ({"http": {"port": 12000}}, "at '/http/port'"),
+        ({"redis": {"address": "redis"}}, "at '/redis/address'"),
+        ({"upgradeStrategy": "Rolling"}, "at '/upgradeStrategy'"),
+        ({"podSecurityContext": {"runAsNonRoot": False}}, "at '/podSecurityContext/runAsNonRoot'"),
+        ({"securityContext": {"privileged": True}}, "at '/securityContext/privileged'"),
+        ({"extraEnv": [{"name": "RAY_AUTH_MODE", "value": "x"}]}, "at '/extraEnv/0/name'"),
+        ({"monitoring": {"interval": "often"}}, "at '/monitoring/interval'"),
+        ({"objectStoreBytes": 1000}, "at '/objectStoreBytes'"),
+    ],
+)
+def test_schema_refuses(chart_path: Path, values: dict[str, Any], message: str) -> None:
+    with Chart.load(chart_path) as chart, pytest.raises(HelmValuesError) as raised:
+        chart.validate_schema(chart.merge_values(values))
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"models": [MODEL, MODEL]}, 'models: the name "a" is given twice'),
+        ({"models": [{**MODEL, "num_gpus": 1}]}, '"a" wants 1 GPUs, and no worker group has a gpu'),
+        ({"models": [{**MODEL, "device": "cuda"}]}, '"a" wants 1 GPUs, and no worker group has a gpu'),
+        ({"models": [{**MODEL, "num_cpus": 8}]}, '"a" wants num_cpus 8, and the largest worker has 4'),
+        ({"models": [{**MODEL, "min_replicas": 2}]}, '"a": min_replicas 2 is over max_replicas'),
+        (
+            {"workers": {"cpu": {**WORKER, "minReplicas": 2}}},
+            "workers.cpu: minReplicas 2 is over maxReplicas 1",
+        ),
+        ({"gateway": {"replicas": 5}}, "gateway.replicas 5 cannot be placed: 4 workers at most"),
+    ],
+)
+def test_template_refuses_what_a_schema_cannot_say(
+    chart_path: Path, values: dict[str, Any], message: str
+) -> None:
+    with Chart.load(chart_path) as chart:
+        chart.validate_schema(chart.merge_values(values))
+        with pytest.raises(HelmRenderError) as raised:
+            chart.render(values)
+    assert message in str(raised.value)
+
+
+def test_fractions_of_a_gpu_fit_on_one(chart_path: Path) -> None:
+    values = {
+        "models": [{**MODEL, "num_gpus": 0.5}],
+        "workers": {"gpu": {**WORKER, "gpu": 1}},
+    }
+    with Chart.load(chart_path) as chart:
+        assert chart.render(values)
+
+
+def test_every_default_is_declared_in_the_schema(chart_path: Path) -> None:
+    schema = json.loads((chart_path / "values.schema.json").read_text())
+    with Chart.load(chart_path) as chart:
+        assert set(chart.values) <= set(schema["properties"])
+        chart.validate_schema({})
+
+
+def test_models_take_the_keys_and_choices_of_the_registry(chart_path: Path) -> None:
+    schema = json.loads((chart_path / "values.schema.json").read_text())
+    definitions = schema["definitions"]
+    model, preprocessing = definitions["model"]["properties"], definitions["preprocessing"]["properties"]
+    assert set(model) == {field.name for field in fields(ModelSpec)}
+    assert set(preprocessing) == {field.name for field in fields(Preprocessing)}
+    assert set(model["outputs"]["enum"]) == set(spec.OUTPUTS)
+    assert set(model["precision"]["enum"]) == set(spec.PRECISIONS)
+    assert set(preprocessing["interpolation"]["enum"]) == set(spec.INTERPOLATIONS)
+    for kind in spec.SOURCE_KINDS:
+        assert re.match(model["source"]["pattern"], f"{kind}:something")
+
+
+def test_settings_take_what_the_chart_does_not_set_itself(chart_path: Path) -> None:
+    schema = json.loads((chart_path / "values.schema.json").read_text())
+    local = {"host", "port", "grpc_port", "no_auth"}  # of `wavescope serve` alone
+    from_chart = {"log_level", "cache_dir", "gateway_replicas", "generator_replicas", "aggregator_replicas"}
+    names = set(schema["properties"]["settings"]["properties"])
+    assert names == set(Settings.model_fields) - local - from_chart
