@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +233,10 @@ def test_auto_takes_what_there_is(tmp_path: Path) -> None:
 def test_what_the_file_cannot_say_must_be_declared(tmp_path: Path, field: str) -> None:
     with pytest.raises(RegistryInvalid, match=f"{field}: is required for an ONNX file"):
         backend(tmp_path / "toy.onnx", **{field: None})
+
+
+def test_loading_leaves_no_file_of_onnx_runtime_behind(tmp_path):
+    """Its telemetry would write a session file the moment it is imported."""
+    code = "import wavescope.models.onnx_backend"
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert list(tmp_path.iterdir()) == []

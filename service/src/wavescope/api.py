@@ -85,7 +85,7 @@ def explain(
     picture = (
         decode(bytes(image), details.preprocessing, max_pixels=settings.max_pixels)
         if isinstance(image, bytes | bytearray | memoryview)
-        else prepare(image, details.preprocessing)
+        else prepare(image, details.preprocessing, max_pixels=settings.max_pixels)
     )
     if request.target is not None:
         request = replace(request, target=find_class(request.target, details.labels))

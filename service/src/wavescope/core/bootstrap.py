@@ -34,10 +34,14 @@ def jansen_errors(
 
     Returns:
         (standard_error (K,), interval (K, 2)), or ``None`` below N = 4.
+
+    Raises:
+        ConstantScore: see :func:`wavescope.core.estimators.variance`.
     """
     n = len(f_a)
     if n < MIN_ROWS:
         return None
+    total = jansen(f_a, f_b, f_c)
     # A generator of its own: the design's stream must not depend on how the errors are computed.
     rng = np.random.default_rng([seed, 1])
     weights = rng.multinomial(n, np.full(n, 1 / n), size=replicates) / n  # (replicates, n)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import torch
 
 from wavescope.models.embedded import EFFICIENTNET_LITE0, PREPROCESSING, WEIGHTS_SHA256
+from wavescope.models.quiet_ort import ort
 
 # Logits span about ±10; float32 sums in another order differ by about 1e-5 here.
 LOGIT_TOLERANCE = 1e-3

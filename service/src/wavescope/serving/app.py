@@ -25,6 +25,7 @@ from wavescope.settings import Settings, load_registry, load_settings
 
 # One line per call would drown everything else; requests are counted in the metrics.
 LOGGING = LoggingConfig(encoding="JSON", log_level="WARNING", enable_access_log=False)
+CONSTRUCTOR_TRIES = 2  # missing weights stay missing: tell it soon instead of trying twenty times
 # Coroutines that wait: what they hold is bounded by the limits on bodies and rows, not by this number.
 CONCURRENT_REQUESTS = 64
 
@@ -101,6 +102,7 @@ def model(settings: Settings, spec: ModelSpec) -> Application:
         max_ongoing_requests=spec.max_ongoing_chunks,
         ray_actor_options={"num_cpus": spec.num_cpus, "num_gpus": spec.num_gpus},
         graceful_shutdown_timeout_s=settings.drain_s,
+        max_constructor_retry_count=CONSTRUCTOR_TRIES,
         logging_config=LOGGING,
     )(ModelReplica).bind(spec, settings.cache_dir, settings.log_level)
 

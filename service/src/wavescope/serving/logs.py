@@ -7,10 +7,14 @@ import logging
 import sys
 from typing import Any
 
+from ray._private import worker as ray_worker
 from ray._private.ray_logging import global_worker_stdstream_dispatcher
 
 from wavescope.errors import InternalError, WavescopeError
 from wavescope.telemetry import logs
+
+# Serve's controller ends by killing itself, which Ray then reports as a failure.
+EVERY_STOP = "Task ServeController.graceful_shutdown failed"
 
 
 class _HideRefusals(logging.Filter):
@@ -34,14 +38,17 @@ def json_only() -> None:
     """
     global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
     global_worker_stdstream_dispatcher.add_handler("wavescope", _print)
+    ray_worker.print_to_stdstream = _print  # what the raylet says goes past the dispatcher
 
 
-def _print(batch: dict[str, Any]) -> None:
+def _print(batch: dict[str, Any], ignore_prefix: bool = True) -> None:  # called as Ray's own
     if batch.get("pid") == "autoscaler":
         return  # a report of the whole cluster every few seconds
     process = batch.get("actor_name") or batch.get("task_name") or "ray"
     for line in batch["lines"]:
         text = str(line).strip()
+        if EVERY_STOP in text:
+            continue
         if not (text.startswith("{") and text.endswith("}")):
             text = json.dumps({"level": "info", "logger": "ray", "message": text, "process": process})
         sys.stderr.write(text + "\n")

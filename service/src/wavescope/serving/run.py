@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wavescope.errors import InvalidRequest
+from wavescope.errors import InvalidRequest, ModelUnavailable
 from wavescope.models.spec import ModelSpec
 from wavescope.serving import names
 from wavescope.settings import Settings
@@ -40,9 +41,9 @@ def serve(settings: Settings, registry: tuple[ModelSpec, ...]) -> None:
     logs.configure(settings.log_level)
     check_address(settings)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     with cluster():
+        for number in (signal.SIGTERM, signal.SIGINT):  # only now: starting Ray installs handlers of its own
+            signal.signal(number, lambda *_: stop.set())
         deploy(settings, registry)
         log.info(
             "serving",
@@ -123,9 +124,33 @@ def deploy(settings: Settings, registry: tuple[ModelSpec, ...]) -> None:
             grpc_servicer_functions=[SERVICER] if settings.grpc_port else [],
         ),
     )
-    for spec in registry:
-        ray_serve.run(app.model(settings, spec), name=names.model_application(spec.name), route_prefix=None)
-    ray_serve.run(app.service(settings, registry), name=names.APPLICATION, route_prefix="/")
+    models = [
+        ray_serve.RunTarget(
+            app.model(settings, spec), name=names.model_application(spec.name), route_prefix=None
+        )
+        for spec in registry
+    ]
+    service = ray_serve.RunTarget(app.service(settings, registry), name=names.APPLICATION, route_prefix="/")
+    try:
+        ray_serve.run_many([*models, service])
+    except RuntimeError as failed:  # Ray Serve's own: an application did not come up
+        raise ModelUnavailable(f"the service did not start: {_reason(failed)}") from failed
+
+
+def _reason(failed: RuntimeError) -> str:
+    """What our own code said, out of the tracebacks that Ray Serve puts around it."""
+    from ray import serve as ray_serve
+
+    told = [
+        deployment.message
+        for application in ray_serve.status().applications.values()
+        for deployment in application.deployments.values()
+    ]
+    for text in told:
+        ours = re.findall(r"wavescope\.errors\.\w+: (.+)", text)
+        if ours:
+            return ours[-1]
+    return str(failed).strip().splitlines()[-1]
 
 
 def _is_loopback(host: str) -> bool:

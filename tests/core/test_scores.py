@@ -1,0 +1,139 @@
+"""The explained scalar against SciPy and brute force, for logits, probabilities and sigmoid outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special
+
+from wavescope.core.scores import SCORES, check_score, probabilities, scores
+from wavescope.errors import InvalidRequest
+
+TARGETS = [2, 0, 6]
+
+
+def logits(seed: int = 0, scale: float = 3.0) -> np.ndarray:
+    return scale * np.random.default_rng(seed).normal(size=(5, 7))
+
+
+def brute_margin(values: np.ndarray, targets: list[int]) -> np.ndarray:
+    """Target − largest other, image by image."""
+    return np.array(
+        [[row[t] - max(v for c, v in enumerate(row) if c != t) for t in targets] for row in values.tolist()]
+    )
+
+
+@given(seed=st.integers(0, 999), scale=st.floats(0.01, 300))
+def test_scores_of_logits_equal_scipy(seed: int, scale: float) -> None:
+    raw = logits(seed, scale)
+    expected = {
+        "probability": special.softmax(raw, axis=1)[:, TARGETS],
+        "logit": raw[:, TARGETS],
+        "log_probability": special.log_softmax(raw, axis=1)[:, TARGETS],
+        "margin": brute_margin(raw, TARGETS),
+    }
+    for score in SCORES:
+        found = scores(raw, "logits", score, TARGETS)
+        np.testing.assert_allclose(found, expected[score], rtol=1e-9, atol=1e-300)
+
+
+def test_scores_of_softmax_probabilities() -> None:
+    raw = special.softmax(logits(), axis=1)
+    np.testing.assert_array_equal(scores(raw, "probabilities", "probability", TARGETS), raw[:, TARGETS])
+    np.testing.assert_allclose(
+        scores(raw, "probabilities", "log_probability", TARGETS),
+        special.log_softmax(logits(), axis=1)[:, TARGETS],
+    )
+    # Logarithms of probabilities are logits up to a constant per image, which no margin depends on.
+    np.testing.assert_allclose(
+        scores(raw, "probabilities", "margin", TARGETS), brute_margin(logits(), TARGETS)
+    )
+
+
+def test_scores_of_sigmoid_outputs() -> None:
+    raw = special.expit(logits())
+    np.testing.assert_array_equal(scores(raw, "sigmoid", "probability", TARGETS), raw[:, TARGETS])
+    np.testing.assert_allclose(scores(raw, "sigmoid", "log_probability", TARGETS), np.log(raw)[:, TARGETS])
+    np.testing.assert_allclose(scores(raw, "sigmoid", "logit", TARGETS), logits()[:, TARGETS])
+    np.testing.assert_allclose(scores(raw, "sigmoid", "margin", TARGETS), brute_margin(logits(), TARGETS))
+
+
+def test_a_margin_is_against_the_runner_up_of_each_image_and_negative_for_others() -> None:
+    raw = np.array([[3.0, 1.0, 2.0], [0.0, 5.0, 4.0]])
+    assert scores(raw, "logits", "margin", [0]).tolist() == [[1.0], [-5.0]]
+    assert scores(raw, "logits", "margin", [1]).tolist() == [[-2.0], [1.0]]
+
+
+def test_a_logit_cannot_be_had_from_softmax_probabilities() -> None:
+    raw = special.softmax(logits(), axis=1)
+    with pytest.raises(
+        InvalidRequest, match="this model returns probabilities; ask for probability"
+    ) as caught:
+        scores(raw, "probabilities", "logit", TARGETS)
+    assert caught.value.field == "score"
+    assert caught.value.limits["supported"] == ["probability", "log_probability", "margin"]
+
+
+def test_every_other_score_can_be_had_from_every_output() -> None:
+    for outputs in ("logits", "probabilities", "sigmoid"):
+        for score in SCORES:
+            if (outputs, score) != ("probabilities", "logit"):
+                check_score(score, outputs, classes=2)
+
+
+@pytest.mark.parametrize("outputs", ["logits", "probabilities", "sigmoid"])
+def test_a_margin_needs_another_class(outputs: str) -> None:
+    with pytest.raises(
+        InvalidRequest, match="score is 'margin', but this model has a single class"
+    ) as caught:
+        check_score("margin", outputs, classes=1)
+    assert caught.value.field == "score"
+    with pytest.raises(InvalidRequest, match="single class"):
+        scores(np.zeros((3, 1)), outputs, "margin", [0])
+
+
+def test_an_underflowed_probability_has_a_finite_logarithm_and_margin() -> None:
+    raw = np.array([[1.0, 0.0]])
+    for outputs in ("probabilities", "sigmoid"):
+        for score in ("log_probability", "margin"):
+            assert np.isfinite(scores(raw, outputs, score, [0, 1])).all()
+    assert np.isfinite(scores(np.array([[0.0, -5000.0]]), "logits", "log_probability", [1])).all()
+
+
+def test_enormous_logits_do_not_overflow() -> None:
+    assert scores(np.array([[1e4, 0.0]]), "logits", "probability", [0, 1]).tolist() == [[1.0, 0.0]]
+
+
+def test_probabilities_of_logits_add_up_to_one_and_others_are_themselves() -> None:
+    np.testing.assert_allclose(probabilities(logits(), "logits").sum(axis=1), 1.0)
+    raw = special.expit(logits())
+    assert (probabilities(raw, "sigmoid") == raw).all()
+
+
+def test_every_target_has_its_own_column() -> None:
+    """A class index beyond 255 is itself: the authors' labels wrapped around at uint8."""
+    raw = np.random.default_rng(0).normal(size=(2, 300))
+    for score in SCORES:
+        together = scores(raw, "logits", score, [278, 22])
+        assert together.shape == (2, 2)
+        assert (together[:, :1] == scores(raw, "logits", score, [278])).all()
+        assert (together[:, 0] != together[:, 1]).all()
+
+
+@pytest.mark.parametrize("outputs", ["logits", "probabilities", "sigmoid"])
+@pytest.mark.parametrize("score", SCORES)
+def test_torch_agrees_with_numpy(outputs: Any, score: str) -> None:
+    torch = pytest.importorskip("torch")
+    if (outputs, score) == ("probabilities", "logit"):
+        return
+    raw = {
+        "logits": logits(),
+        "probabilities": special.softmax(logits(), axis=1),
+        "sigmoid": special.expit(logits()),
+    }[outputs]
+    found = scores(torch.asarray(raw), outputs, score, TARGETS).numpy()
+    np.testing.assert_allclose(found, scores(raw, outputs, score, TARGETS), rtol=1e-9)

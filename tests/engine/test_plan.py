@@ -1,0 +1,223 @@
+"""Plans: what they accept, refuse and warn of; their digest; their chunks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pywt
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fakes.classifiers import random_picture
+
+from wavescope.engine.choices import CHOICES
+from wavescope.engine.plan import MAX_SEED, Plan, check_choice, make_plan, warnings
+from wavescope.engine.types import ExplanationRequest
+from wavescope.errors import CostLimitExceeded, InvalidRequest
+
+PICTURE = random_picture((3, 32, 48), seed=0)
+SMALL = ExplanationRequest(grid_size=4, nb_design=2, levels=2)
+
+
+def plan(request: ExplanationRequest = SMALL, **fields: Any) -> Plan:
+    return make_plan(PICTURE, replace(request, **fields), max_forwards=100_000)
+
+
+def test_defaults_are_the_papers() -> None:
+    assert ExplanationRequest().parameters() == {
+        "kind": "wcam",
+        "target": None,
+        "score": "probability",
+        "seed": 0,
+        "plan": "full",
+        "wavelet": "haar",
+        "levels": 3,
+        "partition": "grid",
+        "grid_size": 28,
+        "nb_design": 8,
+        "sampler": "sobol",
+        "estimator": "jansen",
+        "approximation": "perturb",
+        "value_policy": "clip",
+    }
+
+
+def test_the_default_plan_of_the_default_image_needs_6288_forwards() -> None:
+    picture = random_picture((3, 224, 224), seed=0)
+    made = make_plan(picture, ExplanationRequest(), max_forwards=6288)
+    assert (made.n_factors, made.rows) == (784, 6288)
+    assert made.coefficients.shape == (3, 224, 224)
+    assert made.crop == picture.crop
+    with pytest.raises(CostLimitExceeded, match="6288 forwards; at most 6287 are admitted"):
+        make_plan(picture, ExplanationRequest(), max_forwards=6287)
+
+
+def test_a_cost_beyond_the_limit_names_both_numbers() -> None:
+    with pytest.raises(CostLimitExceeded, match="lower nb_design or grid_size") as caught:
+        make_plan(PICTURE, SMALL, max_forwards=35)
+    assert caught.value.limits == {"forwards": 36, "maximum": 35}
+    assert caught.value.field == "nb_design"
+    assert make_plan(PICTURE, SMALL, max_forwards=36).rows == 36
+
+
+def test_an_absurd_cost_is_refused_before_anything_is_allocated() -> None:
+    with pytest.raises(CostLimitExceeded, match=f"{2**40 * 18} forwards"):
+        plan(nb_design=2**40)
+
+
+@pytest.mark.parametrize("field", sorted(CHOICES))
+def test_an_unknown_choice_names_its_field_and_what_is_supported(field: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"{field} 'nonsense' is unknown") as caught:
+        plan(**{field: "nonsense"})
+    assert caught.value.field == field
+    assert "supported" in caught.value.limits or "close" in caught.value.limits
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("kind", "fam"), ("plan", "adaptive"), ("sampler", "halton"), ("estimator", "homma")],
+)
+def test_what_a_later_version_may_have_is_refused_with_what_exists(field: str, value: str) -> None:
+    with pytest.raises(
+        InvalidRequest, match=f"{field} '{value}' is unknown; supported: {CHOICES[field][0]}$"
+    ):
+        plan(**{field: value})
+
+
+def test_a_mistyped_wavelet_is_told_its_neighbours() -> None:
+    with pytest.raises(InvalidRequest, match="wavelet 'hear' is unknown; close to it: haar") as caught:
+        plan(wavelet="hear")
+    assert len(caught.value.limits["close"]) <= 5
+    with pytest.raises(InvalidRequest, match="close to it"):
+        check_choice("wavelet", "0123456789", CHOICES["wavelet"])
+
+
+def test_continuous_wavelets_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match="wavelet 'mexh' is unknown"):
+        plan(wavelet="mexh")
+
+
+@pytest.mark.parametrize("wavelet", ["haar", "db38", "bior6.8", "dmey"])
+def test_every_discrete_wavelet_is_a_choice(wavelet: str) -> None:
+    assert set(CHOICES["wavelet"]) == set(pywt.wavelist(kind="discrete"))
+    assert plan(wavelet=wavelet).spec.wavelet == wavelet
+
+
+@pytest.mark.parametrize("levels", [0, -1, 5])
+def test_levels_must_leave_two_pixels(levels: int) -> None:
+    with pytest.raises(
+        InvalidRequest, match=f"levels is {levels}; an image of 32 x 48 px allows 1 to 4"
+    ) as caught:
+        plan(levels=levels)
+    assert caught.value.field == "levels"
+    assert caught.value.limits == {"minimum": 1, "maximum": 4}
+    assert plan(levels=4).spec.levels == 4
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_is_a_non_negative_63_bit_number(seed: int) -> None:
+    with pytest.raises(InvalidRequest, match=f"seed is {seed}; it must be between 0 and") as caught:
+        plan(seed=seed)
+    assert caught.value.field == "seed"
+    assert plan(seed=MAX_SEED).spec.seed == MAX_SEED
+
+
+@pytest.mark.parametrize("grid_size", [0, 33])
+def test_a_grid_finer_than_the_image_is_refused(grid_size: int) -> None:
+    with pytest.raises(InvalidRequest, match=f"grid_size is {grid_size}; .*between 1 and 32") as caught:
+        plan(grid_size=grid_size)
+    assert caught.value.field == "grid_size"
+
+
+@pytest.mark.parametrize("nb_design", [0, 3, 12])
+def test_n_must_be_a_power_of_two_for_sobol(nb_design: int) -> None:
+    with pytest.raises(InvalidRequest, match=f"nb_design is {nb_design}; .*power of two") as caught:
+        plan(nb_design=nb_design)
+    assert caught.value.field == "nb_design"
+
+
+def test_more_factors_than_sobol_supports_are_refused_before_the_cost() -> None:
+    picture = random_picture((1, 128, 128), seed=0)
+    request = ExplanationRequest(grid_size=128, nb_design=1)
+    with pytest.raises(InvalidRequest, match=r"16384 factors; .*at most 10600") as caught:
+        make_plan(picture, request, max_forwards=1)
+    assert type(caught.value) is InvalidRequest
+
+
+@pytest.mark.parametrize("partition", ["grid", "aligned", "subbands", "levels"])
+def test_no_partition_is_left_without_a_factor(partition: str) -> None:
+    assert plan(partition=partition, grid_size=1, approximation="keep").n_factors >= 1
+
+
+def test_levels_beyond_what_the_filter_suits_are_warned_of() -> None:
+    assert warnings(plan(SMALL, nb_design=8).spec) == ()
+    (found,) = warnings(plan(wavelet="db8", levels=3, nb_design=8).spec)
+    assert f"filters of 'db8' outgrow the image beyond {pywt.dwt_max_level(32, 'db8')}" in found
+
+
+def test_too_few_design_rows_for_standard_errors_are_warned_of() -> None:
+    (found,) = warnings(plan(nb_design=2).spec)
+    assert "standard errors need at least 4" in found
+    assert warnings(plan(nb_design=4).spec) == ()
+
+
+def test_the_digest_is_stable() -> None:
+    assert plan().digest == plan().digest
+    assert plan().digest == plan(target=3, score="logit").digest  # which play no part in the perturbations
+
+
+OTHER_VALUES: dict[str, Any] = {
+    "wavelet": "db2",
+    "levels": 3,
+    "partition": "aligned",
+    "grid_size": 5,
+    "approximation": "keep",
+    "value_policy": "none",
+    "nb_design": 4,
+    "seed": 1,
+}
+
+
+@pytest.mark.parametrize("field", sorted(OTHER_VALUES))
+def test_the_digest_knows_every_parameter_of_the_perturbations(field: str) -> None:
+    assert plan(**{field: OTHER_VALUES[field]}).digest != plan().digest
+
+
+def test_the_digest_knows_every_pixel_and_the_shape() -> None:
+    pixels = PICTURE.pixels.copy()
+    pixels[2, 31, 47] += 1e-3
+    changed = make_plan(replace(PICTURE, pixels=pixels), SMALL, max_forwards=100_000)
+    turned = make_plan(replace(PICTURE, pixels=pixels.reshape(3, 48, 32)), SMALL, max_forwards=100_000)
+    assert len({plan().digest, changed.digest, turned.digest}) == 3
+
+
+def test_the_digest_is_the_same_in_another_process() -> None:
+    program = "from tests.engine.test_plan import plan; print(plan().digest)"
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == plan().digest
+
+
+@given(size=st.integers(1, 50))
+def test_chunks_tile_the_rows_exactly_and_in_order(size: int) -> None:
+    made = plan()
+    chunks = list(made.chunks(size))
+    assert [row for start, stop in chunks for row in range(start, stop)] == list(range(made.rows))
+    assert all(0 < stop - start <= size for start, stop in chunks)
+
+
+def test_parameters_are_json_ready() -> None:
+    assert json.loads(json.dumps(SMALL.parameters())) == SMALL.parameters()
+
+
+def test_the_packed_shape_is_padded_to_a_multiple_of_two_to_the_levels() -> None:
+    odd = make_plan(random_picture((1, 33, 47), seed=0), replace(SMALL, levels=3), max_forwards=10_000)
+    assert odd.spec.packed_shape == (40, 48)
+    assert odd.coefficients.shape == (1, 40, 48)

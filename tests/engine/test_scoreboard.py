@@ -1,0 +1,89 @@
+"""Scores by row: arrival order, repeats and merges leave no trace."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wavescope.core.estimators import jansen
+from wavescope.engine.scoreboard import Scoreboard, empty, merge, update
+
+
+@st.composite
+def chunked(draw: st.DrawFn) -> tuple[np.ndarray, int, list[tuple[int, int]]]:
+    """(scores of all rows, K, every chunk at least once, in any order)."""
+    n, factors = draw(st.integers(2, 5)), draw(st.integers(1, 6))
+    rows = n * (factors + 2)
+    cuts = sorted(draw(st.sets(st.integers(1, rows - 1), max_size=6)))
+    chunks = list(zip([0, *cuts], [*cuts, rows], strict=True))
+    again = draw(st.lists(st.sampled_from(chunks), max_size=3))
+    values = np.array(draw(st.lists(st.floats(-9, 9), min_size=rows, max_size=rows)))
+    return values, factors, draw(st.permutations([*chunks, *again]))
+
+
+def bits(board: Scoreboard) -> bytes:
+    return board.scores.tobytes()
+
+
+@given(case=chunked())
+def test_any_order_with_any_repeats_gives_the_same_bits(
+    case: tuple[np.ndarray, int, list[tuple[int, int]]],
+) -> None:
+    values, factors, arrivals = case
+    board = empty(len(values), factors)
+    for start, stop in arrivals:
+        board = update(board, start, values[start:stop])
+    assert bits(board) == values.tobytes()
+    assert board.done == len(values)
+
+
+@given(case=chunked(), data=st.data())
+def test_merging_partial_boards_in_any_grouping_gives_the_same_bits(
+    case: tuple[np.ndarray, int, list[tuple[int, int]]], data: st.DataObject
+) -> None:
+    values, factors, arrivals = case
+    boards = [update(empty(len(values), factors), start, values[start:stop]) for start, stop in arrivals]
+    while len(boards) > 1:
+        i = data.draw(st.integers(0, len(boards) - 2))
+        boards[i : i + 2] = [merge(boards[i], boards[i + 1])]
+    assert bits(boards[0]) == values.tobytes()
+
+
+@given(case=chunked())
+def test_merge_is_commutative_and_idempotent(
+    case: tuple[np.ndarray, int, list[tuple[int, int]]],
+) -> None:
+    values, factors, arrivals = case
+    blank = empty(len(values), factors)
+    boards = [update(blank, start, values[start:stop]) for start, stop in arrivals]
+    one, other = functools.reduce(merge, boards[::2]), functools.reduce(merge, boards[1::2], blank)
+    assert bits(merge(one, other)) == bits(merge(other, one))
+    assert bits(merge(one, one)) == bits(one)
+    assert bits(merge(blank, one)) == bits(one)
+
+
+def test_an_update_leaves_the_board_it_started_from_alone() -> None:
+    board = empty(6, 1)
+    update(board, 0, np.ones(3))
+    assert board.done == 0
+
+
+def test_rows_are_a_then_b_then_c_design_row_by_design_row() -> None:
+    board = update(empty(10, 3), 0, np.arange(10.0))
+    f_a, f_b, f_c = board.pick_freeze()
+    assert f_a.tolist() == [0, 5]
+    assert f_b.tolist() == [1, 6]
+    assert f_c.tolist() == [[2, 7], [3, 8], [4, 9]]
+
+
+def test_a_partial_board_gives_the_estimate_of_its_complete_design_rows() -> None:
+    """Every two rows of the design give a whole partial map, wherever they lie."""
+    values = np.random.default_rng(0).normal(size=20)
+    board = update(update(empty(20, 3), 0, values[:5]), 10, values[10:])
+    board = update(board, 5, values[5:8])  # the second design row stays incomplete
+    whole = update(empty(15, 3), 0, np.delete(values, slice(5, 10)))
+    assert board.done == 18
+    assert (jansen(*board.pick_freeze()) == jansen(*whole.pick_freeze())).all()

@@ -1,0 +1,1 @@
+"""Small working stand-ins: real NumPy models, clocks and recorders that tests can read."""

@@ -1,0 +1,31 @@
+"""A recorder that adds up, and a clock that ticks when it is read."""
+
+from __future__ import annotations
+
+
+class Ticks:
+    """Seconds 0, 1, 2, … one per reading."""
+
+    def __init__(self) -> None:
+        self._now = -1
+
+    def __call__(self) -> float:
+        self._now += 1
+        return float(self._now)
+
+
+class Tally:
+    """Images and seconds of rendering and scoring, per model."""
+
+    def __init__(self) -> None:
+        self.images_rendered: dict[str, int] = {}
+        self.images_scored: dict[str, int] = {}
+        self.seconds: float = 0.0
+
+    def rendered(self, model: str, images: int, seconds: float) -> None:
+        self.images_rendered[model] = self.images_rendered.get(model, 0) + images
+        self.seconds += seconds
+
+    def scored(self, model: str, images: int, seconds: float) -> None:
+        self.images_scored[model] = self.images_scored.get(model, 0) + images
+        self.seconds += seconds
