@@ -289,7 +289,8 @@ def test_memory_is_bounded_by_batch_and_cache_never_by_the_number_of_rows(wavele
     few, many = (peak_bytes(case, 8, n, cache_bytes) for n in (1, 4))
     # Patches are counted by their values; each carries some 500 bytes of slices and headers.
     assert many <= cache_bytes + 12 * image_bytes + 144 * 9 * 500
-    assert many <= few + 2 * image_bytes
+    # A_1 before and after finishing was made before the tracing began, those of the later rows are traced.
+    assert many <= few + 4 * image_bytes
 
 
 def test_what_does_not_fit_the_cache_is_not_kept() -> None:

@@ -124,6 +124,7 @@ class Renderer:
         self._boxes = [_boxes(partition.factors[band.slices]) for band in self._bands]
         self._cache: dict[int, list[Patch]] = {}
         self._cache_left = cache_bytes
+        self._kept: tuple[Design, int, Array, Array] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -159,15 +160,12 @@ class Renderer:
                 (stop - start, *self.shape), dtype=xp.float32, device=self._coefficients.device
             )
         period = self.partition.n_factors + 2
-        at, base, finished = -1, None, None
         for place, row in enumerate(range(start, stop)):
             j, column = divmod(row, period)
             if column == 1:
                 rendered[place, ...] = self.finish(self.plain(design.b[j]))
                 continue
-            if j != at:  # design rows are long: one full inverse of A_j serves up to K + 1 rows
-                at, base = j, self.plain(design.a[j])
-                finished = self.finish(base)
+            base, finished = self._base(design, j)
             if column == 0:
                 rendered[place, ...] = finished
             else:
@@ -204,6 +202,14 @@ class Renderer:
 
     def _invert(self, packed: Float32[Array, "c H W"]) -> Float32[Array, "c h w"]:
         return synthesise(packed, self._matrices)[:, : self.size[0], : self.size[1]]
+
+    def _base(self, design: Design, j: int) -> tuple[Array, Array]:
+        """A_j before and after ``finish``. Kept for the next call: a design row is many batches long."""
+        if self._kept is None or self._kept[0] is not design or self._kept[1] != j:
+            self._kept = None  # its memory first
+            base = self.plain(design.a[j])
+            self._kept = (design, j, base, self.finish(base))
+        return self._kept[2], self._kept[3]
 
     def _picked(self, base: Array, finished: Array, factor: int, step: float, out: Array) -> None:
         """Writes finish(base + step · P_k), touching only the support of P_k where the policy allows."""

@@ -6,14 +6,14 @@ are imported; an environment variable, read at that moment, is the only way to s
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Any
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state
 
-ort_errors: Any = onnxruntime_pybind11_state  # a compiled module: its names are known at run time only
+ort_errors: Any = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")  # compiled: no types
 
 __all__ = ["ort", "ort_errors"]
