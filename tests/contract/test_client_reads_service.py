@@ -20,6 +20,7 @@ from wavescope.ingress.schemas import ExplanationFields, parse_parts
 from wavescope_client import RequestFields, ServiceError, _calls, _errors, _types
 
 PROTOCOL_CODES = {
+    "forbidden",
     "error",
     "registry_invalid",
     "not_found",

@@ -220,6 +220,29 @@ def test_defects_are_logged_and_their_details_hidden_from_rpcs(
     assert "secret" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("peer", "served"),
+    [
+        ("ipv4:127.0.0.1:50000", True),
+        ("ipv4:127.8.8.8:1", True),
+        ("ipv6:[::1]:50000", True),
+        ("ipv6:%5B::1%5D:50000", True),
+        ("unix:/tmp/socket", True),
+        ("ipv4:192.0.2.7:50000", False),
+        ("ipv6:[2001:db8::7]:50000", False),
+        ("who knows", False),
+    ],
+)
+def test_other_hosts_are_refused_where_only_loopback_is_served(
+    plane: FakePlane, peer: str, served: bool
+) -> None:
+    context = FakeContext(address=peer)
+    limits = IngressLimits(loopback_only=True)
+    asyncio.run(explain(plane, pb.ExplainRequest(image=IMAGE), context, limits=limits))
+    assert context.code is (None if served else grpc.StatusCode.PERMISSION_DENIED)
+    assert bool(plane.calls) is served
+
+
 class Servicer(pb_grpc.ExplanationServiceServicer):
     def __init__(self, plane: FakePlane) -> None:
         self._plane = plane

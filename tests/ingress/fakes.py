@@ -123,6 +123,7 @@ class FakeContext:
     code: grpc.StatusCode | None = None
     details: str = ""
     trailing: dict[str, str] = field(default_factory=dict)
+    address: str = "ipv4:127.0.0.1:50000"
 
     def set_code(self, code: grpc.StatusCode) -> None:
         self.code = code
@@ -135,6 +136,9 @@ class FakeContext:
 
     def invocation_metadata(self) -> list[tuple[str, str]]:
         return self.metadata
+
+    def peer(self) -> str:
+        return self.address
 
 
 def draw(explanation: Explanation) -> bytes:

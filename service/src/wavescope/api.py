@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,7 +41,9 @@ def load_model(
         WeightsUnavailable: the weights are neither cached nor reachable.
     """
     settings = settings or load_settings()
-    return load(_find(model, models_file), cache_dir=settings.cache_dir)
+    spec = _find(model, models_file)
+    # A replica keeps to the cores it was given; in a process of the caller's own the machine is theirs.
+    return load(spec, cache_dir=settings.cache_dir, threads=spec.threads or os.cpu_count())
 
 
 def explain(

@@ -66,7 +66,10 @@ class IngressLimits:
     Attributes:
         max_body_bytes: of a whole HTTP body, and of the image in an RPC.
         retry_after_s: told to clients that may come again.
+        loopback_only: whether RPCs from other hosts are refused. A server that can be told its address needs no such
+            check; Ray Serve's gRPC proxy listens on every interface.
     """
 
     max_body_bytes: int = 32 * 1024 * 1024
     retry_after_s: int = 1
+    loopback_only: bool = False

@@ -30,11 +30,18 @@ TABLE: dict[str, tuple[int, grpc.StatusCode]] = {
     "deadline_exceeded": (504, grpc.StatusCode.DEADLINE_EXCEEDED),
     "internal": (500, grpc.StatusCode.INTERNAL),
     # Errors of the protocols themselves, raised in this layer only.
+    "forbidden": (403, grpc.StatusCode.PERMISSION_DENIED),
     "not_found": (404, grpc.StatusCode.NOT_FOUND),
     "method_not_allowed": (405, grpc.StatusCode.UNIMPLEMENTED),
     "not_acceptable": (406, grpc.StatusCode.INVALID_ARGUMENT),
     "unsupported_media_type": (415, grpc.StatusCode.INVALID_ARGUMENT),
 }
+
+
+class Forbidden(WavescopeError):
+    """The caller may not call."""
+
+    code = "forbidden"
 
 
 class NotFound(WavescopeError):

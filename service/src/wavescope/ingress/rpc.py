@@ -6,7 +6,9 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 import grpc
 import numpy as np
@@ -15,7 +17,7 @@ from wavescope.engine.types import BandImportance, Explanation, Indices, LevelIm
 from wavescope.errors import BodyTooLarge, WavescopeError
 from wavescope.ingress.middleware import choose_request_id
 from wavescope.ingress.plane import DataPlane, IngressLimits, NullRecorder, RequestRecorder
-from wavescope.ingress.problems import defect, grpc_code, is_hidden, problem
+from wavescope.ingress.problems import Forbidden, defect, grpc_code, is_hidden, problem
 from wavescope.ingress.recording import recording
 from wavescope.ingress.replies import finite, little_endian
 from wavescope.ingress.schemas import Parsed, parse_fields
@@ -31,6 +33,7 @@ class Context(Protocol):
     def set_details(self, details: str) -> None: ...
     def set_trailing_metadata(self, trailing_metadata: list[tuple[str, str]]) -> None: ...
     def invocation_metadata(self) -> Iterable[tuple[str, Any]]: ...
+    def peer(self) -> str: ...
 
 
 async def explain(
@@ -49,6 +52,8 @@ async def explain(
     request_id = choose_request_id(_metadata(context, "x-request-id"))
     try:
         with recording(recorder or NullRecorder(), "grpc") as labels:
+            if limits.loopback_only and not is_local(context.peer()):
+                raise Forbidden("only this host is served: start the service with --no-auth to serve others")
             parsed = await asyncio.to_thread(to_request, message, limits)
             labels.learn(parsed)
             explanation = await plane.explain(
@@ -114,6 +119,17 @@ def from_explanation(explanation: Explanation) -> pb.ExplainResponse:
         for name in ("wcam", "spatial_wcam", "factors"):
             getattr(reply.maps, name).CopyFrom(_tensor(getattr(maps, name), name))
     return reply
+
+
+def is_local(peer: str) -> bool:
+    """Whether a gRPC peer, such as ``ipv4:127.0.0.1:50000`` or ``ipv6:[::1]:50000``, is on this host."""
+    kind, _, address = unquote(peer).partition(":")
+    if kind == "unix":
+        return True
+    try:
+        return ip_address(address.rpartition(":")[0].strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _metadata(context: Context, name: str) -> str | None:

@@ -57,8 +57,16 @@ def build_model(args: dict[str, Any]) -> Application:
     raise RegistryInvalid(f"model {wanted!r} is not in the registry, which has: {known}", field="model")
 
 
-def service(settings: Settings, registry: tuple[ModelSpec, ...]) -> Application:
-    """Gateway, aggregator, generator and metrics hub, bound together."""
+def service(
+    settings: Settings, registry: tuple[ModelSpec, ...], *, loopback_only: bool = False
+) -> Application:
+    """Gateway, aggregator, generator and metrics hub, bound together.
+
+    Args:
+        settings: limits and replicas.
+        registry: the models.
+        loopback_only: refuse RPCs from other hosts, which Ray Serve's gRPC proxy would let in.
+    """
     # No CPUs are set aside for them: on a small machine the model replica needs every core it can get.
     light = {"num_cpus": 0}
     hub = serve.deployment(name=names.HUB, ray_actor_options=light, logging_config=LOGGING)(MetricsHub).bind()
@@ -82,7 +90,7 @@ def service(settings: Settings, registry: tuple[ModelSpec, ...]) -> Application:
         max_ongoing_requests=CONCURRENT_REQUESTS,
         ray_actor_options=light,
         logging_config=LOGGING,
-    )(serve.ingress()(Gateway)).bind(settings, registry, aggregator, hub)
+    )(serve.ingress()(Gateway)).bind(settings, registry, aggregator, hub, loopback_only=loopback_only)
 
 
 def model(settings: Settings, spec: ModelSpec) -> Application:

@@ -116,10 +116,12 @@ class Gateway:
         registry: tuple[ModelSpec, ...],
         aggregator: DeploymentHandle,
         hub: DeploymentHandle,
+        *,
+        loopback_only: bool,
     ) -> None:
         configure_logs(settings.log_level)
         self._reporter = Reporter(names.GATEWAY, hub=hub)
-        self._limits = IngressLimits(max_body_bytes=settings.max_body_bytes)
+        self._limits = IngressLimits(max_body_bytes=settings.max_body_bytes, loopback_only=loopback_only)
         self._plane = RayDataPlane(registry, aggregator, self._reporter)
 
     async def check_health(self) -> None:

@@ -130,7 +130,11 @@ def deploy(settings: Settings, registry: tuple[ModelSpec, ...]) -> None:
         )
         for spec in registry
     ]
-    service = ray_serve.RunTarget(app.service(settings, registry), name=names.APPLICATION, route_prefix="/")
+    service = ray_serve.RunTarget(
+        app.service(settings, registry, loopback_only=not settings.no_auth),
+        name=names.APPLICATION,
+        route_prefix="/",
+    )
     try:
         ray_serve.run_many([*models, service])
     except RuntimeError as failed:  # Ray Serve's own: an application did not come up
