@@ -52,8 +52,7 @@ async def explain(
     request_id = choose_request_id(_metadata(context, "x-request-id"))
     try:
         with recording(recorder or NullRecorder(), "grpc") as labels:
-            if limits.loopback_only and not is_local(context.peer()):
-                raise Forbidden("only this host is served: start the service with --no-auth to serve others")
+            _admit(context.peer(), limits)
             parsed = await asyncio.to_thread(to_request, message, limits)
             labels.learn(parsed)
             explanation = await plane.explain(
@@ -119,6 +118,11 @@ def from_explanation(explanation: Explanation) -> pb.ExplainResponse:
         for name in ("wcam", "spatial_wcam", "factors"):
             getattr(reply.maps, name).CopyFrom(_tensor(getattr(maps, name), name))
     return reply
+
+
+def _admit(peer: str, limits: IngressLimits) -> None:
+    if limits.loopback_only and not is_local(peer):
+        raise Forbidden("only this host is served: start the service with --no-auth to serve others")
 
 
 def is_local(peer: str) -> bool:
