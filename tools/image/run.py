@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -26,6 +27,8 @@ CONFINEMENT = [
 # What works without systemd and without a configured network; docker needs none of it.
 PODMAN = ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]
 READY = ["wget", "--quiet", "--tries=1", "--output-document=/dev/null", "http://127.0.0.1:8000/readyz"]
+PODMAN_RUN = ["--no-healthcheck"]  # systemd would time it; here the same question is asked by hand
+ENVIRONMENT = {**os.environ, "CONTAINERS_CONF": str(Path(__file__).with_name("containers.conf"))}
 USER_ID = "10001"
 
 
@@ -43,14 +46,20 @@ class Container:
 
     def __init__(self, runtime: Sequence[str], image: str) -> None:
         self._runtime = list(runtime)
-        self._name = self.command("run", "--detach", *CONFINEMENT, image).stdout.strip().splitlines()[-1]
+        options = [*CONFINEMENT, *(PODMAN_RUN if runtime[0] == "podman" else [])]
+        self._name = self.command("run", "--detach", *options, image).stdout.strip().splitlines()[-1]
 
     def command(
         self, *words: str, stdin: str | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Any command of the engine; a failing one shows what it wrote."""
         done = subprocess.run(
-            [*self._runtime, *words], input=stdin, capture_output=True, text=True, check=False
+            [*self._runtime, *words],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=ENVIRONMENT,
         )
         if check and done.returncode:
             raise SystemExit(
