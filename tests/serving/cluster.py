@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 from PIL import Image
+from ray import serve
 
 SMALL = {"grid_size": 4, "nb_design": 4}
 SMALL_FORWARDS = 4 * (16 + 2)
@@ -46,6 +47,12 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"never happened: {what}"
         time.sleep(POLL_S)
+
+
+def running_replicas() -> int:
+    """Model replicas that can score now."""
+    deployment = serve.status().applications["model-efficientnet-lite0"].deployments["ModelReplica"]
+    return deployment.replica_states.get("RUNNING", 0)
 
 
 def settled(service: Service, sample: str) -> float:

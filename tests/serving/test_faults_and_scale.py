@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 import ray
-from ray import serve
 from skimage import data
-from tests.serving.cluster import DEADLINE_S, body, eventually, png
+from tests.serving.cluster import DEADLINE_S, body, eventually, png, running_replicas
 
 
 def replica_actors() -> list[str]:
@@ -18,11 +17,6 @@ def replica_actors() -> list[str]:
         for actor in ray.util.list_named_actors(all_namespaces=True)
         if "#ModelReplica#" in actor["name"]
     ]
-
-
-def running_replicas() -> int:
-    deployment = serve.status().applications["model-efficientnet-lite0"].deployments["ModelReplica"]
-    return deployment.replica_states.get("RUNNING", 0)
 
 
 @pytest.fixture(scope="module")

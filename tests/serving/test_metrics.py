@@ -5,17 +5,38 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from skimage import data
-from tests.serving.cluster import SMALL, SMALL_FORWARDS, body, eventually, free_port, png, settled
+from tests.serving.cluster import (
+    SMALL,
+    SMALL_FORWARDS,
+    body,
+    eventually,
+    free_port,
+    png,
+    running_replicas,
+    settled,
+)
 
 
-def test_counts_of_all_processes_are_in_one_scrape(service):
-    eventually(
-        lambda: service.metric('wavescope_replicas{deployment="Gateway"') == 2, "both gateways counted"
-    )
+@pytest.fixture(scope="module")
+def two_of_each(service):
+    """The service with two gateways, which it starts with, and two model replicas, which load brings."""
+    load = body(png(data.chelsea()), grid_size=16, nb_design=4)
+    with ThreadPoolExecutor(6) as pool:
+        while running_replicas() < 2:
+            list(pool.map(lambda _: service.http.post("/v1/explanations", json=load), range(6)))
+    for deployment in ("Gateway", "ModelReplica"):
+        sample = f'wavescope_replicas{{deployment="{deployment}"'
+        eventually(lambda sample=sample: service.metric(sample) == 2, f"two of {deployment} counted")
+    return service
+
+
+def test_counts_of_all_processes_are_in_one_scrape(two_of_each):
+    service = two_of_each
     names = ("wavescope_forwards_total", "wavescope_requests_total")
     before = {name: settled(service, name) for name in names}
     # Connections of their own, so that the proxy spreads them over both gateways.
@@ -68,7 +89,8 @@ def prometheus(service, tmp_path):
     process.wait(timeout=30)
 
 
-def test_a_real_prometheus_reads_the_same_numbers(service, prometheus):
+def test_a_real_prometheus_reads_the_same_numbers(two_of_each, prometheus):
+    service = two_of_each
     reply = service.http.post("/v1/explanations", json=body(png(data.chelsea()), **SMALL))
     assert reply.status_code == 200
 
@@ -86,6 +108,7 @@ def test_a_real_prometheus_reads_the_same_numbers(service, prometheus):
         "Prometheus has the service's count of forwards",
     )
     assert query('sum(wavescope_replicas{deployment="Gateway"})') == 2
+    assert query('sum(wavescope_replicas{deployment="ModelReplica"})') == 2
     assert query("histogram_quantile(0.5, sum by (le) (wavescope_request_duration_seconds_bucket))") > 0
     metadata = httpx.get(f"{prometheus}/api/v1/targets").json()
     assert all(target["lastError"] == "" for target in metadata["data"]["activeTargets"])
