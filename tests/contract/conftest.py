@@ -1,23 +1,5 @@
-"""One explanation made by hand, and a data plane that answers with it."""
+"""The explanation made by hand, and the data plane that answers with it, of the ingress' tests."""
 
-from __future__ import annotations
+from tests.ingress.conftest import explanation, plane, recorder
 
-import pytest
-from tests.ingress.fakes import FakePlane, MemoryRecorder, make_explanation
-
-from wavescope.engine.types import Explanation
-
-
-@pytest.fixture
-def explanation() -> Explanation:
-    return make_explanation()
-
-
-@pytest.fixture
-def plane(explanation: Explanation) -> FakePlane:
-    return FakePlane(explanation)
-
-
-@pytest.fixture
-def recorder() -> MemoryRecorder:
-    return MemoryRecorder()
+__all__ = ["explanation", "plane", "recorder"]

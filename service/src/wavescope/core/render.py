@@ -174,19 +174,6 @@ class Renderer:
                 self._picked(base, finished, factor, step, rendered[place, ...])
         return rendered[: stop - start, ...]
 
-    def unclipped(self, design: Design, row: int) -> Float32[Array, "c h w"]:
-        """One row by the shortcut, before value policy and normalisation."""
-        j, column = divmod(row, self.partition.n_factors + 2)
-        if column == 1:
-            return self.plain(design.b[j])
-        image = self.plain(design.a[j])
-        if column > 1:
-            factor = column - 2
-            step = float(design.b[j, factor] - design.a[j, factor])
-            for patch in self.patches(factor):
-                image[:, patch.rows, patch.columns] += step * patch.values
-        return image
-
     def patches(self, factor: int) -> list[Patch]:
         """P_k as disjoint rectangles."""
         kept = self._cache.get(factor)

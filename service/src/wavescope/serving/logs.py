@@ -36,6 +36,7 @@ def json_only() -> None:
 
     Lines that are no JSON (Ray's own, or a library's) are wrapped.
     """
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # of this process; it tells its progress as text
     global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
     global_worker_stdstream_dispatcher.add_handler("wavescope", _print)
     ray_worker.print_to_stdstream = _print  # what the raylet says goes past the dispatcher
