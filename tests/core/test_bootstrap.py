@@ -60,6 +60,7 @@ def test_intervals_contain_the_index_and_are_positive(n: int, seed: int) -> None
     assert (interval[:, 0] >= 0).all()
     assert (interval[:, 0] <= total).all()
     assert (total <= interval[:, 1]).all()
+    assert (interval[:, 1] <= np.maximum(total, 1)).all()
 
 
 def test_a_constant_score_is_named_here_too() -> None:

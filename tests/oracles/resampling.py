@@ -29,11 +29,13 @@ def slow_standard_error(f_a: np.ndarray, f_b: np.ndarray, f_c: np.ndarray, count
 
 
 def slow_interval(total: np.ndarray, error: np.ndarray, n: int) -> np.ndarray:
-    """total · exp(± t · error / total), a point at 0 where the index is 0."""
+    """total · exp(± t · error / total), a point at 0 where the index is 0; its end at most 1, or the estimate."""
     quantile = float(student.ppf(0.975, n - 1))
     return np.array(
         [
-            [s * math.exp(-quantile * e / s), s * math.exp(quantile * e / s)] if s > 0 else [0.0, 0.0]
+            [s * math.exp(-quantile * e / s), min(s * math.exp(quantile * e / s), max(s, 1.0))]
+            if s > 0
+            else [0.0, 0.0]
             for s, e in zip(total, error, strict=True)
         ]
     )

@@ -24,7 +24,7 @@ def jansen_errors(
 
     V is computed anew for every resample. The standard error is scaled by sqrt(N / (N − 1)), since a bootstrap of N
     rows understates the spread by that much. The interval is taken on the logarithm of the index, never negative,
-    with Student's quantile of N − 1 degrees of freedom.
+    with Student's quantile of N − 1 degrees of freedom, and ends at 1, which no total index exceeds.
 
     Args:
         f_a, f_b: (N,) scores of A and B.
@@ -57,4 +57,6 @@ def jansen_errors(
     relative = np.divide(error, total, out=np.zeros_like(error), where=total > 0)
     # Beyond exp(700) a double overflows; such an interval says "unknown" in any case.
     reach = np.exp(np.minimum(student.ppf(0.975, n - 1) * relative, 700.0))
-    return error, np.stack([total / reach, total * reach], axis=-1)
+    # No total index exceeds 1, though its estimate may.
+    upper = np.minimum(total * reach, np.maximum(total, 1.0))
+    return error, np.stack([total / reach, upper], axis=-1)
