@@ -8,7 +8,11 @@ import httpx
 import pytest
 import ray
 from skimage import data
-from tests.serving.cluster import DEADLINE_S, body, eventually, png, running_replicas
+from tests.serving.cluster import DEADLINE_S, body, eventually, png, running_replicas, settled
+
+SCORED = 'wavescope_chunks_total{model="efficientnet-lite0",outcome="scored"}'
+RETRIED = 'wavescope_chunks_total{model="efficientnet-lite0",outcome="retried"}'
+FORWARDS = 'wavescope_forwards_total{model="efficientnet-lite0"}'
 
 
 def replica_actors() -> list[str]:
@@ -32,24 +36,16 @@ def undisturbed(service, long_request):
 
 def test_replica_killed_in_mid_explanation_costs_only_its_chunks(service, long_request, undisturbed):
     eventually(lambda: running_replicas() >= 1, "a running replica")
-    before = service.metric('wavescope_chunks_total{model="efficientnet-lite0",outcome="scored"}')
+    before = settled(service, SCORED)
     with ThreadPoolExecutor(1) as pool:
         pending = pool.submit(service.http.post, "/v1/explanations", json=long_request)
-        eventually(
-            lambda: (
-                service.metric('wavescope_chunks_total{model="efficientnet-lite0",outcome="scored"}') > before
-            ),
-            "a chunk of the explanation scored",
-        )
+        eventually(lambda: service.metric(SCORED) > before, "a chunk of the explanation scored")
         for name in replica_actors():
             ray.kill(ray.get_actor(name, namespace="serve"))
         reply = pending.result(timeout=DEADLINE_S)
     assert reply.status_code == 200
     assert reply.json()["indices"] == undisturbed["indices"]
-    eventually(
-        lambda: service.metric('wavescope_chunks_total{model="efficientnet-lite0",outcome="retried"}') >= 1,
-        "a retried chunk counted",
-    )
+    eventually(lambda: service.metric(RETRIED) >= 1, "a retried chunk counted")
 
 
 def test_load_brings_a_second_replica_and_changes_no_number(service, long_request, undisturbed):
@@ -61,11 +57,9 @@ def test_load_brings_a_second_replica_and_changes_no_number(service, long_reques
     assert all(reply.json()["indices"] == undisturbed["indices"] for reply in replies)
 
 
-def test_a_client_that_leaves_stops_its_chunks(service, long_request):
-    forwards = 'wavescope_forwards_total{model="efficientnet-lite0"}'
-    in_progress = "wavescope_explanations_in_progress"
-    before = service.metric(forwards)
+def test_a_client_that_leaves_stops_its_chunks(service, long_request, undisturbed):
+    before = settled(service, FORWARDS)
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{service.url}/v1/explanations", json=long_request, timeout=1.0)
-    eventually(lambda: service.metric(in_progress) == 0, "no explanation in progress")
-    assert service.metric(forwards) - before < 1600
+    assert settled(service, FORWARDS) - before < undisturbed["forwards"]
+    eventually(lambda: service.metric("wavescope_explanations_in_progress") == 0, "nothing in progress")
