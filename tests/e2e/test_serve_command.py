@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 from skimage import data
-from tests.serving.cluster import SMALL, body, eventually, free_port, png
+from tests.serving.cluster import SMALL, body, eventually, free_port, png, processes
 
 WAVESCOPE = Path(sys.executable).with_name("wavescope")
 
@@ -50,15 +50,7 @@ def ready(url: str) -> bool:
 
 def processes_using(folder: Path) -> list[str]:
     """Command lines that name the folder: Ray's processes all do."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_text().replace("\0", " ")
-        except OSError:
-            continue  # it ended while we looked
-        if str(folder) in command:
-            found.append(command)
-    return found
+    return [command for command in processes().values() if str(folder) in command]
 
 
 def test_two_services_run_side_by_side_and_leave_nothing_behind():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
-from tests.serving.cluster import SMALL, array, body, png
+from tests.serving.cluster import SMALL, array, body, png, processes
 
 import wavescope
 
@@ -176,3 +176,13 @@ def test_models_and_health(service):
     assert service.http.get("/readyz").status_code == 200
     assert "swagger" in service.http.get("/docs").text.lower()
     assert "/v1/explanations" in service.http.get("/openapi.json").json()["paths"]
+
+
+def test_replica_of_the_default_model_never_maps_torch(service, photograph):
+    assert service.http.post("/v1/explanations", json=body(photograph, **SMALL)).status_code == 200
+    name = "ray::ServeReplica:model-efficientnet-lite0"
+    replicas = [folder for folder, command in processes().items() if command.startswith(name)]
+    assert replicas
+    for replica in replicas:
+        assert "onnxruntime" in (replica / "maps").read_text()
+        assert "libtorch" not in (replica / "maps").read_text()
