@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.oracles.mapping import slow_importance, slow_packed, slow_spatial
 
-from wavescope.core.maps import ORIENTATIONS, importance, packed_map, spatial_map
+from wavescope.core.maps import importance, packed_map, spatial_map
 from wavescope.core.partition import Approximation, Partition, partition
 from wavescope.core.wavelets import bands, padded_size
 
@@ -101,7 +101,7 @@ def test_importance_per_level_and_orientation_equals_loops(case: Case, seed: int
     assert len(found) == levels + 1
     for level, (whole, oriented) in enumerate(found):
         assert (whole.sum, whole.share, whole.mean_share) == pytest.approx(expected[level], abs=1e-12)
-        assert tuple(oriented) == (ORIENTATIONS if level else ())
+        assert tuple(oriented) == (("horizontal", "vertical", "diagonal") if level else ())
         for name, part in oriented.items():
             assert (part.sum, part.share, part.mean_share) == pytest.approx(expected[level, name], abs=1e-12)
 

@@ -12,14 +12,15 @@ from typing import Any
 from wavescope.engine import run
 from wavescope.engine.protocols import Classifier
 from wavescope.engine.types import Explanation, ExplanationRequest
-from wavescope.errors import InvalidRequest, UnknownModel
+from wavescope.errors import InvalidRequest
 from wavescope.imaging.decode import decode, prepare
 from wavescope.models.labels import find_class
 from wavescope.models.load import load
-from wavescope.models.spec import ModelSpec
+from wavescope.models.spec import DEFAULT_MODEL as DEFAULT_SPEC
+from wavescope.models.spec import ModelSpec, find_spec
 from wavescope.settings import Settings, load_registry, load_settings
 
-DEFAULT_MODEL = "efficientnet-lite0"
+DEFAULT_MODEL = DEFAULT_SPEC.name
 
 
 def load_model(
@@ -113,12 +114,7 @@ def _request(fields: dict[str, Any]) -> ExplanationRequest:
 def _find(model: str | ModelSpec, models_file: Path | str | None) -> ModelSpec:
     if isinstance(model, ModelSpec):
         return model
-    registry = load_registry(None if models_file is None else Path(models_file))
-    for spec in registry:
-        if spec.name == model:
-            return spec
-    known = ", ".join(sorted(spec.name for spec in registry))
-    raise UnknownModel(f"model {model!r} is not registered; registered: {known}", field="model")
+    return find_spec(load_registry(None if models_file is None else Path(models_file)), model)
 
 
 def _read(path: Path) -> bytes:

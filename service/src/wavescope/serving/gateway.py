@@ -14,12 +14,12 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from wavescope.engine.types import Explanation, ExplanationRequest, ModelDetails
-from wavescope.errors import ModelUnavailable, UnknownModel, WavescopeError
+from wavescope.errors import ModelUnavailable, WavescopeError
 from wavescope.figures.draw import draw_png
 from wavescope.ingress import rpc
 from wavescope.ingress.http import build_app
 from wavescope.ingress.plane import IngressLimits
-from wavescope.models.spec import ModelSpec
+from wavescope.models.spec import ModelSpec, find_spec
 from wavescope.serving import names
 from wavescope.serving.dispatch import LOST
 from wavescope.serving.logs import configure_logs
@@ -46,9 +46,7 @@ class RayDataPlane:
         self, image: bytes, model: str, request: ExplanationRequest, *, request_id: str
     ) -> Explanation:
         """See :class:`wavescope.ingress.plane.DataPlane`."""
-        if model not in self._specs:
-            known = ", ".join(sorted(self._specs))
-            raise UnknownModel(f"model {model!r} is not registered; registered: {known}", field="model")
+        find_spec(self._specs.values(), model)
         identity = uuid.uuid4().hex
         log.info("explaining", extra={"id": identity, "request_id": request_id, "model": model})
         response = self._aggregator.explain.remote(image, model, request, identity)

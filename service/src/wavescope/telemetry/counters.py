@@ -23,8 +23,6 @@ from wavescope.telemetry.metrics import (
     Metric,
 )
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 Key = tuple[str, tuple[tuple[str, str], ...]]
 Snapshot = dict[Key, float]
 

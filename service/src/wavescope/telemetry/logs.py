@@ -8,7 +8,6 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
-LEVELS = ("debug", "info", "warning", "error")
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {
     "message",
     "asctime",
