@@ -14,6 +14,7 @@ from wavescope.core import wavelets
 from wavescope.core.design import sobol
 from wavescope.core.partition import partition
 from wavescope.core.render import Finish, Renderer
+from wavescope.core.wavelet_synthesis import WaveletSynthesis
 
 CASES = (("haar", 3, "grid"), ("haar", 3, "aligned"), ("db4", 3, "grid"), ("haar", 3, "subbands"))
 SIZE = 224
@@ -33,7 +34,8 @@ def _case(wavelet: str, levels: int, name: str, rounds: int) -> dict[str, Any]:
     factors = partition(name, height, width, levels, grid_size=28, approximation="perturb")
     mean = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
     std = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
-    renderer = Renderer(coefficients, (SIZE, SIZE), wavelet, levels, factors, Finish("clip", mean, std))
+    synthesis = WaveletSynthesis(coefficients, (SIZE, SIZE), wavelet, levels, factors, mean)
+    renderer = Renderer(synthesis, factors.n_factors, Finish("clip", mean, std))
     design = sobol(factors.n_factors, 64, seed=0)
     began = time.perf_counter()
     for factor in range(factors.n_factors):

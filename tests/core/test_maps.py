@@ -8,10 +8,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.oracles.fourier import slow_radial_profile
 from tests.oracles.mapping import slow_importance, slow_packed, slow_spatial
 
-from wavescope.core.maps import importance, packed_map, spatial_map
-from wavescope.core.partition import Approximation, Partition, partition
+from wavescope.core.maps import factor_map, importance, radial_profile, spatial_map
+from wavescope.core.partition import (
+    FOURIER_PARTITIONS,
+    Approximation,
+    Partition,
+    fourier_partition,
+    max_frequency,
+    partition,
+)
 from wavescope.core.wavelets import bands, padded_size
 
 
@@ -54,7 +62,7 @@ def indices(n: int, seed: int) -> np.ndarray:
 def test_every_coefficient_of_the_packed_map_has_exactly_its_factors_index(case: Case, seed: int) -> None:
     made = case.partition()
     total = indices(made.n_factors, seed)
-    packed = packed_map(made.factors, total)
+    packed = factor_map(made.factors, total)
     assert packed.dtype == np.float32
     assert (packed == slow_packed(made.factors, total).astype(np.float32)).all()
 
@@ -62,7 +70,7 @@ def test_every_coefficient_of_the_packed_map_has_exactly_its_factors_index(case:
 @given(case=cases(), seed=st.integers(0, 999))
 def test_the_spatial_map_sums_what_lies_over_each_pixel(case: Case, seed: int) -> None:
     made, levels, size = case.partition(), case.levels, case.size
-    packed = packed_map(made.factors, indices(made.n_factors, seed))
+    packed = factor_map(made.factors, indices(made.n_factors, seed))
     spatial = spatial_map(packed, levels, size)
     assert spatial.dtype == np.float32
     assert spatial.shape == size
@@ -134,3 +142,37 @@ def test_indices_that_are_all_zero_have_no_shares_and_no_nan() -> None:
     made = partition("levels", 8, 8, 1, grid_size=1, approximation="perturb")
     for whole, _ in importance(made, np.zeros(2), 1):
         assert (whole.sum, whole.share, whole.mean_share) == (0.0, 0.0, 0.0)
+
+
+sides = st.integers(8, 20)
+
+
+@given(name=st.sampled_from(sorted(FOURIER_PARTITIONS)), height=sides, width=sides, data=st.data())
+def test_the_radial_profile_is_the_mean_of_the_map_over_each_ring(
+    name: str, height: int, width: int, data: st.DataObject
+) -> None:
+    made = fourier_partition(name, height, width, grid_size=data.draw(st.integers(1, min(height, width))))
+    drawn = factor_map(made.factors, indices(made.n_factors, seed=1))
+    rings = data.draw(st.integers(1, 60))  # some so narrow that no frequency lies in them
+    found, expected = radial_profile(drawn, rings), slow_radial_profile(drawn, rings)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    assert sum(ring.share for ring in found) == pytest.approx(1.0)
+    assert found[0].low == 0.0
+    assert found[-1].high == pytest.approx(max_frequency("circle", height, width))
+
+
+@given(height=sides, width=sides, data=st.data())
+def test_the_radial_profile_of_circles_is_their_indices(height: int, width: int, data: st.DataObject) -> None:
+    """Empty rings have neither a factor nor an entry, so that both go in step."""
+    rings = data.draw(st.integers(1, min(height, width)))
+    made = fourier_partition("circle", height, width, grid_size=rings)
+    total = indices(made.n_factors, seed=2)
+    found = radial_profile(factor_map(made.factors, total), rings)
+    np.testing.assert_allclose([ring.mean for ring in found], total, rtol=1e-6)
+    assert all(ring.high > ring.low for ring in found)
+
+
+def test_a_map_of_zeros_has_a_radial_profile_without_nan() -> None:
+    assert {(ring.mean, ring.share) for ring in radial_profile(np.zeros((9, 8), np.float32), 4)} == {
+        (0.0, 0.0)
+    }

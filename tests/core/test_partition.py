@@ -6,10 +6,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.oracles.fourier import compacted, slow_fourier_grid, slow_rings
 from tests.oracles.partitions import slow_aligned, slow_grid
 
-from wavescope.core.partition import PARTITIONS, Partition, cell_edges, cell_of, partition
-from wavescope.core.wavelets import bands
+from wavescope.core.partition import (
+    FOURIER_PARTITIONS,
+    PARTITIONS,
+    Partition,
+    cell_edges,
+    cell_of,
+    fourier_partition,
+    max_frequency,
+    mirrored,
+    partition,
+    pixel_partition,
+)
+from wavescope.core.wavelets import bands, max_levels, padded_size
 from wavescope.errors import InvalidRequest
 
 names = st.sampled_from(sorted(PARTITIONS))
@@ -44,6 +56,22 @@ def test_every_factor_has_coefficients_and_only_the_approximation_may_have_none(
     if approximation != "perturb":
         expected[bands(*case[:3])[0].slices] = True
     assert (without == expected).all()
+
+
+@given(name=names, height=st.integers(4, 70), width=st.integers(4, 70), data=st.data())
+def test_factors_cover_the_coefficients_of_any_image_exactly_once(
+    name: str, height: int, width: int, data: st.DataObject
+) -> None:
+    """Odd, even, not square; every depth. The sets {coefficients of factor k} are disjoint and leave nothing out."""
+    levels = data.draw(st.integers(1, max_levels(height, width)))
+    tall, wide = padded_size(height, width, levels)
+    made = make(name, (tall, wide, levels, data.draw(st.integers(1, min(tall, wide)))))
+    covered = np.zeros((tall, wide), dtype=int)
+    for factor in range(made.n_factors):
+        held = made.factors == factor
+        assert held.any()
+        covered += held
+    assert (covered == 1).all()
 
 
 @given(case=cases())
@@ -158,3 +186,122 @@ def test_a_grid_finer_than_the_packed_array_is_refused(name: str, grid_size: int
 @pytest.mark.parametrize("name", ["subbands", "levels"])
 def test_partitions_without_cells_do_not_look_at_the_grid_size(name: str) -> None:
     assert make(name, (16, 16, 2, 9999)).n_factors == make(name, (16, 16, 2, 1)).n_factors
+
+
+fourier_names = st.sampled_from(sorted(FOURIER_PARTITIONS))
+sides = st.integers(8, 70)
+
+
+@given(name=fourier_names, height=sides, width=sides, data=st.data())
+def test_factors_tile_the_centred_spectrum_exactly_and_hold_every_mirror(
+    name: str, height: int, width: int, data: st.DataObject
+) -> None:
+    made = fourier_partition(name, height, width, grid_size=data.draw(st.integers(1, min(height, width))))
+    assert made.factors.dtype == np.int32
+    assert made.factors.shape == (height, width)
+    covered = np.zeros((height, width), dtype=int)
+    for factor in range(made.n_factors):
+        held = made.factors == factor
+        assert held.any()
+        covered += held
+        # In NumPy's own order of frequencies: (u, v) and (−u, −v) mod (n, m).
+        spectrum = np.fft.ifftshift(held)
+        assert (spectrum == spectrum[-np.arange(height)[:, None] % height, -np.arange(width) % width]).all()
+    assert (covered == 1).all()
+
+
+@given(height=st.integers(1, 12), width=st.integers(1, 12))
+def test_the_mirror_of_a_centred_array_is_that_of_its_spectrum(height: int, width: int) -> None:
+    centred = np.arange(height * width).reshape(height, width)
+    u, v = (np.round(np.fft.fftshift(np.fft.fftfreq(n)) * n).astype(int) for n in (height, width))
+    place = {
+        (a % height, b % width): (i, j) for i, a in enumerate(u.tolist()) for j, b in enumerate(v.tolist())
+    }
+    expected = [[centred[place[-a % height, -b % width]] for b in v.tolist()] for a in u.tolist()]
+    assert (mirrored(centred) == expected).all()
+
+
+@given(
+    name=st.sampled_from(["circle", "square"]),
+    height=st.integers(8, 20),
+    width=st.integers(8, 20),
+    data=st.data(),
+)
+def test_rings_have_equal_width_from_zero_to_the_largest_frequency(
+    name: str, height: int, width: int, data: st.DataObject
+) -> None:
+    rings = data.draw(st.integers(1, min(height, width)))
+    expected = slow_rings(name, height, width, rings)
+    assert (FOURIER_PARTITIONS[name](height, width, rings) == expected).all()
+    made = fourier_partition(name, height, width, grid_size=rings)
+    assert (made.factors == compacted(expected)).all()
+    assert rings - made.n_factors == sum(ring not in expected for ring in range(rings))
+    assert made.factors[height // 2, width // 2] == 0  # the mean of the image is in the first ring
+    assert made.factors[0, 0] == made.n_factors - 1  # the farthest frequency in the last
+
+
+@given(name=st.sampled_from(["circle", "square"]), height=sides, width=sides, rings=st.integers(1, 8))
+def test_frequencies_of_a_ring_lie_between_its_edges_in_cycles_per_pixel(
+    name: str, height: int, width: int, rings: int
+) -> None:
+    down, across = np.meshgrid(
+        np.fft.fftshift(np.fft.fftfreq(height)), np.fft.fftshift(np.fft.fftfreq(width)), indexing="ij"
+    )
+    away = np.hypot(down, across) if name == "circle" else np.maximum(abs(down), abs(across))
+    assert max_frequency(name, height, width) == pytest.approx(away.max(), rel=1e-12)
+    width_of_ring = away.max() / rings
+    ring = FOURIER_PARTITIONS[name](height, width, rings)
+    assert (away >= ring * width_of_ring - 1e-12).all()
+    assert (away <= (ring + 1) * width_of_ring + 1e-12).all()
+
+
+@given(height=st.integers(8, 20), width=st.integers(8, 20), data=st.data())
+def test_a_frequency_and_its_mirror_are_in_the_cell_of_the_first(
+    height: int, width: int, data: st.DataObject
+) -> None:
+    cells = data.draw(st.integers(1, min(height, width)))
+    expected = slow_fourier_grid(height, width, cells)
+    assert (fourier_partition("grid", height, width, grid_size=cells).factors == compacted(expected)).all()
+
+
+def test_rings_that_hold_no_frequency_are_no_factors() -> None:
+    """8 × 8: the larger of two frequencies takes five values, 0 to 4 eighths; lengths take more."""
+    assert fourier_partition("square", 8, 8, grid_size=8).n_factors == 5
+    assert fourier_partition("circle", 8, 8, grid_size=8).n_factors == 8
+    assert fourier_partition("square", 8, 8, grid_size=5).n_factors == 5
+
+
+def test_the_spectrum_of_the_default_image_has_28_rings_and_407_cells() -> None:
+    """14 rows of 28 cells, then those of the row v ≤ 0 at u = 0: 15."""
+    found = {name: fourier_partition(name, 224, 224, grid_size=28).n_factors for name in FOURIER_PARTITIONS}
+    assert found == {"circle": 28, "square": 28, "grid": 14 * 28 + 15}
+    assert max_frequency("circle", 224, 224) == pytest.approx(0.5**0.5)
+    assert max_frequency("square", 224, 224) == 0.5
+
+
+@pytest.mark.parametrize("name", sorted(FOURIER_PARTITIONS))
+@pytest.mark.parametrize("grid_size", [0, -1, 17])
+def test_more_rings_or_cells_than_frequencies_along_a_side_are_refused(name: str, grid_size: int) -> None:
+    with pytest.raises(
+        InvalidRequest, match=rf"grid_size is {grid_size}; .* 16 x 24.* between 1 and 16"
+    ) as caught:
+        fourier_partition(name, 16, 24, grid_size=grid_size)
+    assert caught.value.field == "grid_size"
+    assert caught.value.limits == {"minimum": 1, "maximum": 16}
+
+
+@given(height=sides, width=sides, data=st.data())
+def test_pixel_cell_of_index_i_is_i_g_over_s(height: int, width: int, data: st.DataObject) -> None:
+    cells = data.draw(st.integers(1, min(height, width)))
+    made = pixel_partition(height, width, cells)
+    assert made.factors.dtype == np.int32
+    assert (made.factors == slow_grid(height, width, cells)).all()
+    assert np.unique(made.factors).tolist() == list(range(made.n_factors))
+
+
+@pytest.mark.parametrize("grid_size", [0, -1, 17])
+def test_more_cells_than_pixels_along_a_side_are_refused(grid_size: int) -> None:
+    with pytest.raises(InvalidRequest, match=rf"grid_size is {grid_size}; the image is 16 x 24") as caught:
+        pixel_partition(16, 24, grid_size)
+    assert caught.value.field == "grid_size"
+    assert caught.value.limits == {"minimum": 1, "maximum": 16}

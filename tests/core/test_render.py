@@ -15,6 +15,7 @@ from tests.oracles.rendering import mask_rows, slow_finish, slow_render
 from wavescope.core.design import Design, sobol
 from wavescope.core.partition import Partition, partition
 from wavescope.core.render import Finish, Renderer
+from wavescope.core.wavelet_synthesis import WaveletSynthesis
 from wavescope.core.wavelets import analyse, max_levels
 
 MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
@@ -68,9 +69,7 @@ class Case:
             to_library(library, MEAN[:channels, None, None]),
             to_library(library, STD[:channels, None, None]),
         )
-        return Renderer(
-            self.coefficients(), self.shape[1:], self.wavelet, self.levels, self.factors(), finish, **options
-        )
+        return self.render_with(finish, **options)
 
     def unclipped(self, library: str = "numpy") -> Renderer:
         """A renderer whose rows are neither clipped nor normalised: finishing leaves every bit as it is."""
@@ -80,9 +79,14 @@ class Case:
             to_library(library, np.zeros((channels, 1, 1), np.float32)),
             to_library(library, np.ones((channels, 1, 1), np.float32)),
         )
-        return Renderer(
-            self.coefficients(), self.shape[1:], self.wavelet, self.levels, self.factors(), finish
+        return self.render_with(finish)
+
+    def render_with(self, finish: Finish, **options: int) -> Renderer:
+        factors = self.factors()
+        synthesis = WaveletSynthesis(
+            self.coefficients(), self.shape[1:], self.wavelet, self.levels, factors, finish.mean
         )
+        return Renderer(synthesis, factors.n_factors, finish, **options)
 
     def design(self, n: int = 2) -> Design:
         return sobol(self.factors().n_factors, n, self.seed)
@@ -270,11 +274,52 @@ def test_rows_write_into_the_buffer_they_are_given() -> None:
     assert (found == A_CASE.renderer().rows(design, 3, 8)).all()
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_masks_are_rendered_as_the_same_rows_of_a_design(policy: str, library: str) -> None:
+    case = Case((3, 19, 26), "db2", 2, "grid", 5, "perturb", policy, 3)
+    design, renderer = case.design(), case.renderer(library)
+    # Rows A and B are rendered in full, as masks are: to the bit.
+    for masks, row in [(design.a, 0), (design.b, 1)]:
+        found = to_numpy(renderer.masks(masks))
+        assert found.shape == (2, 3, 19, 26)
+        assert (found[0] == to_numpy(renderer.rows(design, row, row + 1))[0]).all()
+        assert (found[1] == to_numpy(renderer.rows(design, 27 + row, 28 + row))[0]).all()
+
+
+def test_masks_have_the_same_bits_whatever_the_batch_and_write_where_they_are_told() -> None:
+    renderer, masks = A_CASE.renderer(), np.random.default_rng(0).random((5, 25)).astype(np.float32)
+    whole = renderer.masks(masks)
+    buffer = np.full((8, 3, 19, 26), np.nan, dtype=np.float32)
+    for start, stop in [(0, 1), (1, 4), (4, 5)]:
+        found = renderer.masks(masks[start:stop], out=buffer)
+        assert np.shares_memory(found, buffer)
+        assert (found == whole[start:stop]).all()
+    assert np.isnan(buffer[3:]).all()
+    assert renderer.masks(masks[:0]).shape == (0, 3, 19, 26)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_an_image_for_people_is_the_model_input_before_normalisation(policy: str) -> None:
+    case = Case((3, 19, 26), "db2", 2, "grid", 5, "perturb", policy, 3)
+    renderer, mask = case.renderer(), case.design().a[1]
+    image = renderer.image(mask)
+    assert image.dtype == np.float32
+    if policy != "none":
+        assert image.min() >= 0.0
+        assert image.max() <= 1.0
+    expected = slow_finish(renderer.plain(mask), policy, np.zeros(3), np.ones(3))
+    np.testing.assert_allclose(image, expected, atol=1e-6)
+    normalised = (image - MEAN[:, None, None]) / STD[:, None, None]
+    assert (renderer.masks(mask[None])[0] == normalised).all()
+
+
 def test_the_coefficients_given_are_left_as_they_were() -> None:
     packed = A_CASE.coefficients()
     packed.setflags(write=False)  # as arrays from Ray's object store are
     finish = Finish("clip", MEAN[:, None, None], STD[:, None, None])
-    Renderer(packed, (19, 26), "db2", 2, A_CASE.factors(), finish).rows(A_CASE.design(), 0, 54)
+    synthesis = WaveletSynthesis(packed, (19, 26), "db2", 2, A_CASE.factors(), finish.mean)
+    Renderer(synthesis, 25, finish).rows(A_CASE.design(), 0, 54)
     assert (packed == A_CASE.coefficients()).all()
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.oracles.rendering import slow_analyse, slow_synthesise
 
 from wavescope.core.partition import partition
-from wavescope.core.render import Finish, Renderer
+from wavescope.core.wavelet_synthesis import WaveletSynthesis
 from wavescope.core.wavelets import (
     analyse,
     band_basis,
@@ -28,13 +28,12 @@ FAMILIES = tuple(dict.fromkeys(pywt.Wavelet(name).short_family_name for name in 
 
 
 def reconstruct(image: np.ndarray, wavelet: str, levels: int) -> np.ndarray:
-    """Through the renderer's mask of ones, in float32, as every explanation does it."""
-    channels, height, width = image.shape
+    """Through a mask of ones, in float32, as every explanation does it."""
+    _, height, width = image.shape
     packed = analyse(image, wavelet, levels)
-    one = np.ones((channels, 1, 1), dtype=np.float32)
     factors = partition("subbands", *packed.shape[1:], levels, grid_size=1, approximation="perturb")
-    renderer = Renderer(packed, (height, width), wavelet, levels, factors, Finish("none", 0 * one, one))
-    return renderer.plain(np.ones(factors.n_factors))
+    synthesis = WaveletSynthesis(packed, (height, width), wavelet, levels, factors, packed)
+    return synthesis.plain(np.ones(factors.n_factors))
 
 
 def reconstruction_tolerance(wavelet: str, levels: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ from tests.oracles.rendering import mask_rows, slow_finish, slow_render
 
 from wavescope.core.design import Design, sobol
 from wavescope.core.estimators import jansen, jansen_first
-from wavescope.core.partition import Partition, partition
-from wavescope.core.render import Finish, Renderer
+from wavescope.core.fourier import FourierSynthesis
+from wavescope.core.partition import Partition, fourier_partition, partition, pixel_partition
+from wavescope.core.pixel import PixelSynthesis
+from wavescope.core.render import Finish, Renderer, Synthesis
 from wavescope.core.scores import SCORES, scores
+from wavescope.core.wavelet_synthesis import WaveletSynthesis
 from wavescope.core.wavelets import analyse
 from wavescope.engine.run import explain
 from wavescope.engine.types import ExplanationRequest
@@ -53,14 +57,19 @@ def factors(approximation: str = "perturb") -> Partition:
 def renderer(wavelet: str, policy: str, *, approximation: str = "perturb", **options: int) -> Renderer:
     mean, std = (on_device(v.astype(np.float32)[:, None, None]) for v in (MEAN, STD))
     finish = Finish(policy, mean, std)  # type: ignore[arg-type]
-    return Renderer(coefficients(wavelet), SIZE, wavelet, LEVELS, factors(approximation), finish, **options)
+    return render_with(finish, wavelet, factors(approximation), **options)
 
 
 def unclipped(wavelet: str) -> Renderer:
     """A renderer whose rows are neither clipped nor normalised: finishing leaves every bit as it is."""
     zeros, ones = (on_device(np.full((3, 1, 1), value, np.float32)) for value in (0, 1))
     finish = Finish("none", zeros, ones)
-    return Renderer(coefficients(wavelet), SIZE, wavelet, LEVELS, factors(), finish)
+    return render_with(finish, wavelet, factors())
+
+
+def render_with(finish: Finish, wavelet: str, made: Partition, **options: int) -> Renderer:
+    synthesis = WaveletSynthesis(coefficients(wavelet), SIZE, wavelet, LEVELS, made, finish.mean)
+    return Renderer(synthesis, made.n_factors, finish, **options)
 
 
 def design() -> Design:
@@ -107,6 +116,40 @@ def test_rows_have_the_same_bits_whatever_the_batches_and_the_cache(wavelet: str
     uncached = renderer(wavelet, policy, cache_bytes=0)
     for start, stop in [(30, 54), (0, 1), (1, 13), (13, 30)]:
         assert torch.equal(uncached.rows(rows, start, stop), whole[start:stop])
+
+
+def other_renderer(
+    transform: str, move: Callable[[np.ndarray], Any], **options: int
+) -> tuple[Renderer, Design]:
+    """The same image's frequencies in cells, or its pixels against a blurred copy, with a design of two rows."""
+    image = np.random.default_rng(0).random((3, *SIZE)).astype(np.float32)
+    mean, std = (move(v.astype(np.float32)[:, None, None]) for v in (MEAN, STD))
+    if transform == "fourier":
+        made = fourier_partition("grid", *SIZE, grid_size=5)
+        synthesis: Synthesis = FourierSynthesis(image, made, mean)
+    else:
+        made = pixel_partition(*SIZE, 5)
+        synthesis = PixelSynthesis(image, made, "blur", mean)
+    renderer = Renderer(synthesis, made.n_factors, Finish("clip", mean, std), **options)
+    return renderer, sobol(made.n_factors, 2, 0)
+
+
+@pytest.mark.parametrize("transform", ["fourier", "pixel"])
+def test_frequencies_and_pixels_are_rendered_as_by_numpy(transform: str) -> None:
+    (ours, rows), (theirs, _) = (other_renderer(transform, move) for move in (on_device, np.asarray))
+    count = 2 * (rows.n_factors + 2)
+    np.testing.assert_allclose(on_host(ours.rows(rows, 0, count)), theirs.rows(rows, 0, count), atol=5e-5)
+    np.testing.assert_allclose(on_host(ours.masks(rows.a)), theirs.masks(rows.a), atol=5e-5)
+    np.testing.assert_allclose(on_host(ours.image(rows.b[1])), theirs.image(rows.b[1]), atol=1e-5)
+
+
+@pytest.mark.parametrize("transform", ["fourier", "pixel"])
+def test_frequencies_and_pixels_have_the_same_bits_whatever_the_batches_and_the_cache(transform: str) -> None:
+    whole, rows = other_renderer(transform, on_device)
+    uncached, _ = other_renderer(transform, on_device, cache_bytes=0)
+    images = whole.rows(rows, 0, 30)
+    for start, stop in [(17, 30), (0, 1), (1, 13), (13, 17)]:
+        assert torch.equal(uncached.rows(rows, start, stop), images[start:stop])
 
 
 def test_rows_write_into_a_buffer_on_the_device() -> None:

@@ -1,20 +1,26 @@
-"""From indices per factor to maps in space and scale, and to importance per level."""
+"""From indices per factor to maps of scales, frequencies and pixels, and to importance per level and per ring."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32
 
-from wavescope.core.partition import Partition
+from wavescope.core.partition import Partition, circle, max_frequency
 from wavescope.core.wavelets import bands
 
 
-def packed_map(
+def factor_map(
     factors: Int32[np.ndarray, "H W"], total: Float[np.ndarray, " k"]
 ) -> Float32[np.ndarray, "H W"]:
-    """The total index of every coefficient's factor; 0 where it has none. Exact: no interpolation."""
+    """The total index of every coefficient's factor; 0 where it has none. Exact: no interpolation.
+
+    Args:
+        factors: of packed wavelet coefficients, of centred frequencies, or of pixels; -1 for none.
+        total: (K,) total indices.
+    """
     return np.append(total, 0.0)[factors].astype(np.float32)  # -1 picks the appended zero
 
 
@@ -83,3 +89,36 @@ def importance(
         oriented = {band.orientation: entry(s, m / thirds) for band, s, m in parts if level > 0}
         per_level.append((whole, oriented))
     return per_level
+
+
+class RingMean(NamedTuple):
+    """One ring of a radial profile: [low, high) cycles per pixel, mean index, ``mean`` over the sum of all means."""
+
+    low: float
+    high: float
+    mean: float
+    share: float
+
+
+def radial_profile(fam_map: Float[np.ndarray, "h w"], rings: int) -> list[RingMean]:
+    """The map of frequencies in one dimension: its mean over circular rings of equal width.
+
+    With partition ``circle`` of as many rings, a ring's mean is its factor's index.
+
+    Args:
+        fam_map: index of every frequency's factor, centred: frequency 0 at (h // 2, w // 2).
+        rings: from 0 to the largest frequency present, which the last ring includes.
+
+    Returns:
+        per ring that holds a frequency, from the centre.
+    """
+    height, width = fam_map.shape
+    found = circle(height, width, rings).ravel()
+    counts = np.bincount(found, minlength=rings)
+    sums = np.bincount(found, weights=fam_map.ravel().astype(np.float64), minlength=rings)
+    means = [(ring, float(sums[ring] / counts[ring])) for ring in range(rings) if counts[ring]]
+    whole = sum(mean for _, mean in means)
+    step = max_frequency("circle", height, width) / rings
+    return [
+        RingMean(ring * step, (ring + 1) * step, mean, mean / whole if whole else 0.0) for ring, mean in means
+    ]
