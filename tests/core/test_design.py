@@ -1,4 +1,4 @@
-"""The Sobol design: its bits, nesting, seeds and limits."""
+"""Designs: their bits, nesting, seeds and limits."""
 
 from __future__ import annotations
 
@@ -8,32 +8,65 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import qmc
 
-from wavescope.core.design import MAX_SOBOL_DIMENSION, check_sobol, sobol
+from wavescope.core.design import MAX_SOBOL_DIMENSION, SAMPLERS, check_design, make_design
 from wavescope.errors import InvalidRequest
 
 seeds = st.integers(0, 2**63 - 1)
-powers = st.integers(0, 7).map(lambda m: 2**m)
+samplers = st.sampled_from(sorted(SAMPLERS))
+every_sampler = pytest.mark.parametrize("sampler", sorted(SAMPLERS))
 
 
-@pytest.mark.parametrize("seed", [0, 1, 42])
-def test_rows_are_the_bits_of_scipy_called_as_the_authors_do(seed: int) -> None:
-    points = qmc.Sobol(2 * 784, scramble=True, seed=seed).random(8)
-    design = sobol(784, 8, seed)
+def rows_of(sampler: str, n: int) -> int:
+    """A number of rows the sampler takes."""
+    return 2 ** (n.bit_length() - 1) if sampler == "sobol" else n
+
+
+def scipy_points(sampler: str, columns: int, n: int, seed: int) -> np.ndarray:
+    """Drawn as the authors call SciPy: by ``seed``."""
+    if sampler == "monte_carlo":
+        return np.random.default_rng(seed).random((n, columns))
+    if sampler == "latin_hypercube":
+        return qmc.LatinHypercube(columns, seed=seed).random(n)
+    engine = {"sobol": qmc.Sobol, "halton": qmc.Halton}[sampler]
+    return engine(columns, scramble=True, seed=seed).random(n)
+
+
+@every_sampler
+@pytest.mark.parametrize("seed", [0, 42])
+def test_rows_are_the_bits_of_scipy_called_as_the_authors_do(sampler: str, seed: int) -> None:
+    points = scipy_points(sampler, 2 * 784, 8, seed)
+    design = make_design(sampler, 784, 8, seed)
     assert (design.a == points[:, :784]).all()
     assert (design.b == points[:, 784:]).all()
     assert design.n_factors == 784
 
 
-@given(factors=st.integers(1, 40), n=powers, seed=seeds)
-def test_the_first_n_rows_of_a_2n_design_are_the_n_design(factors: int, n: int, seed: int) -> None:
-    once, twice = sobol(factors, n, seed), sobol(factors, 2 * n, seed)
+@given(sampler=samplers, factors=st.integers(1, 40), n=st.integers(1, 100), seed=seeds)
+def test_rows_are_scipys_at_any_size(sampler: str, factors: int, n: int, seed: int) -> None:
+    n = rows_of(sampler, n)
+    design = make_design(sampler, factors, n, seed)
+    assert (np.hstack([design.a, design.b]) == scipy_points(sampler, 2 * factors, n, seed)).all()
+
+
+@given(
+    sampler=st.sampled_from(["sobol", "halton", "monte_carlo"]),
+    factors=st.integers(1, 40),
+    n=st.integers(1, 64),
+    seed=seeds,
+)
+def test_the_first_n_rows_of_a_2n_design_are_the_n_design(
+    sampler: str, factors: int, n: int, seed: int
+) -> None:
+    n = rows_of(sampler, n)
+    once, twice = make_design(sampler, factors, n, seed), make_design(sampler, factors, 2 * n, seed)
     assert (twice.a[:n] == once.a).all()
     assert (twice.b[:n] == once.b).all()
 
 
-@given(factors=st.integers(1, 40), n=powers, seed=seeds)
-def test_values_lie_in_zero_to_below_one(factors: int, n: int, seed: int) -> None:
-    design = sobol(factors, n, seed)
+@given(sampler=samplers, factors=st.integers(1, 40), n=st.integers(1, 100), seed=seeds)
+def test_values_lie_in_zero_to_below_one(sampler: str, factors: int, n: int, seed: int) -> None:
+    n = rows_of(sampler, n)
+    design = make_design(sampler, factors, n, seed)
     for rows in (design.a, design.b):
         assert rows.shape == (n, factors)
         assert rows.dtype == np.float64
@@ -41,51 +74,99 @@ def test_values_lie_in_zero_to_below_one(factors: int, n: int, seed: int) -> Non
         assert (rows < 1).all()
 
 
-@given(factors=st.integers(1, 40), m=st.integers(1, 7), seed=seeds)
-def test_every_column_has_one_point_in_each_of_n_equal_intervals(factors: int, m: int, seed: int) -> None:
-    design = sobol(factors, 2**m, seed)
+@given(
+    sampler=st.sampled_from(["sobol", "latin_hypercube"]),
+    factors=st.integers(1, 40),
+    n=st.integers(1, 100),
+    seed=seeds,
+)
+def test_every_column_has_one_point_in_each_of_n_equal_intervals(
+    sampler: str, factors: int, n: int, seed: int
+) -> None:
+    n = rows_of(sampler, n)
+    design = make_design(sampler, factors, n, seed)
     for rows in (design.a, design.b):
-        assert (np.sort(np.floor(rows * 2**m), axis=0) == np.arange(2**m)[:, None]).all()
+        assert (np.sort(np.floor(rows * n), axis=0) == np.arange(n)[:, None]).all()
 
 
-def test_zero_is_a_seed_like_any_other() -> None:
-    assert (sobol(5, 8, 0).a == sobol(5, 8, 0).a).all()
-    assert (sobol(5, 8, 0).a != sobol(5, 8, 1).a).any()
+@given(factors=st.integers(1, 12), seed=seeds)
+def test_every_halton_column_has_one_point_in_each_interval_of_its_prime(factors: int, seed: int) -> None:
+    primes = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89]
+    design = make_design("halton", factors, 89, seed)
+    points = np.hstack([design.a, design.b])
+    for column, prime in enumerate(primes[: 2 * factors]):
+        cells = np.floor(points[:prime, column] * prime + 1e-9)
+        assert (np.sort(cells) == np.arange(prime)).all()
 
 
-def test_the_design_neither_reads_nor_moves_the_global_random_state() -> None:
-    before = np.random.get_state()  # noqa: NPY002
-    first = sobol(5, 8, 3)
-    np.random.seed(1)  # noqa: NPY002
-    assert (sobol(5, 8, 3).a == first.a).all()
-    np.random.set_state(before)  # noqa: NPY002
+@every_sampler
+def test_the_same_seed_gives_the_same_bits_and_zero_is_a_seed(sampler: str) -> None:
+    assert (make_design(sampler, 5, 8, 0).a == make_design(sampler, 5, 8, 0).a).all()
+    assert (make_design(sampler, 5, 8, 0).a != make_design(sampler, 5, 8, 1).a).any()
 
 
-def test_scrambled_rows_are_never_all_zero() -> None:
+@every_sampler
+def test_the_design_neither_reads_nor_moves_the_global_random_state(sampler: str) -> None:
+    np.random.seed(7)  # noqa: NPY002
+    expected = np.random.random()  # noqa: NPY002
+    np.random.seed(7)  # noqa: NPY002
+    first = make_design(sampler, 5, 8, 3)
+    assert np.random.random() == expected  # noqa: NPY002
+    assert (make_design(sampler, 5, 8, 3).a == first.a).all()
+
+
+@every_sampler
+@pytest.mark.parametrize("seed", range(5))
+def test_no_row_is_the_origin_and_none_of_a_is_that_of_b(sampler: str, seed: int) -> None:
     """Unscrambled, the first rows of A and B are both 0, and N(K + 1) forwards go to equal images."""
-    design = sobol(50, 8, 0)
-    assert design.a[0].any()
+    design = make_design(sampler, 50, 8, seed)
+    for rows in (design.a, design.b):
+        assert rows.any(axis=1).all()
+    assert not (design.a[:, None] == design.b[None]).all(axis=2).any()
     assert (design.a[0] != design.b[0]).all()
 
 
 @pytest.mark.parametrize(
     ("nb_design", "nearest"), [(12, [8, 16]), (3, [2, 4]), (1000, [512, 1024]), (0, [1, 2]), (-4, [1, 2])]
 )
-def test_n_must_be_a_power_of_two(nb_design: int, nearest: list[int]) -> None:
+def test_n_of_a_sobol_design_must_be_a_power_of_two(nb_design: int, nearest: list[int]) -> None:
     with pytest.raises(InvalidRequest, match=rf"nb_design is {nb_design}; .*power of two") as caught:
-        sobol(4, nb_design, 0)
+        make_design("sobol", 4, nb_design, 0)
     assert caught.value.field == "nb_design"
     assert caught.value.limits["nearest"] == nearest
 
 
-def test_2k_may_reach_21201_and_no_more() -> None:
-    assert MAX_SOBOL_DIMENSION == 21_201
-    check_sobol(10_600, 8)
-    with pytest.raises(InvalidRequest, match=r"10601 factors; .*at most 10600.*lower grid_size") as caught:
-        check_sobol(10_601, 8)
+@pytest.mark.parametrize("sampler", ["halton", "latin_hypercube", "monte_carlo"])
+def test_n_of_other_designs_is_any_positive_number(sampler: str) -> None:
+    for n in (1, 3, 12):
+        assert make_design(sampler, 4, n, 0).b.shape == (n, 4)
+    with pytest.raises(InvalidRequest, match="nb_design is 0; it must be at least 1") as caught:
+        SAMPLERS[sampler](4, 0, 0)
+    assert caught.value.field == "nb_design"
+
+
+@pytest.mark.parametrize(("sampler", "largest"), [("sobol", 10_600), ("halton", 2048)])
+def test_2k_may_reach_what_the_sequence_has_and_no_more(sampler: str, largest: int) -> None:
+    check_design(sampler, largest, 8)
+    with pytest.raises(
+        InvalidRequest, match=rf"{largest + 1} factors; .*at most {largest}.*lower grid_size"
+    ) as caught:
+        check_design(sampler, largest + 1, 8)
     assert caught.value.field == "grid_size"
-    assert caught.value.limits == {"maximum_factors": 10_600}
+    assert caught.value.limits == {"maximum_factors": largest}
 
 
-def test_the_largest_design_can_be_drawn() -> None:
-    assert sobol(10_600, 1, 0).b.shape == (1, 10_600)
+def test_the_sobol_limit_is_that_of_scipys_direction_numbers() -> None:
+    assert MAX_SOBOL_DIMENSION == 21_201
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "latin_hypercube", "monte_carlo"])
+def test_a_design_of_more_than_ten_thousand_factors_can_be_drawn(sampler: str) -> None:
+    assert make_design(sampler, 10_600, 1, 0).b.shape == (1, 10_600)
+
+
+def test_an_unknown_sampler_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InvalidRequest, match="sampler is 'grid'; it must be one of sobol, halton") as caught:
+        make_design("grid", 4, 8, 0)
+    assert caught.value.field == "sampler"
+    assert caught.value.limits == {"choices": sorted(SAMPLERS, key=list(SAMPLERS).index)}

@@ -1,4 +1,4 @@
-"""Estimators against closed forms, SciPy and loops."""
+"""Estimators against SciPy and loops, and what holds of all of them."""
 
 from __future__ import annotations
 
@@ -10,82 +10,67 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from tests.oracles.indices import (
-    Known,
-    g_function,
+    SLOW_TOTAL,
     ishigami,
-    jansen_standard_error,
-    linear,
     pick_freeze,
-    slow_jansen,
     slow_jansen_first,
+    slow_saltelli_first,
     slow_variance,
 )
 
-from wavescope.core.design import sobol
-from wavescope.core.estimators import jansen, jansen_first, variance
-from wavescope.errors import ConstantScore
+from wavescope.core.design import make_design
+from wavescope.core.estimators import (
+    ESTIMATORS,
+    check_estimator,
+    first_order,
+    jansen,
+    jansen_first,
+    saltelli_first,
+    variance,
+)
+from wavescope.errors import ConstantScore, InvalidRequest
 
-KNOWN = [
-    pytest.param(ishigami(), id="ishigami"),
-    pytest.param(g_function(), id="g-function"),
-    pytest.param(linear(np.array([3.0, -2.0, 1.0, 0.5])), id="linear"),
-]
+Scores = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+names = st.sampled_from(sorted(ESTIMATORS))
+every_estimator = pytest.mark.parametrize("name", sorted(ESTIMATORS))
+every_function = pytest.mark.parametrize(
+    "estimate", [*ESTIMATORS.values(), jansen_first, saltelli_first], ids=lambda f: f.__name__
+)
 
 
-def sampled(known: Known, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    design = sobol(len(known.total), n, seed)
-    return pick_freeze(known.f, design.a, design.b)
-
-
-def random_scores(n: int, k: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def random_scores(n: int, k: int, seed: int) -> Scores:
+    """C shares much of A, as a frozen row does."""
     rng = np.random.default_rng(seed)
-    return rng.normal(size=n), rng.normal(size=n), rng.normal(size=(k, n))
+    f_a, f_b = rng.normal(size=(2, n))
+    return f_a, f_b, f_a + rng.uniform(0, 2, size=(k, 1)) * rng.normal(size=(k, n))
 
 
-@pytest.mark.parametrize("known", KNOWN)
-@pytest.mark.parametrize("n", [256, 1024, 4096])
-def test_jansen_finds_the_analytic_total_indices(known: Known, n: int) -> None:
-    """Within 4 standard errors of plain Monte Carlo at the same N, which a scrambled net does not exceed.
-
-    The standard error is that of the delta method (``jansen_standard_error``), and falls as 1/√N: about 0.02–0.1 here
-    at N = 256 for the largest index. 4 of them are missed by a normal estimate once in 16,000 cases.
-    """
-    for seed in range(5):
-        scores = sampled(known, n, seed)
-        tolerance = 4 * jansen_standard_error(*scores, known.variance)
-        assert (np.abs(jansen(*scores) - known.total) <= tolerance).all()
-
-
-@pytest.mark.parametrize("known", KNOWN)
-def test_jansen_first_finds_the_analytic_first_order_indices(known: Known) -> None:
-    """1 − S has Jansen's form with f(B) for f(A), and so its standard error; the tolerance is as above."""
-    for seed in range(5):
-        f_a, f_b, f_c = sampled(known, 4096, seed)
-        tolerance = 4 * jansen_standard_error(f_b, f_a, f_c, known.variance)
-        assert (np.abs(jansen_first(f_a, f_b, f_c) - known.first) <= tolerance).all()
-
-
-@pytest.mark.parametrize("estimate", [jansen, jansen_first])
-@pytest.mark.parametrize("known", KNOWN)
-def test_errors_fall_at_least_as_fast_as_monte_carlo(
-    known: Known, estimate: Callable[..., np.ndarray]
-) -> None:
-    """From N = 64 to N = 4096 plain Monte Carlo gains √64 = 8; over 16 seeds the ratio is known to about 25 %."""
-    truth = known.total if estimate is jansen else known.first
-
-    def rms(n: int) -> float:
-        errors = [estimate(*sampled(known, n, seed)) - truth for seed in range(16)]
-        return float(np.sqrt(np.mean(np.square(errors))))
-
-    assert rms(4096) < rms(64) / 6
+@given(name=names, n=st.integers(2, 12), k=st.integers(1, 6), seed=st.integers(0, 999))
+def test_total_indices_equal_their_formulas_as_loops(name: str, n: int, k: int, seed: int) -> None:
+    scores = random_scores(n, k, seed)
+    np.testing.assert_allclose(ESTIMATORS[name](*scores), SLOW_TOTAL[name](*scores), rtol=1e-9, atol=1e-12)
 
 
 @given(n=st.integers(1, 12), k=st.integers(1, 6), seed=st.integers(0, 999))
-def test_estimators_equal_their_formulas_as_loops(n: int, k: int, seed: int) -> None:
+def test_variance_and_first_order_indices_equal_their_formulas_as_loops(n: int, k: int, seed: int) -> None:
     scores = random_scores(n, k, seed)
     np.testing.assert_allclose(float(variance(*scores[:2])), slow_variance(*scores[:2]), rtol=1e-12)
-    np.testing.assert_allclose(jansen(*scores), slow_jansen(*scores), rtol=1e-10)
-    np.testing.assert_allclose(jansen_first(*scores), slow_jansen_first(*scores), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(jansen_first(*scores), slow_jansen_first(*scores), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(saltelli_first(*scores), slow_saltelli_first(*scores), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["jansen", "homma", "saltelli"])
+def test_a_single_row_has_indices_where_the_formula_has(name: str) -> None:
+    scores = random_scores(1, 4, 0)
+    np.testing.assert_allclose(ESTIMATORS[name](*scores), SLOW_TOTAL[name](*scores), rtol=1e-9)
+
+
+@every_estimator
+def test_first_order_indices_are_saltellis_own_and_jansens_for_all_others(name: str) -> None:
+    scores = random_scores(8, 5, 0)
+    expected = saltelli_first if name == "saltelli" else jansen_first
+    assert (first_order(name, *scores) == expected(*scores)).all()
 
 
 def test_v_is_taken_over_a_and_b_with_ddof_1_and_never_over_c() -> None:
@@ -96,14 +81,40 @@ def test_v_is_taken_over_a_and_b_with_ddof_1_and_never_over_c() -> None:
     assert jansen(f_a, f_b, f_c)[0] == pytest.approx(1000**2 / (4 * np.var([1, 2, 4, 9], ddof=1)))
 
 
+@pytest.mark.parametrize("name", ["jansen", "homma", "saltelli"])
+def test_v_may_be_taken_over_a_alone_as_the_paper_does(name: str) -> None:
+    f_a, f_b, f_c = random_scores(8, 5, 0)
+    over_ab = ESTIMATORS[name](f_a, f_b, f_c)
+    over_a = ESTIMATORS[name](f_a, f_b, f_c, over="a")
+    ratio = slow_variance(f_a, f_b) / np.var(f_a, ddof=1)
+    offset = 1.0 if name == "homma" else 0.0
+    np.testing.assert_allclose(over_a - offset, (over_ab - offset) * ratio, rtol=1e-10)
+    assert float(variance(f_a, f_b, over="a")) == pytest.approx(np.var(f_a, ddof=1))
+
+
+def test_first_order_indices_may_take_v_over_a_alone_too() -> None:
+    f_a, f_b, f_c = random_scores(8, 5, 0)
+    ratio = slow_variance(f_a, f_b) / np.var(f_a, ddof=1)
+    for name, offset in (("jansen", 1.0), ("saltelli", 0.0)):
+        over_a = first_order(name, f_a, f_b, f_c, over="a")
+        over_ab = first_order(name, f_a, f_b, f_c)
+        np.testing.assert_allclose(over_a - offset, (over_ab - offset) * ratio, rtol=1e-10)
+
+
 def test_totals_agree_with_scipy_on_the_same_scores() -> None:
     """SciPy's total index is Jansen's too, but divides by the variance with ddof 0."""
-    f_a, f_b, f_c = sampled(ishigami(), 512, 3)
+    design = make_design("sobol", 3, 512, 3)
+    f_a, f_b, f_c = pick_freeze(ishigami().f, design.a, design.b)
     theirs = stats.sobol_indices(
         func={"f_A": f_a[None], "f_B": f_b[None], "f_AB": f_c[:, None, :]}, n=512
     ).total_order
-    n = len(f_a)
-    np.testing.assert_allclose(jansen(f_a, f_b, f_c), theirs * (2 * n - 1) / (2 * n), rtol=1e-10)
+    np.testing.assert_allclose(jansen(f_a, f_b, f_c), theirs * 1023 / 1024, rtol=1e-10)
+
+
+def test_glen_agrees_with_numpys_correlation() -> None:
+    f_a, f_b, f_c = random_scores(16, 5, 0)
+    expected = [1 - np.corrcoef(f_a, row)[0, 1] for row in f_c]
+    np.testing.assert_allclose(ESTIMATORS["glen"](f_a, f_b, f_c), expected, rtol=1e-10)
 
 
 @given(
@@ -111,47 +122,126 @@ def test_totals_agree_with_scipy_on_the_same_scores() -> None:
     scale=st.floats(1e-3, 1e3) | st.floats(-1e3, -1e-3),
     seed=st.integers(0, 999),
 )
-def test_indices_do_not_change_under_affine_maps_of_the_score(shift: float, scale: float, seed: int) -> None:
+@every_function
+def test_indices_do_not_change_under_affine_maps_of_the_score(
+    estimate: Callable[..., np.ndarray], shift: float, scale: float, seed: int
+) -> None:
     scores = random_scores(16, 5, seed)
     moved = tuple(scale * f + shift for f in scores)
-    np.testing.assert_allclose(jansen(*moved), jansen(*scores), rtol=1e-6)
-    np.testing.assert_allclose(jansen_first(*moved), jansen_first(*scores), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(estimate(*moved), estimate(*scores), rtol=1e-6, atol=1e-6)
 
 
-def test_scaling_by_a_power_of_two_changes_no_bit() -> None:
+@every_function
+def test_scaling_by_a_power_of_two_changes_no_bit(estimate: Callable[..., np.ndarray]) -> None:
     scores = random_scores(16, 5, 0)
-    assert (jansen(*(8 * f for f in scores)) == jansen(*scores)).all()
+    assert (estimate(*(8 * f for f in scores)) == estimate(*scores)).all()
 
 
-def test_a_factor_that_is_ignored_has_a_total_index_of_exactly_zero() -> None:
+@pytest.mark.parametrize("sampler", ["sobol", "halton", "latin_hypercube", "monte_carlo"])
+@pytest.mark.parametrize("name", ["jansen", "saltelli", "janon", "glen"])
+def test_a_factor_that_is_ignored_has_a_total_index_of_exactly_zero(name: str, sampler: str) -> None:
     def f(rows: np.ndarray) -> np.ndarray:
         return rows[:, 0] * np.exp(rows[:, 2])
 
-    design = sobol(3, 32, 0)
-    total = jansen(*pick_freeze(f, design.a, design.b))
+    design = make_design(sampler, 3, 32, 0)
+    total = ESTIMATORS[name](*pick_freeze(f, design.a, design.b))
     assert total[1] == 0.0
     assert (total[[0, 2]] > 0.05).all()
 
 
+@given(name=st.sampled_from(["jansen", "saltelli", "janon", "glen"]), seed=st.integers(0, 999))
+def test_scores_that_do_not_change_have_a_total_index_of_exactly_zero(name: str, seed: int) -> None:
+    f_a, f_b, f_c = random_scores(7, 5, seed)
+    f_c[2] = f_a
+    total = ESTIMATORS[name](f_a, f_b, f_c)
+    assert total[2] == 0.0
+    assert (total[[0, 1, 3, 4]] != 0).all()
+
+
+def test_homma_gives_an_ignored_factor_what_the_variance_of_a_lacks_to_v() -> None:
+    f_a, f_b, f_c = random_scores(8, 3, 0)
+    f_c[1] = f_a
+    expected = 1 - np.var(f_a) / slow_variance(f_a, f_b)
+    assert ESTIMATORS["homma"](f_a, f_b, f_c)[1] == pytest.approx(expected)
+
+
+def test_saltellis_first_order_index_of_an_ignored_factor_is_exactly_zero() -> None:
+    f_a, f_b, f_c = random_scores(8, 3, 0)
+    f_c[1] = f_a
+    assert saltelli_first(f_a, f_b, f_c)[1] == 0.0
+
+
 @given(seed=st.integers(0, 999), data=st.data())
-def test_relabelling_factors_permutes_the_indices(seed: int, data: st.DataObject) -> None:
+@every_function
+def test_relabelling_factors_permutes_the_indices(
+    estimate: Callable[..., np.ndarray], seed: int, data: st.DataObject
+) -> None:
     f_a, f_b, f_c = random_scores(8, 6, seed)
     order = data.draw(st.permutations(range(6)))
-    assert (jansen(f_a, f_b, f_c[order]) == jansen(f_a, f_b, f_c)[order]).all()
-    assert (jansen_first(f_a, f_b, f_c[order]) == jansen_first(f_a, f_b, f_c)[order]).all()
+    assert (estimate(f_a, f_b, f_c[order]) == estimate(f_a, f_b, f_c)[order]).all()
 
 
 @given(seed=st.integers(0, 999), scale=st.floats(1e-6, 1e6))
-def test_total_indices_are_never_negative(seed: int, scale: float) -> None:
-    assert (jansen(*(scale * f for f in random_scores(8, 6, seed))) >= 0).all()
+@pytest.mark.parametrize(("name", "highest"), [("jansen", np.inf), ("janon", 2.0), ("glen", 2.0)])
+def test_estimators_that_cannot_be_negative_are_not(
+    name: str, highest: float, seed: int, scale: float
+) -> None:
+    total = ESTIMATORS[name](*(scale * f for f in random_scores(8, 6, seed)))
+    assert (total >= 0).all()
+    assert (total <= highest + 1e-12).all()
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -3.5, 1e-20, 1e6])
-def test_a_constant_score_is_named_never_a_nan(value: float) -> None:
+@every_function
+def test_a_constant_score_is_named_never_a_nan(estimate: Callable[..., np.ndarray], value: float) -> None:
     flat = np.full(8, value)
-    for estimate in (jansen, jansen_first):
-        with pytest.raises(ConstantScore, match="does not vary over the 16 independent perturbations"):
-            estimate(flat, flat, np.full((3, 8), value))
+    with pytest.raises(ConstantScore, match=r"does not vary over the (16 independent|8 rows of A)"):
+        estimate(flat, flat, np.full((3, 8), value))
+
+
+@pytest.mark.parametrize("name", ["janon", "glen"])
+def test_correlations_name_a_score_that_does_not_vary_over_a(name: str) -> None:
+    """B varies, so that V is positive: the other estimators have indices."""
+    f_a, f_b, f_c = np.ones(8), np.arange(8.0), np.ones((3, 8))
+    with pytest.raises(ConstantScore, match="does not vary over the 8 rows of A"):
+        ESTIMATORS[name](f_a, f_b, f_c)
+    assert (jansen(f_a, f_b, f_c) == 0).all()
+
+
+@pytest.mark.parametrize("name", ["janon", "glen"])
+def test_correlations_name_a_single_row(name: str) -> None:
+    with pytest.raises(ConstantScore, match=r"over the 1 rows of A \(standard deviation 0 at"):
+        ESTIMATORS[name](*random_scores(1, 3, 0))
+
+
+def test_v_over_a_alone_names_a_score_that_does_not_vary_over_a() -> None:
+    with pytest.raises(ConstantScore, match="does not vary over the 8 independent"):
+        jansen(np.ones(8), np.arange(8.0), np.ones((3, 8)), over="a")
+    with pytest.raises(ConstantScore, match=r"over the 1 independent .*\(standard deviation 0 at"):
+        jansen(np.ones(1), np.zeros(1), np.ones((3, 1)), over="a")
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e6])
+@every_estimator
+def test_a_constant_c_gives_a_finite_index(name: str, value: float) -> None:
+    f_a, f_b, f_c = random_scores(8, 3, 0)
+    f_c[1] = value
+    total = ESTIMATORS[name](f_a, f_b, f_c)
+    assert np.isfinite(total).all()
+    np.testing.assert_allclose(total, SLOW_TOTAL[name](f_a, f_b, f_c), rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.1, 7e5 / 3])
+@pytest.mark.parametrize("n", [7, 8])
+def test_glens_index_is_one_where_nothing_of_the_variation_is_left(n: int, value: float) -> None:
+    f_a, f_b, f_c = random_scores(n, 3, 0)
+    f_c[1] = value
+    assert ESTIMATORS["glen"](f_a, f_b, f_c)[1] == 1.0
+
+
+def test_glens_index_is_one_where_c_stays_at_the_mean() -> None:
+    f_a, f_b = np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0])
+    assert ESTIMATORS["glen"](f_a, f_b, np.full((1, 3), 2.0)).tolist() == [1.0]
 
 
 @pytest.mark.parametrize("value", [0.73, 1e-12, 4096.5])
@@ -163,21 +253,64 @@ def test_a_score_that_only_carries_float32_rounding_is_constant(value: float) ->
         jansen(noisy[0], noisy[1], noisy[2:])
 
 
-def test_a_score_that_varies_in_its_fifth_digit_is_not_constant() -> None:
-    scores = tuple(0.9 + 1e-5 * f for f in random_scores(8, 3, 0))
-    np.testing.assert_allclose(jansen(*scores), jansen(*random_scores(8, 3, 0)), rtol=1e-6)
+@every_estimator
+def test_a_score_that_varies_in_its_fifth_digit_is_not_constant(name: str) -> None:
+    scores = random_scores(8, 3, 0)
+    shifted = tuple(0.9 + 1e-5 * f for f in scores)
+    np.testing.assert_allclose(ESTIMATORS[name](*shifted), ESTIMATORS[name](*scores), rtol=1e-6, atol=1e-6)
 
 
-def test_tiny_probabilities_are_no_constant() -> None:
-    scores = tuple(1e-30 * np.exp(f) for f in random_scores(8, 3, 0))
-    assert np.isfinite(jansen(*scores)).all()
+@pytest.mark.parametrize("size", [1e-30, 1e-100])
+@every_function
+def test_tiny_probabilities_are_no_constant(estimate: Callable[..., np.ndarray], size: float) -> None:
+    scores = tuple(np.exp(f) for f in random_scores(8, 3, 0))
+    tiny = tuple(size * f for f in scores)
+    np.testing.assert_allclose(estimate(*tiny), estimate(*scores), rtol=1e-10)
 
 
-def test_estimators_take_torch_tensors() -> None:
+@every_estimator
+def test_weights_stand_for_repeated_rows(name: str) -> None:
+    """What the bootstrap rests on: weights of a resample give the index of the scores of its rows."""
+    f_a, f_b, f_c = random_scores(6, 4, 1)
+    counts = np.array([[1, 1, 1, 1, 1, 1], [2, 0, 1, 3, 0, 0], [0, 4, 0, 0, 1, 1]])
+    found = ESTIMATORS[name](f_a, f_b, f_c, weights=counts / 6)
+    for column, times in enumerate(counts):
+        rows = np.repeat(np.arange(6), times)
+        expected = SLOW_TOTAL[name](f_a[rows], f_b[rows], f_c[:, rows])
+        np.testing.assert_allclose(found[:, column], expected, rtol=1e-9, atol=1e-12)
+    over_a = ESTIMATORS[name](f_a, f_b, f_c, weights=counts / 6, over="a")
+    rows = np.repeat(np.arange(6), counts[1])
+    expected = ESTIMATORS[name](f_a[rows], f_b[rows], f_c[:, rows], over="a")
+    np.testing.assert_allclose(over_a[:, 1], expected, rtol=1e-9, atol=1e-12)
+
+
+@every_function
+def test_estimators_take_torch_tensors(estimate: Callable[..., np.ndarray]) -> None:
     torch = pytest.importorskip("torch")
     scores = random_scores(16, 5, 0)
+    scores[2][1] = 0.25
     tensors = [torch.asarray(f) for f in scores]
-    for estimate in (jansen, jansen_first):
-        np.testing.assert_allclose(estimate(*tensors).numpy(), estimate(*scores), rtol=1e-12)
+    np.testing.assert_allclose(estimate(*tensors).numpy(), estimate(*scores), rtol=1e-10)
     with pytest.raises(ConstantScore, match="does not vary"):
-        jansen(torch.ones(4), torch.ones(4), torch.ones((2, 4)))
+        estimate(torch.ones(4), torch.ones(4), torch.ones((2, 4)))
+
+
+def test_an_unknown_estimator_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(
+        InvalidRequest, match="estimator is 'owen'; it must be one of jansen, homma"
+    ) as caught:
+        check_estimator("owen", 8)
+    assert caught.value.field == "estimator"
+    assert caught.value.limits == {"choices": list(ESTIMATORS)}
+
+
+@every_estimator
+def test_only_correlations_need_more_than_one_row(name: str) -> None:
+    check_estimator(name, 2)
+    if name not in ("janon", "glen"):
+        check_estimator(name, 1)
+        return
+    with pytest.raises(InvalidRequest, match=rf"nb_design is 1; the estimator {name} .*at least 2") as caught:
+        check_estimator(name, 1)
+    assert caught.value.field == "nb_design"
+    assert caught.value.limits == {"minimum": 2}

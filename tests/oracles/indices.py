@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,12 +88,82 @@ def slow_jansen(f_a: np.ndarray, f_b: np.ndarray, f_c: np.ndarray) -> np.ndarray
     )
 
 
+def slow_homma(f_a: np.ndarray, f_b: np.ndarray, f_c: np.ndarray) -> np.ndarray:
+    """1 − (mean(a c) − mean(a)²) / V of scores less their mean over A and B."""
+    a, _, c = _centred(f_a, f_b, f_c)
+    v = slow_variance(f_a, f_b)
+    return np.array(
+        [1 - (_mean(x * y for x, y in zip(a, row, strict=True)) - _mean(a) ** 2) / v for row in c]
+    )
+
+
+def slow_saltelli(f_a: np.ndarray, f_b: np.ndarray, f_c: np.ndarray) -> np.ndarray:
+    """Mean(a (a − c)) / V of scores less their mean over A and B."""
+    a, _, c = _centred(f_a, f_b, f_c)
+    v = slow_variance(f_a, f_b)
+    return np.array([_mean(x * (x - y) for x, y in zip(a, row, strict=True)) / v for row in c])
+
+
+def slow_janon(f_a: np.ndarray, f_b: np.ndarray, f_c: np.ndarray) -> np.ndarray:
+    """1 − (mean(a c) − m²) / (mean((a² + c²) / 2) − m²), m = mean((a + c) / 2)."""
+    a, _, c = _centred(f_a, f_b, f_c)
+    found = []
+    for row in c:
+        pairs = list(zip(a, row, strict=True))
+        m = _mean((x + y) / 2 for x, y in pairs)
+        spread = _mean((x * x + y * y) / 2 for x, y in pairs) - m * m
+        found.append(1 - (_mean(x * y for x, y in pairs) - m * m) / spread)
+    return np.array(found)
+
+
+def slow_glen(f_a: np.ndarray, f_b: np.ndarray, f_c: np.ndarray) -> np.ndarray:
+    """1 − Pearson's correlation of a and c, 1 where c does not vary."""
+    found = []
+    for row in f_c:
+        a, c = f_a - _mean(f_a), row - _mean(row)
+        if np.ptp(row) == 0:
+            found.append(1.0)
+        else:
+            norm = math.sqrt(math.fsum(a * a)) * math.sqrt(math.fsum(c * c))
+            found.append(1 - math.fsum(a * c) / norm)
+    return np.array(found)
+
+
 def slow_jansen_first(f_a: np.ndarray, f_b: np.ndarray, f_c: np.ndarray) -> np.ndarray:
     """S_k = 1 − Σ_j (b_j − c_kj)² / (2 N V)."""
     n, v = len(f_a), slow_variance(f_a, f_b)
     return np.array(
         [1 - math.fsum((float(f_b[j]) - float(row[j])) ** 2 for j in range(n)) / (2 * n * v) for row in f_c]
     )
+
+
+def slow_saltelli_first(f_a: np.ndarray, f_b: np.ndarray, f_c: np.ndarray) -> np.ndarray:
+    """S_k = mean(b (c − a)) / V of scores less their mean over A and B."""
+    a, b, c = _centred(f_a, f_b, f_c)
+    v = slow_variance(f_a, f_b)
+    return np.array([_mean(y * (z - x) for x, y, z in zip(a, b, row, strict=True)) / v for row in c])
+
+
+SLOW_TOTAL = {
+    "jansen": slow_jansen,
+    "homma": slow_homma,
+    "janon": slow_janon,
+    "glen": slow_glen,
+    "saltelli": slow_saltelli,
+}
+
+
+def _mean(values: Iterable[float]) -> float:
+    held = [float(v) for v in values]
+    return math.fsum(held) / len(held)
+
+
+def _centred(
+    f_a: np.ndarray, f_b: np.ndarray, f_c: np.ndarray
+) -> tuple[list[float], list[float], list[list[float]]]:
+    middle = _mean([*f_a, *f_b])
+    a, b, *c = ([float(v) - middle for v in row] for row in (f_a, f_b, *f_c))
+    return a, b, c
 
 
 def jansen_standard_error(f_a: np.ndarray, f_b: np.ndarray, f_c: np.ndarray, variance: float) -> np.ndarray:
