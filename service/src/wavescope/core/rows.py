@@ -1,0 +1,70 @@
+"""Rows of masks that are no pick-freeze design, as specifications of a few kilobytes.
+
+A row says what is kept: 1 keeps a factor, 0 removes it. Rows are made where they are rendered, any range of them at a
+time; the same row is the same bits whatever range it is asked in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int32
+
+# Keeps the stream of the subsets apart from others that are drawn from the same seed.
+SUBSETS_STREAM = 0x73756273
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nested:
+    """Ever larger sets of the top factors: insertion, deletion and reconstruction (paper, section 4.2, appendix A.1.2).
+
+    Attributes:
+        order: (K,) every factor once, most important first.
+        counts: (m,) how many of ``order`` row i takes, each 0..K, in any sequence.
+        keep: ``True`` keeps the taken factors alone, ``False`` removes them and keeps the others.
+    """
+
+    order: Int32[np.ndarray, " k"]
+    counts: Int32[np.ndarray, " m"]
+    keep: bool = True
+
+    @property
+    def n_factors(self) -> int:
+        return len(self.order)
+
+    @property
+    def count(self) -> int:
+        return len(self.counts)
+
+    def masks(self, start: int, stop: int) -> Float32[np.ndarray, "n k"]:
+        """Rows ``start`` to ``stop`` (excluded)."""
+        rank = np.empty(self.n_factors, dtype=np.int32)
+        rank[self.order] = np.arange(self.n_factors, dtype=np.int32)
+        taken = rank < self.counts[start:stop, None]
+        return (taken if self.keep else ~taken).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subsets:
+    """Random subsets removed, the rest kept: µ-fidelity (paper, appendix A.2.2).
+
+    Attributes:
+        n_factors: K.
+        size: factors that a row removes, 0..K; drawn without replacement.
+        count: rows.
+        seed: each row has a generator of its own, made from this and the row's index; at least 0.
+    """
+
+    n_factors: int
+    size: int
+    count: int
+    seed: int
+
+    def masks(self, start: int, stop: int) -> Float32[np.ndarray, "n k"]:
+        """Rows ``start`` to ``stop`` (excluded)."""
+        rows = np.ones((stop - start, self.n_factors), dtype=np.float32)
+        for mask, row in zip(rows, range(start, stop), strict=True):
+            generator = np.random.default_rng([SUBSETS_STREAM, row, self.seed])
+            mask[generator.permutation(self.n_factors)[: self.size]] = 0
+        return rows

@@ -1,0 +1,90 @@
+"""Rows of masks: what each keeps, and that a row is the same whatever range it is asked in."""
+
+from __future__ import annotations
+
+import pickle
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wavescope.core.rows import Nested, Subsets
+
+
+@st.composite
+def nested(draw: st.DrawFn) -> Nested:
+    k = draw(st.integers(1, 40))
+    order = draw(st.permutations(range(k)))
+    counts = draw(st.lists(st.integers(0, k), min_size=1, max_size=12))
+    return Nested(np.array(order, np.int32), np.array(counts, np.int32), draw(st.booleans()))
+
+
+@st.composite
+def subsets(draw: st.DrawFn) -> Subsets:
+    k = draw(st.integers(1, 40))
+    return Subsets(k, draw(st.integers(0, k)), draw(st.integers(1, 12)), draw(st.integers(0, 2**63 - 1)))
+
+
+@given(rows=nested())
+def test_a_nested_row_keeps_or_removes_exactly_the_first_factors_of_the_order(rows: Nested) -> None:
+    masks = rows.masks(0, rows.count)
+    assert masks.shape == (rows.count, rows.n_factors)
+    assert masks.dtype == np.float32
+    for mask, count in zip(masks, rows.counts, strict=True):
+        top = set(rows.order[:count].tolist())
+        assert [bool(value) for value in mask] == [(k in top) == rows.keep for k in range(rows.n_factors)]
+    assert set(np.unique(masks)) <= {0.0, 1.0}
+
+
+@given(rows=subsets())
+def test_a_subset_row_removes_exactly_size_factors_and_keeps_the_others(rows: Subsets) -> None:
+    masks = rows.masks(0, rows.count)
+    assert masks.shape == (rows.count, rows.n_factors)
+    assert masks.dtype == np.float32
+    assert ((masks == 0).sum(axis=1) == rows.size).all()
+    assert ((masks == 1).sum(axis=1) == rows.n_factors - rows.size).all()
+
+
+@given(rows=nested() | subsets(), data=st.data())
+def test_a_row_is_the_same_bits_whatever_range_it_is_asked_in(
+    rows: Nested | Subsets, data: st.DataObject
+) -> None:
+    cuts = data.draw(st.lists(st.integers(0, rows.count), max_size=4).map(sorted))
+    edges = [0, *cuts, rows.count]
+    parts = [rows.masks(start, stop) for start, stop in pairwise(edges)]
+    assert np.concatenate(parts).tobytes() == rows.masks(0, rows.count).tobytes()
+
+
+def test_every_factor_is_removed_equally_often_by_random_subsets() -> None:
+    removed = (Subsets(20, 5, 4000, seed=0).masks(0, 4000) == 0).mean(axis=0)
+    assert removed == pytest.approx(np.full(20, 0.25), abs=5 * np.sqrt(0.25 * 0.75 / 4000))
+
+
+def test_any_two_factors_are_removed_together_as_often_as_independent_draws_say() -> None:
+    removed = (Subsets(20, 5, 4000, seed=0).masks(0, 4000) == 0).astype(float)
+    together = (removed.T @ removed / 4000)[np.triu_indices(20, 1)]
+    expected = 5 * 4 / (20 * 19)
+    assert together == pytest.approx(np.full(190, expected), abs=5 * np.sqrt(expected / 4000))
+
+
+def test_rows_and_seeds_draw_different_subsets_and_seed_0_is_a_seed() -> None:
+    masks = [Subsets(81, 16, 50, seed=seed).masks(0, 50) for seed in (0, 1, 2**32, 2**32 + 1)]
+    assert len({row.tobytes() for rows in masks for row in rows}) == 200
+    assert (masks[0] == Subsets(81, 16, 50, seed=0).masks(0, 50)).all()
+
+
+def test_a_longer_draw_begins_with_the_shorter_one() -> None:
+    assert (Subsets(81, 16, 300, seed=3).masks(0, 200) == Subsets(81, 16, 200, seed=3).masks(0, 200)).all()
+
+
+def test_rows_that_travel_are_a_few_kilobytes_and_arrive_unchanged() -> None:
+    order = np.random.default_rng(0).permutation(784).astype(np.int32)
+    for rows, limit in (
+        (Nested(order, np.arange(785, dtype=np.int32), keep=False), 8_000),
+        (Subsets(784, 157, 200, seed=0), 200),
+    ):
+        sent = pickle.dumps(rows)
+        assert len(sent) < limit
+        assert (pickle.loads(sent).masks(0, rows.count) == rows.masks(0, rows.count)).all()
