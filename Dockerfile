@@ -37,12 +37,13 @@ RUN /opt/build-env/bin/pip wheel --no-cache-dir --no-deps --no-index --no-build-
     ./clients/proto ./service
 
 # ---- per target: dependencies by hash, our wheels, and the default model exported once -------------------------------
+# --no-deps: the files are complete, and name opencv-python-headless where corrupt-tta asks for opencv-python and libGL.
 FROM base AS build-cpu
 COPY requirements/cpu.txt /requirements/
 RUN --mount=type=secret,id=pip-conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca-certificates \
     python3 -m venv /opt/wavescope \
-    && pip install --no-cache-dir --require-hashes --requirement /requirements/cpu.txt
+    && pip install --no-cache-dir --no-deps --require-hashes --requirement /requirements/cpu.txt
 COPY --from=wheels /wheels /wheels
 RUN pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
 USER 10001:10001
@@ -53,7 +54,7 @@ COPY requirements/gpu.txt /requirements/
 RUN --mount=type=secret,id=pip-conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca-certificates \
     python3 -m venv /opt/wavescope \
-    && pip install --no-cache-dir --require-hashes --requirement /requirements/gpu.txt
+    && pip install --no-cache-dir --no-deps --require-hashes --requirement /requirements/gpu.txt
 COPY --from=wheels /wheels /wheels
 RUN pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
 USER 10001:10001

@@ -32,15 +32,17 @@ $(BOOTSTRAP): requirements/build.txt
 	@touch $@
 
 # Nothing is built from source and nothing is fetched that no hash covers: our own packages are built by the hatchling
-# of the bootstrap, without an environment of their own.
+# of the bootstrap, without an environment of their own. --no-deps: the file is complete, but for what is overridden.
 $(INSTALLED): $(BOOTSTRAP) requirements/dev.txt $(PACKAGES:=/pyproject.toml)
-	$(BIN)/uv pip install --quiet --python $(VENV) --require-hashes --only-binary :all: --requirement requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(VENV) --no-deps --require-hashes --only-binary :all: \
+		--requirement requirements/dev.txt
 	$(BIN)/uv pip install --quiet --python $(VENV) --no-deps --no-build-isolation $(addprefix --editable ,$(PACKAGES))
 	@touch $@
 
 # cpu first: the others take its versions.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
-	--no-header --no-emit-index-url $(foreach name,wavescope wavescope-client wavescope-proto,--no-emit-package $(name)) \
+	--override requirements/overrides.txt --no-header --no-emit-index-url \
+	$(foreach name,wavescope wavescope-client wavescope-proto,--no-emit-package $(name)) \
 	$(ARGS)
 
 .PHONY: lock
@@ -60,11 +62,18 @@ serve: $(INSTALLED) ## Run the service on 127.0.0.1:8000 until interrupted.
 bench: $(INSTALLED) ## Run the benchmarks.
 	$(BIN)/python bench/run.py $(ARGS)
 
+.PHONY: pictures
+pictures: $(INSTALLED) ## Draw the pictures of docs/methods.md; ARGS='wcam fam' draws these alone.
+	$(BIN)/python tools/pictures.py $(ARGS)
+
 .PHONY: image
 image: $(INSTALLED) ## Build the cpu image and run it.
 	$(BIN)/python tools/image/build.py $(ARGS)
 
 # ---- tests and checks ------------------------------------------------------------------------------------------------
+# Small matrices: threads of their own would wait for each other, and for those of the model.
+test test-all: export OPENBLAS_NUM_THREADS = 1
+
 .PHONY: test
 test: $(INSTALLED) ## Run the tests, without those marked slow or exhaustive.
 	$(BIN)/python -m pytest $(ARGS)

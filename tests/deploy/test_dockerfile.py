@@ -123,7 +123,7 @@ def test_dependencies_are_installed_by_hash_and_the_model_is_exported_at_build_t
     stages: dict[str, Stage], target: str
 ) -> None:
     runs = stages[f"build-{target}"].arguments("RUN")
-    assert any(f"--require-hashes --requirement /requirements/{target}.txt" in run for run in runs)
+    assert any(f"--no-deps --require-hashes --requirement /requirements/{target}.txt" in run for run in runs)
     assert "efficientnet-lite0" in runs[-1]
     cache = " ".join(inherited(stages, f"build-{target}", "ENV"))
     assert "WAVESCOPE_CACHE_DIR=/var/cache/wavescope" in cache
@@ -162,6 +162,13 @@ def test_locked_requirements_hold_torch_and_the_right_runtime(
     locked = requirements(root, target)
     assert {"torch", "torchvision", "ray", has} <= set(locked)
     assert has_not not in locked  # both would fill the same folder
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_locked_opencv_needs_no_windows(root: Path, target: str) -> None:
+    locked = requirements(root, target)
+    assert "opencv-python-headless" in locked
+    assert "opencv-python" not in locked  # would fill the same folder, and asks for libGL
 
 
 @pytest.mark.parametrize("target", ["cpu", "gpu"])

@@ -17,7 +17,9 @@ _FILTERS: Final = {
 }
 
 
-def fit(planes: Sequence[Image.Image], preprocessing: Preprocessing, *, max_pixels: int) -> Picture:
+def fit(
+    planes: Sequence[Image.Image], preprocessing: Preprocessing, *, max_pixels: int, zoom: int = 1
+) -> Picture:
     """The part of an image that the model sees, at its input size, in [0, 1].
 
     Args:
@@ -25,9 +27,11 @@ def fit(planes: Sequence[Image.Image], preprocessing: Preprocessing, *, max_pixe
         preprocessing: of the model; ``resize`` is at least the larger side of ``size``.
         max_pixels: beyond it the resized image is not made whole, only its crop: a strip of 8 x 8,000,000 px resized
             to 256 px would have 65 thousand million. The crop then differs from torchvision's by rounding.
+        zoom: at least 1; resizes to that many times what the model asks for, and crops the same ``size``: with 2 the
+            scene is twice as large, and its middle half is seen (paper, appendix B.4.1).
     """
     width, height = planes[0].size
-    resized = _resized_size(width, height, preprocessing)
+    resized = _resized_size(width, height, preprocessing, zoom)
     crop_height, crop_width = preprocessing.size
     # As torchvision: Python's round, which takes halves to even.
     left = round((resized[0] - crop_width) / 2.0)
@@ -49,11 +53,11 @@ def fit(planes: Sequence[Image.Image], preprocessing: Preprocessing, *, max_pixe
     )
 
 
-def _resized_size(width: int, height: int, preprocessing: Preprocessing) -> tuple[int, int]:
+def _resized_size(width: int, height: int, preprocessing: Preprocessing, zoom: int) -> tuple[int, int]:
     """(width, height) after the resize: the shorter side gets ``resize`` px, the longer is truncated to an integer."""
     if preprocessing.resize is None:
-        return preprocessing.size[1], preprocessing.size[0]
-    short = preprocessing.resize
+        return zoom * preprocessing.size[1], zoom * preprocessing.size[0]
+    short = zoom * preprocessing.resize
     longer = int(short * max(width, height) / min(width, height))
     return (short, longer) if width <= height else (longer, short)
 

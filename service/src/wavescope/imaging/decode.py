@@ -52,7 +52,9 @@ _DECODER_ERRORS: Final = (
 )
 
 
-def decode(data: bytes, preprocessing: Preprocessing, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def decode(
+    data: bytes, preprocessing: Preprocessing, *, max_pixels: int = MAX_PIXELS, zoom: int = 1
+) -> Picture:
     """An image file as the model sees it, before mean and std.
 
     The first frame is taken, EXIF rotation applied, 16 bits are rescaled to 8, transparency is laid over white, and
@@ -62,6 +64,7 @@ def decode(data: bytes, preprocessing: Preprocessing, *, max_pixels: int = MAX_P
         data: the bytes of a PNG, JPEG, WebP, TIFF, GIF, BMP, PPM, JPEG 2000 or AVIF file.
         preprocessing: of the model.
         max_pixels: more are refused from the header, before anything is decoded.
+        zoom: 1, or 2 for the image enlarged twice: see :func:`wavescope.imaging.crop.fit`.
 
     Raises:
         NotAnImage: no such format, damaged or truncated, or of a kind of sample that has no colour.
@@ -70,11 +73,16 @@ def decode(data: bytes, preprocessing: Preprocessing, *, max_pixels: int = MAX_P
     """
     grey = _takes_grey(preprocessing)
     image = open_image(data, max_pixels=max_pixels)
-    return fit((_guarded(lambda: flatten(image, grey=grey)),), preprocessing, max_pixels=max_pixels)
+    planes = (_guarded(lambda: flatten(image, grey=grey)),)
+    return fit(planes, preprocessing, max_pixels=max_pixels, zoom=zoom)
 
 
 def prepare(
-    image: Image.Image | np.ndarray, preprocessing: Preprocessing, *, max_pixels: int = MAX_PIXELS
+    image: Image.Image | np.ndarray,
+    preprocessing: Preprocessing,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    zoom: int = 1,
 ) -> Picture:
     """A PIL image or an array as the model sees it, before mean and std.
 
@@ -83,6 +91,7 @@ def prepare(
             (h, w, 4) of uint8, uint16, bool, or floats in [0, 1], which keep their precision.
         preprocessing: of the model.
         max_pixels: more are refused.
+        zoom: as for :func:`decode`.
 
     Raises:
         NotAnImage: PIL cannot read the image's pixels, or convert them.
@@ -100,7 +109,7 @@ def prepare(
         raise InvalidRequest(
             f"image must be bytes, a PIL image or an array, not {type(image).__name__}", field="image"
         )
-    return fit(planes, preprocessing, max_pixels=max_pixels)
+    return fit(planes, preprocessing, max_pixels=max_pixels, zoom=zoom)
 
 
 def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
