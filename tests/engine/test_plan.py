@@ -15,9 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes.classifiers import random_picture
 
-from wavescope.engine.choices import CHOICES
-from wavescope.engine.plan import MAX_SEED, Plan, check_choice, make_plan, warnings
+from wavescope.engine.checks import MAX_SEED, check_choice
+from wavescope.engine.choices import CHOICES, KINDS, PARTITIONS_OF
+from wavescope.engine.plan import Plan, chunks, make_plan
+from wavescope.engine.requests import make_request
 from wavescope.engine.types import ExplanationRequest
+from wavescope.engine.warnings import of_plan
 from wavescope.errors import CostLimitExceeded, InvalidRequest
 
 PICTURE = random_picture((3, 32, 48), seed=0)
@@ -44,14 +47,44 @@ def test_defaults_are_the_papers() -> None:
         "estimator": "jansen",
         "approximation": "perturb",
         "value_policy": "clip",
+        "baseline": "zero",
+        "faithfulness": False,
+        "compat": None,
     }
+    assert make_request() == ExplanationRequest()
+
+
+def test_every_kind_has_its_own_defaults() -> None:
+    assert set(PARTITIONS_OF) == set(KINDS)
+    found = {kind: make_request(kind=kind) for kind in KINDS}
+    assert {kind: request.kind for kind, request in found.items()} == {kind: kind for kind in KINDS}
+    assert {kind: request.partition for kind, request in found.items()} == {
+        "wcam": "grid",
+        "fam": "circle",
+        "sobol": "grid",
+        "sufficient-image": "grid",
+        "profile": "subbands",
+        "compare": "grid",
+        "robustness": "grid",
+        "zoom": "aligned",
+    }
+    assert (found["sobol"].grid_size, found["sobol"].nb_design) == (8, 8)
+    assert (found["zoom"].grid_size, found["zoom"].nb_design, found["zoom"].levels) == (32, 4, 3)
+
+
+def test_compat_reference_sets_defaults_and_explicit_fields_win() -> None:
+    found = make_request(compat="reference")
+    assert (found.score, found.seed, found.value_policy) == ("logit", 42, "minmax")
+    assert make_request(compat="reference", kind="zoom").partition == "grid"
+    explicit = make_request(compat="reference", seed=0, score="margin", kind="zoom", partition="aligned")
+    assert (explicit.seed, explicit.score, explicit.partition) == (0, "margin", "aligned")
 
 
 def test_the_default_plan_of_the_default_image_needs_6288_forwards() -> None:
     picture = random_picture((3, 224, 224), seed=0)
     made = make_plan(picture, ExplanationRequest(), max_forwards=6288)
     assert (made.n_factors, made.rows) == (784, 6288)
-    assert made.coefficients.shape == (3, 224, 224)
+    assert made.array.shape == (3, 224, 224)
     assert made.crop == picture.crop
     with pytest.raises(CostLimitExceeded, match="6288 forwards; at most 6287 are admitted"):
         make_plan(picture, ExplanationRequest(), max_forwards=6287)
@@ -78,15 +111,63 @@ def test_an_unknown_choice_names_its_field_and_what_is_supported(field: str) -> 
     assert "supported" in caught.value.limits or "close" in caught.value.limits
 
 
+def test_what_a_later_version_may_have_is_refused_with_what_exists() -> None:
+    with pytest.raises(InvalidRequest, match=r"plan 'adaptive' is unknown; supported: full$"):
+        plan(plan="adaptive")
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_partition_of_another_domain_is_refused_with_those_of_the_kind(kind: str) -> None:
+    other = "circle" if KINDS[kind] == "wavelet" else "aligned"
+    with pytest.raises(InvalidRequest, match=f"partition '{other}' does not suit kind '{kind}'") as caught:
+        plan(make_request(kind=kind, grid_size=4), partition=other)
+    assert caught.value.field == "partition"
+    assert caught.value.limits == {"supported": list(PARTITIONS_OF[kind])}
+
+
+def test_zoom_needs_a_level_more_than_it_is_asked_for() -> None:
+    request = make_request(kind="zoom", grid_size=4)
+    assert plan(request, levels=3).spec.levels == 3
+    with pytest.raises(InvalidRequest, match="allows 1 to 3; kind 'zoom' needs one more"):
+        plan(request, levels=4)
+
+
+def test_levels_mean_nothing_outside_the_wavelet_domain() -> None:
+    assert plan(make_request(kind="fam", levels=16)).n_factors == 28
+    assert plan(make_request(kind="sobol", levels=16)).n_factors == 64
+
+
+@pytest.mark.parametrize("estimator", ["janon", "glen"])
+def test_estimators_that_correlate_rows_need_two(estimator: str) -> None:
+    with pytest.raises(InvalidRequest, match="nb_design is 1; the estimator") as caught:
+        plan(estimator=estimator, nb_design=1)
+    assert caught.value.field == "nb_design"
+
+
+@pytest.mark.parametrize("sampler", ["halton", "latin_hypercube", "monte_carlo"])
+def test_only_sobol_asks_for_a_power_of_two(sampler: str) -> None:
+    assert plan(sampler=sampler, nb_design=3).rows == 3 * 18
+
+
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [("kind", "fam"), ("plan", "adaptive"), ("sampler", "halton"), ("estimator", "homma")],
+    ("fields", "expected"),
+    [
+        ({}, 2 * 18),
+        ({"kind": "profile", "partition": "subbands"}, 2 * 9),
+        ({"kind": "sufficient-image"}, 2 * 18 + 17),
+        ({"kind": "robustness"}, 2 * 18 + 17 + 95),
+        ({"kind": "robustness", "compat": "reference"}, 2 * 18 + 17 + 84),
+        ({"kind": "compare"}, 4 * 18),
+        ({"faithfulness": True}, 2 * 18 + 2 * 51 + 200 + 2 * 17 + 200),
+        ({"kind": "sobol", "faithfulness": True}, 2 * 18 + 2 * 51 + 200),
+        ({"kind": "fam", "partition": "circle", "faithfulness": True}, 2 * 6 + 2 * 5 + 200),
+    ],
 )
-def test_what_a_later_version_may_have_is_refused_with_what_exists(field: str, value: str) -> None:
-    with pytest.raises(
-        InvalidRequest, match=f"{field} '{value}' is unknown; supported: {CHOICES[field][0]}$"
-    ):
-        plan(**{field: value})
+def test_the_cost_limit_counts_all_that_a_kind_scores(fields: dict[str, Any], expected: int) -> None:
+    request = replace(SMALL, **fields)
+    make_plan(PICTURE, request, max_forwards=expected)
+    with pytest.raises(CostLimitExceeded, match=f"needs {expected} forwards"):
+        make_plan(PICTURE, request, max_forwards=expected - 1)
 
 
 def test_a_mistyped_wavelet_is_told_its_neighbours() -> None:
@@ -154,16 +235,28 @@ def test_no_partition_is_left_without_a_factor(partition: str) -> None:
     assert plan(partition=partition, grid_size=1, approximation="keep").n_factors >= 1
 
 
+def warned(made: Plan) -> tuple[str, ...]:
+    return of_plan(made.spec, made.n_factors)
+
+
+def test_rings_without_a_frequency_are_warned_of() -> None:
+    request = make_request(kind="fam", partition="square")
+    made = make_plan(random_picture((1, 32, 32), seed=0), request, max_forwards=10_000)
+    assert made.n_factors == 17  # 0 to 16 periods across the image
+    (found,) = warned(made)
+    assert found.startswith("11 of the 28 rings hold no frequency of an image of 32 x 32 px")
+
+
 def test_levels_beyond_what_the_filter_suits_are_warned_of() -> None:
-    assert warnings(plan(SMALL, nb_design=8).spec) == ()
-    (found,) = warnings(plan(wavelet="db8", levels=3, nb_design=8).spec)
+    assert warned(plan(SMALL, nb_design=8)) == ()
+    (found,) = warned(plan(wavelet="db8", levels=3, nb_design=8))
     assert f"filters of 'db8' outgrow the image beyond {pywt.dwt_max_level(32, 'db8')}" in found
 
 
 def test_too_few_design_rows_for_standard_errors_are_warned_of() -> None:
-    (found,) = warnings(plan(nb_design=2).spec)
+    (found,) = warned(plan(nb_design=2))
     assert "standard errors need at least 4" in found
-    assert warnings(plan(nb_design=4).spec) == ()
+    assert warned(plan(nb_design=4)) == ()
 
 
 def test_the_digest_is_stable() -> None:
@@ -180,6 +273,10 @@ OTHER_VALUES: dict[str, Any] = {
     "value_policy": "none",
     "nb_design": 4,
     "seed": 1,
+    "kind": "sobol",
+    "baseline": "blur",
+    "sampler": "halton",
+    "compat": "reference",
 }
 
 
@@ -208,9 +305,9 @@ def test_the_digest_is_the_same_in_another_process() -> None:
 @given(size=st.integers(1, 50))
 def test_chunks_tile_the_rows_exactly_and_in_order(size: int) -> None:
     made = plan()
-    chunks = list(made.chunks(size))
-    assert [row for start, stop in chunks for row in range(start, stop)] == list(range(made.rows))
-    assert all(0 < stop - start <= size for start, stop in chunks)
+    found = list(chunks(made.rows, size))
+    assert [row for start, stop in found for row in range(start, stop)] == list(range(made.rows))
+    assert all(0 < stop - start <= size for start, stop in found)
 
 
 def test_parameters_are_json_ready() -> None:
@@ -220,4 +317,4 @@ def test_parameters_are_json_ready() -> None:
 def test_the_packed_shape_is_padded_to_a_multiple_of_two_to_the_levels() -> None:
     odd = make_plan(random_picture((1, 33, 47), seed=0), replace(SMALL, levels=3), max_forwards=10_000)
     assert odd.spec.packed_shape == (40, 48)
-    assert odd.coefficients.shape == (1, 40, 48)
+    assert odd.array.shape == (1, 40, 48)

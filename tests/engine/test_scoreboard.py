@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wavescope.core.estimators import jansen
-from wavescope.engine.scoreboard import Scoreboard, empty, merge, update
+from wavescope.engine.scoreboard import Scored, empty, join, merge, update
 
 
 @st.composite
@@ -24,19 +24,25 @@ def chunked(draw: st.DrawFn) -> tuple[np.ndarray, int, list[tuple[int, int]]]:
     return values, factors, draw(st.permutations([*chunks, *again]))
 
 
-def bits(board: Scoreboard) -> bytes:
-    return board.scores.tobytes()
+def scored(values: np.ndarray) -> Scored:
+    """Two targets, a class and its probability that tell where they come from."""
+    both = np.stack([values, -values], axis=1)
+    return Scored(both, np.abs(values).astype(np.int32), values / 10)
+
+
+def bits(board: Scored) -> bytes:
+    return board.values.tobytes() + board.predicted.tobytes() + board.confidence.tobytes()
 
 
 @given(case=chunked())
 def test_any_order_with_any_repeats_gives_the_same_bits(
     case: tuple[np.ndarray, int, list[tuple[int, int]]],
 ) -> None:
-    values, factors, arrivals = case
-    board = empty(len(values), factors)
+    values, _factors, arrivals = case
+    board = empty(len(values), 2)
     for start, stop in arrivals:
-        board = update(board, start, values[start:stop])
-    assert bits(board) == values.tobytes()
+        board = update(board, start, scored(values[start:stop]))
+    assert bits(board) == bits(scored(values))
     assert board.done == len(values)
 
 
@@ -44,21 +50,21 @@ def test_any_order_with_any_repeats_gives_the_same_bits(
 def test_merging_partial_boards_in_any_grouping_gives_the_same_bits(
     case: tuple[np.ndarray, int, list[tuple[int, int]]], data: st.DataObject
 ) -> None:
-    values, factors, arrivals = case
-    boards = [update(empty(len(values), factors), start, values[start:stop]) for start, stop in arrivals]
+    values, _factors, arrivals = case
+    boards = [update(empty(len(values), 2), start, scored(values[start:stop])) for start, stop in arrivals]
     while len(boards) > 1:
         i = data.draw(st.integers(0, len(boards) - 2))
         boards[i : i + 2] = [merge(boards[i], boards[i + 1])]
-    assert bits(boards[0]) == values.tobytes()
+    assert bits(boards[0]) == bits(scored(values))
 
 
 @given(case=chunked())
 def test_merge_is_commutative_and_idempotent(
     case: tuple[np.ndarray, int, list[tuple[int, int]]],
 ) -> None:
-    values, factors, arrivals = case
-    blank = empty(len(values), factors)
-    boards = [update(blank, start, values[start:stop]) for start, stop in arrivals]
+    values, _factors, arrivals = case
+    blank = empty(len(values), 2)
+    boards = [update(blank, start, scored(values[start:stop])) for start, stop in arrivals]
     one, other = functools.reduce(merge, boards[::2]), functools.reduce(merge, boards[1::2], blank)
     assert bits(merge(one, other)) == bits(merge(other, one))
     assert bits(merge(one, one)) == bits(one)
@@ -66,24 +72,30 @@ def test_merge_is_commutative_and_idempotent(
 
 
 def test_an_update_leaves_the_board_it_started_from_alone() -> None:
-    board = empty(6, 1)
-    update(board, 0, np.ones(3))
+    board = empty(6, 2)
+    update(board, 0, scored(np.ones(3)))
     assert board.done == 0
 
 
+def test_consecutive_chunks_join_to_the_whole() -> None:
+    values = np.arange(7.0)
+    assert bits(join([scored(values[:3]), scored(values[3:])])) == bits(scored(values))
+
+
 def test_rows_are_a_then_b_then_c_design_row_by_design_row() -> None:
-    board = update(empty(10, 3), 0, np.arange(10.0))
-    f_a, f_b, f_c = board.pick_freeze()
+    board = update(empty(10, 2), 0, scored(np.arange(10.0)))
+    f_a, f_b, f_c = board.pick_freeze(3, 0)
     assert f_a.tolist() == [0, 5]
     assert f_b.tolist() == [1, 6]
     assert f_c.tolist() == [[2, 7], [3, 8], [4, 9]]
+    assert board.pick_freeze(3, 1)[2].tolist() == [[-2, -7], [-3, -8], [-4, -9]]
 
 
 def test_a_partial_board_gives_the_estimate_of_its_complete_design_rows() -> None:
     """Every two rows of the design give a whole partial map, wherever they lie."""
     values = np.random.default_rng(0).normal(size=20)
-    board = update(update(empty(20, 3), 0, values[:5]), 10, values[10:])
-    board = update(board, 5, values[5:8])  # the second design row stays incomplete
-    whole = update(empty(15, 3), 0, np.delete(values, slice(5, 10)))
+    board = update(update(empty(20, 2), 0, scored(values[:5])), 10, scored(values[10:]))
+    board = update(board, 5, scored(values[5:8]))  # the second design row stays incomplete
+    whole = update(empty(15, 2), 0, scored(np.delete(values, slice(5, 10))))
     assert board.done == 18
-    assert (jansen(*board.pick_freeze()) == jansen(*whole.pick_freeze())).all()
+    assert (jansen(*board.pick_freeze(3, 0)) == jansen(*whole.pick_freeze(3, 0))).all()

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from wavescope.engine import run
+from wavescope.engine.kinds import Inquiry
 from wavescope.engine.protocols import Classifier
+from wavescope.engine.requests import make_request
 from wavescope.engine.types import Explanation, ExplanationRequest
 from wavescope.errors import InvalidRequest
-from wavescope.imaging.decode import decode, prepare
-from wavescope.models.labels import find_class
+from wavescope.imaging.source import ImageSource
+from wavescope.models.labels import find_target
 from wavescope.models.load import load
 from wavescope.models.spec import DEFAULT_MODEL as DEFAULT_SPEC
 from wavescope.models.spec import ModelSpec, find_spec
 from wavescope.settings import Settings, load_registry, load_settings
 
 DEFAULT_MODEL = DEFAULT_SPEC.name
+Target = int | str | None
 
 
 def load_model(
@@ -50,6 +52,7 @@ def load_model(
 def explain(
     image: Any,
     *,
+    other: Any = None,
     model: str | ModelSpec | Classifier = DEFAULT_MODEL,
     models_file: Path | str | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -61,11 +64,13 @@ def explain(
     Args:
         image: a path, the bytes of an image file, a PIL image, or an array: (h, w), (h, w, 3) or (h, w, 4), uint8 or
             floats in [0, 1].
+        other: the image that kind ``compare`` compares with.
         model: a name in the registry, a specification, or a model that ``load_model`` returned.
         models_file: path of the registry, for a name.
         progress: called with (forwards done, forwards in all) after every device batch.
         settings: limits and directories; ``None`` reads the environment.
-        **fields: of :class:`wavescope.ExplanationRequest`, such as ``target="lynx"`` or ``nb_design=16``.
+        **fields: of :class:`wavescope.ExplanationRequest`, such as ``kind="fam"``, ``target="lynx"`` or
+            ``nb_design=16``.
 
     Raises:
         InvalidRequest: names the field that is wrong.
@@ -76,6 +81,79 @@ def explain(
         >>> explanation = wavescope.explain("lynx.jpg", levels=4)
         >>> [(level.scale_px, round(level.share, 2)) for level in explanation.levels]
     """
+    target = fields.pop("target", None)
+    images = [image] if other is None else [image, other]
+    return _explain(
+        images,
+        [[target]],
+        fields,
+        names=("image", "other")[: len(images)],
+        model=model,
+        models_file=models_file,
+        progress=progress,
+        settings=settings,
+    )[0]
+
+
+def explain_batch(
+    images: Sequence[Any],
+    targets: Sequence[Target | Sequence[Target]] | None = None,
+    *,
+    model: str | ModelSpec | Classifier = DEFAULT_MODEL,
+    models_file: Path | str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    settings: Settings | None = None,
+    **fields: Any,
+) -> list[Explanation]:
+    """Explains several images, each for one or more classes, as if one by one; further classes cost no forwards.
+
+    Args:
+        images: each as :func:`explain` takes it.
+        targets: for every image a class, ``None`` for its predicted class, or a list of these; ``None`` explains the
+            predicted class of every image.
+        model, models_file, progress, settings, **fields: as :func:`explain`.
+
+    Returns:
+        The explanations, image by image and target by target.
+
+    Raises:
+        InvalidRequest: as :func:`explain`, or there are not as many entries of targets as images.
+    """
+    if "target" in fields:
+        raise InvalidRequest("a batch has targets, one entry per image, not target", field="target")
+    if targets is None:
+        targets = [None] * len(images)
+    if len(images) != len(targets) or not images:
+        raise InvalidRequest(
+            f"a batch has one entry of targets per image; there are {len(images)} images and {len(targets)} targets",
+            field="targets",
+        )
+    listed: list[list[Target]] = [
+        [entry] if entry is None or isinstance(entry, int | str) else list(entry) for entry in targets
+    ]
+    return _explain(
+        list(images),
+        listed,
+        fields,
+        names=tuple(f"images[{place}]" for place in range(len(images))),
+        model=model,
+        models_file=models_file,
+        progress=progress,
+        settings=settings,
+    )
+
+
+def _explain(
+    images: list[Any],
+    targets: list[list[Target]],
+    fields: dict[str, Any],
+    *,
+    names: tuple[str, ...],
+    model: str | ModelSpec | Classifier,
+    models_file: Path | str | None,
+    progress: Callable[[int, int], None] | None,
+    settings: Settings | None,
+) -> list[Explanation]:
     settings = settings or load_settings()
     request = _request(fields)
     classifier = (
@@ -84,22 +162,23 @@ def explain(
         else model
     )
     details = classifier.details
-    if isinstance(image, str | Path):
-        image = _read(Path(image))
-    picture = (
-        decode(bytes(image), details.preprocessing, max_pixels=settings.max_pixels)
-        if isinstance(image, bytes | bytearray | memoryview)
-        else prepare(image, details.preprocessing, max_pixels=settings.max_pixels)
-    )
-    if request.target is not None:
-        request = replace(request, target=find_class(request.target, details.labels))
-    return run.explain(
-        picture,
+    inquiry = Inquiry(
         request,
-        classifier,
-        identity=uuid.uuid4().hex,
-        max_forwards=settings.max_forwards,
-        progress=progress,
+        tuple(tuple(find_target(target, details.labels) for target in entry) for entry in targets),
+        tuple(uuid.uuid4().hex for entry in targets for _ in entry),
+        names,
+    )
+    return list(
+        run.explain_many(
+            [
+                ImageSource(_opened(image), details.preprocessing, max_pixels=settings.max_pixels)
+                for image in images
+            ],
+            inquiry,
+            classifier,
+            max_forwards=settings.max_forwards,
+            progress=progress,
+        )
     )
 
 
@@ -108,7 +187,7 @@ def _request(fields: dict[str, Any]) -> ExplanationRequest:
     if unknown:
         known = ", ".join(ExplanationRequest.__dataclass_fields__)
         raise InvalidRequest(f"unknown field {unknown[0]!r}; known: {known}", field=unknown[0])
-    return ExplanationRequest(**fields)
+    return make_request(**fields)
 
 
 def _find(model: str | ModelSpec, models_file: Path | str | None) -> ModelSpec:
@@ -117,10 +196,15 @@ def _find(model: str | ModelSpec, models_file: Path | str | None) -> ModelSpec:
     return find_spec(load_registry(None if models_file is None else Path(models_file)), model)
 
 
-def _read(path: Path) -> bytes:
+def _opened(image: Any) -> Any:
+    """The bytes of a file, where a path or a buffer is given."""
+    if isinstance(image, bytearray | memoryview):
+        return bytes(image)
+    if not isinstance(image, str | Path):
+        return image
     try:
-        return path.read_bytes()
+        return Path(image).read_bytes()
     except OSError as error:
         raise InvalidRequest(
-            f"image {str(path)!r} cannot be read: {error.strerror}", field="image"
+            f"image {str(image)!r} cannot be read: {error.strerror}", field="image"
         ) from error

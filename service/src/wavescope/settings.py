@@ -87,7 +87,9 @@ class Settings(BaseSettings):
     # Pillow warns beyond 89 million pixels by itself.
     max_pixels: int = Field(64_000_000, ge=64, le=89_000_000, description="of an image, from its header")
     max_forwards: int = Field(100_000, ge=1, description="of one explanation")
-    request_timeout_s: float = Field(600.0, gt=0, description="for one explanation")
+    max_images: int = Field(16, ge=1, description="of one batch")
+    max_targets: int = Field(16, ge=1, description="explained for one image in one pass")
+    request_timeout_s: float = Field(600.0, gt=0, description="for one request, all its explanations")
 
     chunk_rows: int = Field(64, ge=1, le=4096, description="design rows per chunk, the message to a replica")
     gateway_replicas: int = Field(1, ge=1)

@@ -1,20 +1,67 @@
-"""The values each choice of a request may take, in one place for every protocol."""
+"""The values each choice of a request may take, and the defaults of every kind, in one place for every protocol."""
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import pywt
 
-from wavescope.core.partition import PARTITIONS
+from wavescope.core.design import SAMPLERS
+from wavescope.core.estimators import ESTIMATORS
+from wavescope.core.partition import FOURIER_PARTITIONS, PARTITIONS
+from wavescope.core.pixel import BASELINES
 from wavescope.core.scores import SCORES
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "kind": ("wcam",),
+Transform = Literal["wavelet", "fourier", "pixel"]
+
+KINDS: dict[str, Transform] = {
+    "wcam": "wavelet",
+    "fam": "fourier",
+    "sobol": "pixel",
+    "sufficient-image": "wavelet",
+    "profile": "wavelet",
+    "compare": "wavelet",
+    "robustness": "wavelet",
+    "zoom": "wavelet",
+}
+
+CHOICES: dict[str, tuple[str | None, ...]] = {
+    "kind": tuple(KINDS),
     "score": SCORES,
     "plan": ("full",),
     "wavelet": tuple(pywt.wavelist(kind="discrete")),
-    "partition": tuple(PARTITIONS),
-    "sampler": ("sobol",),
-    "estimator": ("jansen",),
+    "partition": (*PARTITIONS, *(name for name in FOURIER_PARTITIONS if name not in PARTITIONS)),
+    "sampler": tuple(SAMPLERS),
+    "estimator": tuple(ESTIMATORS),
     "approximation": ("perturb", "keep", "drop"),
     "value_policy": ("clip", "minmax", "none"),
+    "baseline": BASELINES,
+    "compat": (None, "reference"),
+}
+
+# The partitions a kind can have; its default comes first.
+PARTITIONS_OF: dict[str, tuple[str, ...]] = {
+    "wcam": ("grid", "aligned", "subbands", "levels"),
+    "fam": ("circle", "square", "grid"),
+    "sobol": ("grid",),
+    "sufficient-image": ("grid", "aligned", "subbands", "levels"),
+    "profile": ("subbands", "levels"),
+    "compare": ("grid", "aligned", "subbands", "levels"),
+    "robustness": ("grid", "aligned", "subbands", "levels"),
+    "zoom": ("aligned", "grid", "subbands", "levels"),
+}
+
+# Where a kind's defaults differ from those of ``wcam``.
+DEFAULTS_OF: dict[str, dict[str, Any]] = {
+    kind: {"kind": kind, "partition": partitions[0]} for kind, partitions in PARTITIONS_OF.items()
+}
+DEFAULTS_OF["sobol"] |= {"grid_size": 8}  # Fel et al. 2021
+DEFAULTS_OF["zoom"] |= {"grid_size": 32, "nb_design": 4}  # the authors' zoom experiment
+
+# What ``compat: "reference"`` sets beyond how things are computed.
+REFERENCE: dict[str, Any] = {
+    "score": "logit",
+    "seed": 42,
+    "value_policy": "minmax",
+    "partition": {"zoom": "grid"},
 }

@@ -1,4 +1,4 @@
-"""From a preprocessed image and a request to a plan: coefficients once, and what reproduces every perturbation."""
+"""From a preprocessed image and a request to a plan: one array, and what reproduces every perturbation of it."""
 
 from __future__ import annotations
 
@@ -6,43 +6,67 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 
 import numpy as np
-import pywt
-from jaxtyping import Float32
+from jaxtyping import Float32, Int32, UInt8
 
 from wavescope.core import design, wavelets
-from wavescope.core.partition import Approximation, Partition, partition
+from wavescope.core.estimators import check_estimator
+from wavescope.core.partition import Approximation, Partition, fourier_partition, partition, pixel_partition
+from wavescope.core.pixel import Baseline
+from wavescope.core.reference import reference_partition
 from wavescope.core.render import ValuePolicy
-from wavescope.engine.choices import CHOICES
+from wavescope.engine.checks import check_cost, check_request
+from wavescope.engine.choices import KINDS, Transform
 from wavescope.engine.types import CropBox, ExplanationRequest, Picture
-from wavescope.errors import CostLimitExceeded, InvalidRequest
-
-MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exactly
 
 
 @dataclass(frozen=True, slots=True)
 class PlanSpec:
-    """All that determines the perturbations of one image, but its coefficients."""
+    """All that determines the perturbations of one image, but its array.
+
+    Attributes:
+        shape: (channels, height, width) of the image.
+        transform: whose coefficients are perturbed.
+        reference: render as the authors' code does.
+    """
 
     shape: tuple[int, int, int]
+    transform: Transform
     wavelet: str
     levels: int
     partition: str
     grid_size: int
     approximation: Approximation
     value_policy: ValuePolicy
+    baseline: Baseline
     sampler: str
     nb_design: int
     seed: int
+    reference: bool
 
     @property
     def packed_shape(self) -> tuple[int, int]:
-        """Sides of the packed array: the image's, padded to a multiple of 2^levels."""
+        """Sides of the packed wavelet array: the image's, padded to a multiple of 2^levels."""
         return wavelets.padded_size(*self.shape[1:], self.levels)
 
     def make_partition(self) -> Partition:
+        height, width = self.shape[1:]
+        if self.reference:
+            assert self.transform != "pixel"
+            return reference_partition(
+                self.transform,
+                self.partition,
+                height,
+                width,
+                self.levels,
+                grid_size=self.grid_size,
+                approximation=self.approximation,
+            )
+        if self.transform == "fourier":
+            return fourier_partition(self.partition, height, width, grid_size=self.grid_size)
+        if self.transform == "pixel":
+            return pixel_partition(height, width, self.grid_size)
         return partition(
             self.partition,
             *self.packed_shape,
@@ -52,137 +76,141 @@ class PlanSpec:
         )
 
     def make_design(self, n_factors: int) -> design.Design:
-        return design.sobol(n_factors, self.nb_design, self.seed)
+        return design.make_design(self.sampler, n_factors, self.nb_design, self.seed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """One image's explanation, ready to be scored anywhere.
+    """One image's perturbations, ready to be scored anywhere.
 
     Attributes:
-        digest: of the spec and the coefficients; equal digests mean equal perturbations, bit for bit.
-        coefficients: (c, H, W) packed wavelet coefficients. The only array that travels.
+        digest: of all that follows but the crop; equal digests mean equal perturbations, bit for bit.
+        array: (c, H, W), the only array that travels: packed wavelet coefficients, or the image in [0, 1].
         n_factors: K.
         crop: the part of the original that is explained.
+        original_size: (height, width) of the original, px.
+        given: (h, w) factors that no name stands for; ``None`` for those of the spec.
     """
 
     digest: str
     spec: PlanSpec
-    coefficients: Float32[np.ndarray, "c H W"]
+    array: Float32[np.ndarray, "c H W"]
     n_factors: int
     crop: CropBox
+    original_size: tuple[int, int]
+    given: Int32[np.ndarray, "h w"] | None = None
 
     @property
     def rows(self) -> int:
         """Forwards of the full plan: N(K + 2)."""
         return self.spec.nb_design * (self.n_factors + 2)
 
-    def chunks(self, size: int) -> Iterator[tuple[int, int]]:
-        """Row ranges of at most ``size`` rows, in order; a range is all a replica needs to know."""
-        for start in range(0, self.rows, size):
-            yield start, min(start + size, self.rows)
+    def make_partition(self) -> Partition:
+        """The factors: those given, or those of the spec."""
+        return self.spec.make_partition() if self.given is None else Partition(self.given, self.n_factors)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack:
+    """Finished images to be scored as they are, such as corrupted ones.
+
+    Attributes:
+        digest: of the images.
+        images: (n, c, h, w) uint8.
+    """
+
+    digest: str
+    images: UInt8[np.ndarray, "n c h w"]
+
+    @property
+    def rows(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+
+def chunks(rows: int, size: int) -> Iterator[tuple[int, int]]:
+    """Row ranges of at most ``size`` rows, in order; a range is all a replica needs to know."""
+    for start in range(0, rows, size):
+        yield start, min(start + size, rows)
 
 
 def make_plan(picture: Picture, request: ExplanationRequest, *, max_forwards: int) -> Plan:
-    """Validates the request against the image and computes the coefficients.
+    """Validates the request against the image and computes the array that travels.
 
     Args:
         picture: the model's preprocessed crop in [0, 1].
         request: every parameter; its target plays no part here.
-        max_forwards: the most N(K + 2) admitted.
+        max_forwards: the most forwards admitted.
 
     Raises:
         InvalidRequest: a value that is unknown or does not suit the image; names the field.
         CostLimitExceeded: more forwards than admitted.
     """
     shape = picture.pixels.shape
-    _check(request, (shape[1], shape[2]))
+    check_request(request, (shape[1], shape[2]))
+    transform = KINDS[request.kind]
     spec = PlanSpec(
         shape=(shape[0], shape[1], shape[2]),
+        transform=transform,
         wavelet=request.wavelet,
         levels=request.levels,
         partition=request.partition,
         grid_size=request.grid_size,
         approximation=request.approximation,  # type: ignore[arg-type]  # one of the choices, checked above
         value_policy=request.value_policy,  # type: ignore[arg-type]
+        baseline=request.baseline,  # type: ignore[arg-type]
         sampler=request.sampler,
         nb_design=request.nb_design,
         seed=request.seed,
+        reference=request.compat == "reference"
+        and transform != "pixel",  # the authors' code has no pixel domain
     )
     factors = spec.make_partition().n_factors
-    design.check_sobol(factors, request.nb_design)
-    _check_cost(request.nb_design, factors, max_forwards)
-    coefficients = wavelets.analyse(picture.pixels, spec.wavelet, spec.levels)
-    return Plan(_digest(spec, coefficients), spec, coefficients, factors, picture.crop)
+    design.check_design(request.sampler, factors, request.nb_design)
+    check_estimator(request.estimator, request.nb_design)
+    check_cost(request, factors, max_forwards)
+    travels = spec.transform == "wavelet" and not spec.reference
+    array = wavelets.analyse(picture.pixels, spec.wavelet, spec.levels) if travels else picture.pixels
+    return Plan(_digest(spec, array), spec, array, factors, picture.crop, picture.original_size)
 
 
-def warnings(spec: PlanSpec) -> tuple[str, ...]:
-    """What the caller should know about the plan, in plain language."""
-    found: list[str] = []
-    deepest = pywt.dwt_max_level(min(spec.packed_shape), spec.wavelet)
-    if spec.levels > deepest:
-        found.append(
-            f"levels is {spec.levels}, but filters of {spec.wavelet!r} outgrow the image beyond {deepest}: "
-            "coefficients of the coarser levels all see its border"
-        )
-    if spec.nb_design < 4:
-        found.append(f"nb_design is {spec.nb_design}: standard errors need at least 4 design rows")
-    return tuple(found)
+def pixel_plan(plan: Plan, image: Float32[np.ndarray, "c h w"], factors: Int32[np.ndarray, "h w"]) -> Plan:
+    """A plan over the pixels of the same image with factors of the caller's; removed pixels are 0, as in the paper.
 
-
-def _check(request: ExplanationRequest, size: tuple[int, int]) -> None:
-    for field, supported in CHOICES.items():
-        check_choice(field, getattr(request, field), supported)
-    if not 0 <= request.seed <= MAX_SEED:
-        raise InvalidRequest(
-            f"seed is {request.seed}; it must be between 0 and {MAX_SEED}",
-            field="seed",
-            minimum=0,
-            maximum=MAX_SEED,
-        )
-    deepest = wavelets.max_levels(*size)
-    if not 1 <= request.levels <= deepest:
-        raise InvalidRequest(
-            f"levels is {request.levels}; an image of {size[0]} x {size[1]} px allows 1 to {deepest}",
-            field="levels",
-            minimum=1,
-            maximum=deepest,
-        )
-
-
-def check_choice(field: str, value: str, supported: tuple[str, ...]) -> None:
-    """Refuses a value that is not one of the supported ones.
-
-    Raises:
-        InvalidRequest: names the field and what is supported (the closest ones, where there are many).
+    Args:
+        plan: of the image.
+        image: the unperturbed crop in [0, 1].
+        factors: 0..K−1, every one present.
     """
-    if value in supported:
-        return
-    if len(supported) > 12:
-        shown = get_close_matches(str(value), supported, n=5, cutoff=0.3) or list(supported[:5])
-        raise InvalidRequest(
-            f"{field} {value!r} is unknown; close to it: {', '.join(shown)}", field=field, close=shown
-        )
-    raise InvalidRequest(
-        f"{field} {value!r} is unknown; supported: {', '.join(supported)}",
-        field=field,
-        supported=list(supported),
+    spec = PlanSpec(
+        shape=plan.spec.shape,
+        transform="pixel",
+        wavelet="",
+        levels=0,
+        partition="given",
+        grid_size=0,
+        approximation="perturb",
+        value_policy="clip",
+        baseline="zero",
+        sampler="",
+        nb_design=0,
+        seed=0,
+        reference=False,
     )
+    array = np.ascontiguousarray(image, dtype=np.float32)
+    factors = np.ascontiguousarray(factors, dtype=np.int32)
+    digest = _digest(spec, array, factors)
+    return Plan(digest, spec, array, int(factors.max()) + 1, plan.crop, plan.original_size, factors)
 
 
-def _check_cost(nb_design: int, factors: int, max_forwards: int) -> None:
-    forwards = nb_design * (factors + 2)
-    if forwards > max_forwards:
-        raise CostLimitExceeded(
-            f"nb_design {nb_design} with {factors} factors needs {forwards} forwards; "
-            f"at most {max_forwards} are admitted: lower nb_design or grid_size",
-            field="nb_design",
-            forwards=forwards,
-            maximum=max_forwards,
-        )
+def make_stack(images: UInt8[np.ndarray, "n c h w"]) -> Stack:
+    """The images with their digest."""
+    images = np.ascontiguousarray(images)
+    return Stack(hashlib.sha256(images.data).hexdigest(), images)
 
 
-def _digest(spec: PlanSpec, coefficients: Float32[np.ndarray, "c H W"]) -> str:
+def _digest(spec: PlanSpec, *arrays: np.ndarray) -> str:
     digest = hashlib.sha256(json.dumps(asdict(spec), sort_keys=True).encode())
-    digest.update(np.ascontiguousarray(coefficients).data)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""From complete scores to the explanation."""
+"""From the scores of the pick-freeze sample to an explanation: indices, maps, importance, and what they are worth."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Float32
 
-from wavescope.core import estimators, maps, wavelets
-from wavescope.core.bootstrap import jansen_errors
+from wavescope.core import estimators, maps, reference_maps, wavelets, worth
+from wavescope.core.bootstrap import index_errors, share_errors
 from wavescope.core.partition import Partition
 from wavescope.core.scores import check_score, probabilities
-from wavescope.engine.plan import Plan, warnings
-from wavescope.engine.scoreboard import Scoreboard
+from wavescope.engine.plan import Plan
 from wavescope.engine.types import (
     Explanation,
     ExplanationRequest,
@@ -21,10 +20,16 @@ from wavescope.engine.types import (
     Maps,
     ModelDetails,
     Prediction,
+    ProfileBand,
+    Ring,
+    Worth,
 )
+from wavescope.engine.warnings import of_plan, of_scores
 from wavescope.errors import ConstantScore
 
 TOP = 5
+
+Scores = tuple[np.ndarray, np.ndarray, np.ndarray]  # f_a, f_b (n,), f_c (k, n)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,39 +38,63 @@ class Clean:
 
     Attributes:
         image: (c, h, w) float32 in [0, 1].
+        likely: (classes,) probabilities.
         target: the class that is explained.
+        runner_up: the most probable other class; ``None`` for a model of one class.
         prediction: the most probable classes, best first.
     """
 
     image: Float32[np.ndarray, "c h w"]
+    likely: Float[np.ndarray, " classes"]
     target: Prediction
+    runner_up: Prediction | None
     prediction: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """The scores one explanation is made of.
+
+    Attributes:
+        target: (f_a, f_b, f_c) of the class that is explained.
+        runner_up: the same of the runner-up; ``None`` where there is none.
+        forwards: images scored for it.
+        timing: seconds by stage.
+    """
+
+    target: Scores
+    runner_up: Scores | None
+    forwards: int
+    timing: dict[str, float]
 
 
 def read_clean(
     image: Float32[np.ndarray, "c h w"],
     outputs: Float[np.ndarray, " classes"],
     details: ModelDetails,
-    request: ExplanationRequest,
+    score: str,
+    target: int | None,
 ) -> Clean:
-    """Settles the target and the top classes from the outputs for the unperturbed image.
+    """Settles the target, the runner-up and the top classes from the outputs for the unperturbed image.
 
     Args:
         outputs: raw outputs of the model.
-        request: its ``target`` is an index within the model's classes, or ``None`` for the predicted class.
+        target: an index within the model's classes, or ``None`` for the predicted class.
 
     Raises:
         InvalidRequest: a score the model cannot give.
     """
-    check_score(request.score, details.outputs, classes=len(details.labels))
+    check_score(score, details.outputs, classes=len(details.labels))
     likely = probabilities(outputs[None, :], details.outputs)[0]
 
     def entry(index: int) -> Prediction:
         return Prediction(index, details.labels[index], float(likely[index]))
 
-    best = [int(index) for index in np.argsort(-likely, kind="stable")[:TOP]]
-    target = best[0] if request.target is None else int(request.target)
-    return Clean(image, entry(target), tuple(entry(index) for index in best))
+    ranked = [int(index) for index in np.argsort(-likely, kind="stable")[: TOP + 1]]
+    index = ranked[0] if target is None else int(target)
+    others = [entry(other) for other in ranked if other != index]
+    best = tuple(entry(index) for index in ranked[:TOP])
+    return Clean(image, likely, entry(index), others[0] if others else None, best)
 
 
 def build(
@@ -73,13 +102,11 @@ def build(
     request: ExplanationRequest,
     details: ModelDetails,
     clean: Clean,
-    board: Scoreboard,
+    sample: Sample,
     *,
     identity: str,
-    timing: dict[str, float],
 ) -> Explanation:
     """The explanation of a scored plan; a constant score is an outcome, not an error."""
-    parameters = replace(request, target=clean.target.index).parameters()
     explanation = Explanation(
         id=identity,
         kind=request.kind,
@@ -91,44 +118,96 @@ def build(
         maps=None,
         levels=None,
         crop=plan.crop,
-        forwards=board.done,
-        timing=timing,
-        parameters=parameters,
+        forwards=sample.forwards,
+        timing=sample.timing,
+        parameters=replace(request, target=clean.target.index).parameters(),
         image=clean.image,
-        warnings=warnings(plan.spec),
+        warnings=of_plan(plan.spec, plan.n_factors),
     )
     try:
-        indices = _indices(board, request.seed)
+        indices = _indices(request, sample.target)
     except ConstantScore as constant:
         return replace(explanation, warnings=(*explanation.warnings, constant.message))
-    factors = plan.spec.make_partition()
-    return replace(
+    factors = plan.make_partition()
+    drawn = _maps(plan, factors, indices)
+    transform = plan.spec.transform
+    explained = replace(
         explanation,
         outcome="explained",
         indices=indices,
-        maps=_maps(plan, factors, indices),
-        levels=_levels(plan, factors, indices),
+        maps=drawn,
+        worth=_worth(request, clean, sample, indices),
+        levels=_levels(plan, factors, drawn, indices) if transform == "wavelet" else None,
+        radial=_radial(plan, indices, drawn) if transform == "fourier" else None,
+        profile=_profile(plan, factors, indices, sample.target, request)
+        if request.kind == "profile"
+        else None,
+    )
+    return replace(
+        explained, warnings=(*explanation.warnings, *of_scores(explained, sample.target, _over(request)))
     )
 
 
-def _indices(board: Scoreboard, seed: int) -> Indices:
-    f_a, f_b, f_c = board.pick_freeze()
-    errors = jansen_errors(f_a, f_b, f_c, seed=seed)
+def _over(request: ExplanationRequest) -> estimators.Over:
+    return "a" if request.compat == "reference" else "ab"  # paper, below equation 7: V over A alone
+
+
+def _indices(request: ExplanationRequest, sample: Scores) -> Indices:
+    name, over = request.estimator, _over(request)
+    errors = index_errors(name, *sample, seed=request.seed, over=over)
     return Indices(
-        total=estimators.jansen(f_a, f_b, f_c),
-        first=estimators.jansen_first(f_a, f_b, f_c),
+        total=estimators.ESTIMATORS[name](*sample, over=over),
+        first=estimators.first_order(name, *sample, over=over),
         standard_error=None if errors is None else errors[0],
         interval_95=None if errors is None else errors[1],
     )
 
 
+def _worth(request: ExplanationRequest, clean: Clean, sample: Sample, indices: Indices) -> Worth:
+    return Worth(
+        variance=float(estimators.variance(*sample.target[:2], over=_over(request))),
+        split_half=worth.split_half(request.estimator, *sample.target, over=_over(request)),
+        runner_up=clean.runner_up,
+        class_contrast=_contrast(request, sample.runner_up, indices),
+    )
+
+
+def _contrast(request: ExplanationRequest, runner_up: Scores | None, indices: Indices) -> float | None:
+    if runner_up is None:
+        return None
+    try:
+        other = estimators.ESTIMATORS[request.estimator](*runner_up, over=_over(request))
+    except ConstantScore:
+        return None
+    return worth.class_contrast(indices.total, other)
+
+
 def _maps(plan: Plan, factors: Partition, indices: Indices) -> Maps:
-    packed = maps.packed_map(factors.factors, indices.total)
-    return Maps(packed, maps.spatial_map(packed, plan.spec.levels, plan.spec.shape[1:]), factors.factors)
-
-
-def _levels(plan: Plan, factors: Partition, indices: Indices) -> tuple[LevelImportance, ...]:
     spec = plan.spec
+    if spec.transform == "pixel":
+        return Maps(factors.factors, sobol=maps.factor_map(factors.factors, indices.total))
+    if spec.transform == "fourier":
+        if spec.reference:
+            projected = reference_maps.reference_fam_map(spec.partition, factors, indices.total)
+            return Maps(factors.factors, fam=projected)
+        return Maps(factors.factors, fam=maps.factor_map(factors.factors, indices.total))
+    if spec.reference:
+        packed, spatial = reference_maps.reference_maps(
+            spec.partition, factors, indices.total, spec.levels, spec.grid_size, spec.shape[1:]
+        )
+    else:
+        packed = maps.factor_map(factors.factors, indices.total)
+        spatial = maps.spatial_map(packed, spec.levels, spec.shape[1:])
+    return Maps(factors.factors, wcam=packed, spatial_wcam=spatial)
+
+
+def _levels(plan: Plan, factors: Partition, drawn: Maps, indices: Indices) -> tuple[LevelImportance, ...]:
+    spec = plan.spec
+    found = maps.importance(factors, indices.total, spec.levels)
+    if spec.reference:
+        assert drawn.wcam is not None
+        shares = reference_maps.reference_level_shares(drawn.wcam, spec.levels)
+        found = [_reference_means(level, row) for level, row in zip(found, shares, strict=True)]
     return tuple(
         LevelImportance(
             level=level,
@@ -140,5 +219,62 @@ def _levels(plan: Plan, factors: Partition, indices: Indices) -> tuple[LevelImpo
             vertical=oriented.get("vertical"),
             diagonal=oriented.get("diagonal"),
         )
-        for level, (whole, oriented) in enumerate(maps.importance(factors, indices.total, spec.levels))
+        for level, (whole, oriented) in enumerate(found)
     )
+
+
+def _reference_means(
+    level: tuple[maps.Importance, dict[str, maps.Importance]], means: Float[np.ndarray, " 3"]
+) -> tuple[maps.Importance, dict[str, maps.Importance]]:
+    """The level with the authors' means in place of ours; sums, which they do not have, stay."""
+    whole, oriented = level
+    parts = zip(oriented.items(), means, strict=False)  # the approximation has no orientations
+    return replace(whole, mean_share=float(means.sum())), {
+        name: replace(part, mean_share=float(mean)) for (name, part), mean in parts
+    }
+
+
+def _profile(
+    plan: Plan, factors: Partition, indices: Indices, sample: Scores, request: ExplanationRequest
+) -> tuple[ProfileBand, ...]:
+    spec = plan.spec
+    whole = float(indices.total.sum())
+    errors = share_errors(request.estimator, *sample, seed=request.seed, over=_over(request))
+    return tuple(
+        ProfileBand(
+            level=level,
+            orientation=orientation,
+            scale_px=wavelets.scale_px(level, spec.levels),
+            total=float(indices.total[k]),
+            standard_error=None if indices.standard_error is None else float(indices.standard_error[k]),
+            interval_95=None if indices.interval_95 is None else _pair(indices.interval_95[k]),
+            share=float(indices.total[k]) / whole if whole else 0.0,
+            share_standard_error=None if errors is None else float(errors[k]),
+        )
+        for k, (level, orientation) in enumerate(_factor_bands(spec.partition, factors, spec.levels))
+    )
+
+
+def _pair(values: Float[np.ndarray, " 2"]) -> tuple[float, float]:
+    return float(values[0]), float(values[1])
+
+
+def _factor_bands(name: str, factors: Partition, levels: int) -> list[tuple[int, str | None]]:
+    """(level, orientation) of every factor of partition ``subbands`` or ``levels``, in factor order."""
+    found: dict[int, tuple[int, str | None]] = {}
+    height, width = factors.factors.shape
+    for band in wavelets.bands(height, width, levels):
+        factor = int(factors.factors[band.slices][0, 0])
+        whole = name == "levels" and band.level > 0
+        found[factor] = (band.level, None if whole else band.orientation)
+    return [found[k] for k in range(factors.n_factors)]
+
+
+def _radial(plan: Plan, indices: Indices, drawn: Maps) -> tuple[Ring, ...]:
+    spec = plan.spec
+    if spec.reference and spec.partition != "grid":
+        rings = reference_maps.reference_radial(spec.partition, indices.total)
+    else:
+        exact = maps.factor_map(drawn.factors, indices.total)
+        rings = maps.radial_profile(exact, spec.grid_size)
+    return tuple(Ring((ring.low, ring.high), ring.mean, ring.share) for ring in rings)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float, Float32, UInt8
 
 from wavescope.core.arrays import Array
-from wavescope.engine.types import ModelDetails
+from wavescope.engine.plan import Plan, Stack
+from wavescope.engine.scoreboard import Scored
+from wavescope.engine.types import ExplanationRequest, ModelDetails, Picture
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 @runtime_checkable
@@ -28,6 +35,80 @@ class Classifier(Protocol):
 
         Any n ≥ 1; at most ``details.batch_size`` are on the device at once.
         """
+        ...
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """Mask rows that are no pick-freeze sample, such as :class:`wavescope.core.rows.Nested`."""
+
+    @property
+    def count(self) -> int: ...
+
+    def masks(self, start: int, stop: int) -> Float32[np.ndarray, "n k"]:
+        """Rows start..stop, the same bits whatever the range."""
+        ...
+
+
+@runtime_checkable
+class Source(Protocol):
+    """An image before the model's preprocessing."""
+
+    def picture(self, zoom: int) -> Picture:
+        """What the model sees of the image enlarged ``zoom`` times."""
+        ...
+
+    def corrupted(
+        self, seed: int, *, reference: bool
+    ) -> Iterator[tuple[str, int, UInt8[np.ndarray, "c h w"]]]:
+        """(corruption, severity 1..5, image) of every corruption of what the model sees.
+
+        Args:
+            seed: of the noise.
+            reference: those that the authors count, the strongest severity twice.
+        """
+        ...
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """Carries out the steps of an explanation: in this process, or on replicas."""
+
+    @property
+    def details(self) -> ModelDetails:
+        """What the model says of itself."""
+        ...
+
+    async def plan(self, image: int, request: ExplanationRequest, zoom: int) -> Plan:
+        """The plan of one image of the request.
+
+        Args:
+            image: its place among the images.
+            request: every parameter; errors about the image or a field are its own.
+            zoom: 1, or 2 for the image enlarged twice.
+        """
+        ...
+
+    async def corrupted(
+        self, image: int, request: ExplanationRequest
+    ) -> tuple[tuple[tuple[str, int], ...], Stack]:
+        """(corruption, severity) of every corrupted image, and the images."""
+        ...
+
+    async def clean(self, plan: Plan) -> tuple[Float32[np.ndarray, "c h w"], Float[np.ndarray, " classes"]]:
+        """The unperturbed image in [0, 1], and the model's raw outputs for it."""
+        ...
+
+    async def score(
+        self, work: Plan | Stack, rows: Rows | None, score: str, targets: tuple[int, ...]
+    ) -> Scored:
+        """Scores of all rows, in order: ``rows`` of a plan, or its pick-freeze sample, or the images of a stack."""
+        ...
+
+    async def compute(
+        self, work: Callable[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
+    ) -> Result:
+        """What ``work`` returns; may take seconds of a processor."""
         ...
 
 

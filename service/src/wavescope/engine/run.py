@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from wavescope.engine import products, scoreboard
-from wavescope.engine.plan import make_plan
-from wavescope.engine.protocols import Classifier, Recorder
-from wavescope.engine.scoring import PlanScorer
+from wavescope.engine.kinds import Inquiry, explain_all
+from wavescope.engine.local import LocalRunner, Prepared, drive
+from wavescope.engine.protocols import Classifier, Recorder, Source
 from wavescope.engine.types import Explanation, ExplanationRequest, Picture
+
+Progress = Callable[[int, int], None]
 
 
 def explain(
-    picture: Picture,
+    image: Picture | Source,
     request: ExplanationRequest,
     classifier: Classifier,
     *,
     identity: str,
     max_forwards: int,
-    progress: Callable[[int, int], None] | None = None,
+    other: Picture | Source | None = None,
+    progress: Progress | None = None,
     recorder: Recorder | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Explanation:
-    """Explains one picture with one classifier.
+    """Explains one image with one classifier.
 
     Args:
-        picture: the model's preprocessed crop in [0, 1].
+        image: the model's preprocessed crop in [0, 1]; or a source, which kinds ``zoom`` and ``robustness`` need.
         request: every parameter; a target given by name must have been turned into an index.
         classifier: the model.
         identity: the explanation's id.
         max_forwards: the most forwards admitted.
+        other: the image that kind ``compare`` compares with.
         progress: called with (forwards done, forwards in all) after every device batch.
         recorder: told what was rendered and scored.
         clock: seconds, monotonic.
@@ -39,18 +42,45 @@ def explain(
         InvalidRequest: names the field that does not suit the image or the model.
         ModelFailure: the model returned something that is not a number.
     """
-    began = clock()
-    plan = make_plan(picture, request, max_forwards=max_forwards)
-    scorer = PlanScorer(plan, classifier, recorder=recorder, clock=clock)
-    details = classifier.details
-    clean = products.read_clean(scorer.image(), scorer.predict(), details, request)
-    planned = clock()
-    board = scoreboard.empty(plan.rows, plan.n_factors)
-    for start, stop in scorer.batches(0, plan.rows):
-        values = scorer.score(start, stop, request.score, [clean.target.index])
-        board = scoreboard.update(board, start, values[:, 0])
+    target = None if request.target is None else int(request.target)
+    images = [image] if other is None else [image, other]
+    inquiry = Inquiry(request, ((target,),), (identity,), ("image", "other")[: len(images)])
+    return explain_many(
+        images,
+        inquiry,
+        classifier,
+        max_forwards=max_forwards,
+        progress=progress,
+        recorder=recorder,
+        clock=clock,
+    )[0]
+
+
+def explain_many(
+    images: Sequence[Picture | Source],
+    inquiry: Inquiry,
+    classifier: Classifier,
+    *,
+    max_forwards: int,
+    progress: Progress | None = None,
+    recorder: Recorder | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[Explanation, ...]:
+    """Explains several images, each for one or more classes. Arguments and errors as :func:`explain`."""
+    sources = [Prepared(image) if isinstance(image, Picture) else image for image in images]
+    done, total = 0, 0
+
+    def scored(count: int) -> None:
+        nonlocal done
+        done += count
         if progress is not None:
-            progress(stop, plan.rows)
-    scored = clock()
-    timing = {"plan_s": planned - began, "score_s": scored - planned, "total_s": scored - began}
-    return products.build(plan, request, details, clean, board, identity=identity, timing=timing)
+            progress(done, total)
+
+    def planned(forwards: int) -> None:
+        nonlocal total
+        total = forwards
+
+    runner = LocalRunner(
+        sources, classifier, max_forwards=max_forwards, scored=scored, recorder=recorder, clock=clock
+    )
+    return drive(explain_all(runner, inquiry, planned=planned, clock=clock))

@@ -1,54 +1,88 @@
-"""Scores of a plan by row: a pure update, a union, a fold in row order.
+"""Scores by row: a pure update, a union, a fold in row order.
 
 The result never depends on the order in which chunks arrive, nor on a chunk that arrives twice.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int32
+
+NOT_SCORED = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scoreboard:
-    """Scores so far, NaN where a row has none.
+class Scored:
+    """Scores of rows, and the class the model gave each.
 
     Attributes:
-        scores: (N(K + 2),) float64, design row by design row: A_j, B_j, C_j⁽¹⁾ … C_j⁽ᴷ⁾.
-        n_factors: K.
+        values: (rows, targets) float64, NaN where a row has no score yet.
+        predicted: (rows,) int32, the class of the largest output, -1 where a row has no score yet.
+        confidence: (rows,) float64, the probability of that class.
     """
 
-    scores: Float[np.ndarray, " rows"]
-    n_factors: int
+    values: Float[np.ndarray, "rows t"]
+    predicted: Int32[np.ndarray, " rows"]
+    confidence: Float[np.ndarray, " rows"]
 
     @property
     def done(self) -> int:
         """Rows scored."""
-        return int(np.count_nonzero(~np.isnan(self.scores)))
+        return int(np.count_nonzero(self.predicted != NOT_SCORED))
 
     def pick_freeze(
-        self,
+        self, n_factors: int, target: int
     ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, "k n"]]:
-        """(f_a, f_b, f_c) of the complete design rows, from the first on."""
-        table = self.scores.reshape(-1, self.n_factors + 2)
+        """(f_a, f_b, f_c) of one target from the complete design rows, from the first on.
+
+        Args:
+            n_factors: K; rows are A_j, B_j, C_j⁽¹⁾ … C_j⁽ᴷ⁾, design row by design row.
+            target: column of ``values``.
+        """
+        table = self.values[:, target].reshape(-1, n_factors + 2)
         complete = table[~np.isnan(table).any(axis=1)]
         return complete[:, 0], complete[:, 1], np.ascontiguousarray(complete[:, 2:].T)
 
 
-def empty(rows: int, n_factors: int) -> Scoreboard:
+def empty(rows: int, targets: int) -> Scored:
     """A board with no scores."""
-    return Scoreboard(np.full(rows, np.nan), n_factors)
+    nothing = np.full(rows, np.nan)
+    return Scored(np.full((rows, targets), np.nan), np.full(rows, NOT_SCORED, dtype=np.int32), nothing)
 
 
-def update(board: Scoreboard, start: int, values: Float[np.ndarray, " n"]) -> Scoreboard:
+def update(board: Scored, start: int, chunk: Scored) -> Scored:
     """The board with rows start.. scored; the same chunk again changes nothing."""
-    scores = board.scores.copy()
-    scores[start : start + len(values)] = values
-    return Scoreboard(scores, board.n_factors)
+    stop = start + len(chunk.predicted)
+
+    def put(whole: np.ndarray, part: np.ndarray) -> np.ndarray:
+        whole = whole.copy()
+        whole[start:stop] = part
+        return whole
+
+    return _fieldwise(put, board, chunk)
 
 
-def merge(one: Scoreboard, other: Scoreboard) -> Scoreboard:
+def merge(one: Scored, other: Scored) -> Scored:
     """Union of the rows scored in either."""
-    return Scoreboard(np.where(np.isnan(one.scores), other.scores, one.scores), one.n_factors)
+    missing = one.predicted == NOT_SCORED
+
+    def fill(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+        return np.where(missing[:, None] if mine.ndim == 2 else missing, theirs, mine)
+
+    return _fieldwise(fill, one, other)
+
+
+def join(chunks: list[Scored]) -> Scored:
+    """Chunks of consecutive rows as one."""
+    return _fieldwise(lambda *parts: np.concatenate(parts), *chunks)
+
+
+def _fieldwise(combine: Callable[..., np.ndarray], *boards: Scored) -> Scored:
+    return Scored(
+        combine(*(board.values for board in boards)),
+        combine(*(board.predicted for board in boards)),
+        combine(*(board.confidence for board in boards)),
+    )

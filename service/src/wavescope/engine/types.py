@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int32
 
 from wavescope.core.maps import Importance as BandImportance
+from wavescope.core.reconstruction import Kept
 
 Outputs = Literal["logits", "probabilities", "sigmoid"]
 
@@ -87,23 +88,28 @@ class ModelDetails:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplanationRequest:
-    """Every parameter of an explanation but the image and the model; the defaults are the paper's.
+    """Every effective parameter of an explanation but the image and the model.
+
+    The defaults are those of ``wcam``; :func:`wavescope.engine.requests.make_request` knows those of every kind.
 
     Attributes:
         kind: the product asked for.
         target: class index or name; ``None`` explains the predicted class.
         score: the scalar that is explained.
-        seed: of the design and of the bootstrap; 0 is a seed like any other.
+        seed: of the design, of the bootstrap, and of everything else that is drawn; 0 is a seed like any other.
         plan: ``full`` is exactly the paper's design.
         wavelet: any discrete wavelet of PyWavelets.
         levels: dyadic levels, 1..max for the model's input size.
         partition: how coefficients are grouped into factors.
-        grid_size: cells per side for ``grid`` and ``aligned``.
+        grid_size: cells per side for ``grid`` and ``aligned``, rings for ``circle`` and ``square``.
         nb_design: N, rows of A and of B; a power of two for Sobol.
         sampler: of the design.
         estimator: of the total index.
         approximation: ``perturb`` like any other band, ``keep`` at 1, or ``drop`` to 0.
         value_policy: what becomes of values that leave [0, 1].
+        baseline: what a masked pixel becomes in the pixel domain (kind ``sobol``).
+        faithfulness: measure insertion, deletion and µ-fidelity of the map as well.
+        compat: ``reference`` computes as the authors' code does.
     """
 
     kind: str = "wcam"
@@ -120,6 +126,9 @@ class ExplanationRequest:
     estimator: str = "jansen"
     approximation: str = "perturb"
     value_policy: str = "clip"
+    baseline: str = "zero"
+    faithfulness: bool = False
+    compat: str | None = None
 
     def parameters(self) -> dict[str, Any]:
         """All effective parameters, JSON-ready."""
@@ -176,24 +185,256 @@ class Indices:
 
 @dataclass(frozen=True, slots=True)
 class Maps:
-    """Arrays for drawing and for machines.
+    """Arrays for drawing and for machines; what a kind does not have is ``None``.
 
     Attributes:
+        factors: (H, W) int32, the factor of each coefficient, -1 for none: in packed layout (wavelet), centred
+            (Fourier: frequency 0 at (h // 2, w // 2)), or by pixel.
         wcam: (H, W) float32, the total index of each packed coefficient's factor (0 where it has none).
         spatial_wcam: (h, w) float32 at the model's input size, summed over sub-bands.
-        factors: (H, W) int32, the factor of each packed coefficient, -1 for none.
+        fam: (h, w) float32, the total index of each frequency's factor, in the centred Nyquist square.
+        sobol: (h, w) float32, the total index of each pixel's factor.
     """
 
-    wcam: Float32[np.ndarray, "H W"]
-    spatial_wcam: Float32[np.ndarray, "h w"]
     factors: Int32[np.ndarray, "H W"]
+    wcam: Float32[np.ndarray, "H W"] | None = None
+    spatial_wcam: Float32[np.ndarray, "h w"] | None = None
+    fam: Float32[np.ndarray, "h w"] | None = None
+    sobol: Float32[np.ndarray, "h w"] | None = None
+
+    @property
+    def spatial(self) -> Float32[np.ndarray, "h w"] | None:
+        """The map over the image's pixels, where the kind has one."""
+        return self.spatial_wcam if self.spatial_wcam is not None else self.sobol
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What a map is worth: figures of this very explanation.
+
+    Attributes:
+        variance: V of the score.
+        split_half: Spearman correlation of the indices from odd with those from even design rows, corrected to the
+            whole design (Spearman-Brown); ``None`` with a single row, or where ranks are all tied.
+        runner_up: the most probable class other than the target; ``None`` for a model of one class.
+        class_contrast: 1 - Spearman correlation with the runner-up's indices: 0 for the same map, 1 for an unrelated
+            one.
+    """
+
+    variance: float
+    split_half: float | None
+    runner_up: Prediction | None
+    class_contrast: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """One ring of the radial profile (kind ``fam``).
+
+    Attributes:
+        frequency: [from, to) cycles per pixel.
+        mean: mean over the ring's frequencies of their factor's total index.
+        share: ``mean`` over all rings' means.
+    """
+
+    frequency: tuple[float, float]
+    mean: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileBand:
+    """One factor of the scale profile (kind ``profile``).
+
+    Attributes:
+        level: 0 the approximation, 1 the coarsest detail, L the finest.
+        orientation: of the sub-band; ``None`` where a factor is a whole detail level (partition ``levels``).
+        scale_px: [from, to] of the scales it holds, px; ``to`` is ``None`` for the approximation.
+        total: total index.
+        standard_error, interval_95: of ``total``; ``None`` below N = 4.
+        share: ``total`` over the sum of all.
+        share_standard_error: of ``share``; ``None`` below N = 4.
+    """
+
+    level: int
+    orientation: str | None
+    scale_px: tuple[int, int | None]
+    total: float
+    standard_error: float | None
+    interval_95: tuple[float, float] | None
+    share: float
+    share_standard_error: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sufficiency:
+    """The least of the image that keeps the label (paper, section 4.2 and appendix B.3).
+
+    Attributes:
+        outcome: ``sufficient``; ``empty_suffices`` where the image without any factor has the label already;
+            ``none_suffices`` where no n does.
+        depth: the smallest n whose image has the target's label; 0 where the empty image has it; ``None`` if no n does.
+        order: (K,) int32, factors by total index, largest first, ties in factor order.
+        probability: (K + 1,) of the target with the n top factors alone, n = 0..K.
+        predicted: (K + 1,) int32, the class predicted for each.
+        positive_factors: number of factors whose index is positive: above 1/255 of the largest.
+        image: (c, h, w) float32 in [0, 1], of the ``depth`` top factors; ``None`` without a depth.
+        top_image: of the top factor alone.
+        positive_image: of the positive factors alone.
+        kept: of ``image``; ``None`` without a depth.
+    """
+
+    outcome: Literal["sufficient", "empty_suffices", "none_suffices"]
+    depth: int | None
+    order: Int32[np.ndarray, " k"]
+    probability: Float[np.ndarray, " n"]
+    predicted: Int32[np.ndarray, " n"]
+    positive_factors: int
+    image: Float32[np.ndarray, "c h w"] | None
+    top_image: Float32[np.ndarray, "c h w"]
+    positive_image: Float32[np.ndarray, "c h w"]
+    kept: Kept | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleChange:
+    """One level of a comparison: ``change`` = ``other_share`` - ``share``; positive where the other image gained."""
+
+    level: int
+    scale_px: tuple[int, int | None]
+    share: float
+    other_share: float
+    change: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What changed from ``image`` to ``other`` (kind ``compare``).
+
+    Attributes:
+        scale_shift: total variation distance of the levels' shares, 0..1.
+        place_shift: total variation distance of the normalised spatial maps, 0..1.
+        scales: level by level.
+        place_change: (h, w) float32, normalised spatial map of ``other`` minus that of ``image``.
+        other: the explanation of the other image.
+    """
+
+    scale_shift: float
+    place_shift: float
+    scales: tuple[ScaleChange, ...]
+    place_change: Float32[np.ndarray, "h w"]
+    other: Explanation
+
+
+@dataclass(frozen=True, slots=True)
+class Corrupted:
+    """The model's answer to one corrupted image.
+
+    Attributes:
+        severity: 1..5.
+        predicted: the class it is given, with its probability.
+        probability: of the target.
+        same_label: whether ``predicted`` is the target.
+    """
+
+    corruption: str
+    severity: int
+    predicted: Prediction
+    probability: float
+    same_label: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Robustness:
+    """How often the label survives corruption (paper, appendix B.3).
+
+    Attributes:
+        share: of the corrupted images that are given the target's label.
+        shares: the same per corruption, over its severities.
+        corrupted: every corruption and severity.
+    """
+
+    share: float
+    shares: dict[str, float]
+    corrupted: tuple[Corrupted, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ZoomLevel:
+    """One level of the regular and of the zoomed image; scales in pixels of the regular one.
+
+    ``scale_px`` is that of the scene in the regular image; the finest level of the zoomed image, below one pixel of the
+    regular one, is [0.5, 1] and has no regular share.
+    """
+
+    level: int
+    scale_px: tuple[float, float | None]
+    share: float | None
+    mean_share: float | None
+    zoomed_share: float
+    zoomed_mean_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Zoom:
+    """What becomes visible when the image is enlarged twice (paper, section 4.3 and appendix B.4).
+
+    Attributes:
+        new_share: of the importance in the newly visible scale, by sums.
+        new_mean_share: the same by means per coefficient, as in Table 1.
+        levels: level by level.
+        zoomed: the explanation of the enlarged image.
+    """
+
+    new_share: float
+    new_mean_share: float
+    levels: tuple[ZoomLevel, ...]
+    zoomed: Explanation
+
+
+@dataclass(frozen=True, slots=True)
+class Faithfulness:
+    """How well a map tells what the model uses, in one domain (paper, equations 8 to 10).
+
+    Attributes:
+        domain: ``pixel`` for the spatial map; ``wavelet`` or ``fourier`` for the factors' indices.
+        insertion: area under ``insertion_curve``; higher is better.
+        deletion: area under ``deletion_curve``; lower is better.
+        mu_fidelity: Pearson correlation of the importance of random subsets with what removing them costs; ``None``
+            where either does not vary.
+        mu_fidelity_spearman: the same by ranks.
+        fraction: (steps + 1,) of the features inserted or deleted, 0..1.
+        insertion_curve, deletion_curve: (steps + 1,) probability of the target.
+        parameters: steps, samples, subset, grid_size (pixel only), baseline, score, seed.
+    """
+
+    domain: Literal["pixel", "wavelet", "fourier"]
+    insertion: float
+    deletion: float
+    mu_fidelity: float | None
+    mu_fidelity_spearman: float | None
+    fraction: Float[np.ndarray, " s"]
+    insertion_curve: Float[np.ndarray, " s"]
+    deletion_curve: Float[np.ndarray, " s"]
+    parameters: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """The reply to an :class:`ExplanationRequest`.
 
-    ``indices``, ``maps`` and ``levels`` are ``None`` when ``outcome`` is ``constant_score``.
+    ``indices``, ``maps`` and everything made of them is ``None`` when ``outcome`` is ``constant_score``; what the kind
+    does not have is ``None`` as well.
+
+    Attributes:
+        levels: importance per level, for the kinds in the wavelet domain.
+        radial: the radial profile of kind ``fam``.
+        profile: the sub-bands of kind ``profile``.
+        sufficiency: of kinds ``sufficient-image`` and ``robustness``.
+        faithfulness: one entry per domain, where it was asked for.
+        forwards: images scored, the clean predictions not counted.
+        reused: of ``forwards``, those scored already for an earlier class of the same image and request.
+        image: (c, h, w) float32 in [0, 1], the crop that is explained.
     """
 
     id: str
@@ -211,3 +452,12 @@ class Explanation:
     parameters: dict[str, Any]
     image: Float32[np.ndarray, "c h w"]
     warnings: tuple[str, ...] = field(default=())
+    worth: Worth | None = None
+    radial: tuple[Ring, ...] | None = None
+    profile: tuple[ProfileBand, ...] | None = None
+    sufficiency: Sufficiency | None = None
+    comparison: Comparison | None = None
+    robustness: Robustness | None = None
+    zoom: Zoom | None = None
+    faithfulness: tuple[Faithfulness, ...] | None = None
+    reused: int = 0

@@ -61,6 +61,11 @@ def find_class(target: int | str, labels: Sequence[str]) -> int:
     )
 
 
+def find_target(target: int | str | None, labels: Sequence[str]) -> int | None:
+    """As :func:`find_class`; ``None``, for the predicted class, stays."""
+    return None if target is None else find_class(target, labels)
+
+
 def _checked_index(index: int, labels: Sequence[str]) -> int:
     if not 0 <= index < len(labels):
         raise UnknownTarget(

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Float
-from ray import ObjectRef, serve
+from ray import serve
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from wavescope.engine import products, scoreboard
-from wavescope.engine.plan import Plan
-from wavescope.engine.scoreboard import Scoreboard
+from wavescope.engine.kinds import Inquiry, explain_all
 from wavescope.engine.types import Explanation, ExplanationRequest, ModelDetails
 from wavescope.errors import DeadlineExceeded, ModelUnavailable
-from wavescope.models.labels import find_class
+from wavescope.models.labels import find_target
 from wavescope.models.spec import ModelSpec, find_spec
 from wavescope.serving import names
-from wavescope.serving.dispatch import call, fan_out
+from wavescope.serving.dispatch import call
 from wavescope.serving.logs import configure_logs
 from wavescope.serving.reporting import Reporter
+from wavescope.serving.runner import RayRunner, Replicas
 from wavescope.settings import Settings
-from wavescope.telemetry.metrics import CHUNKS, IN_PROGRESS
+from wavescope.telemetry.metrics import IN_PROGRESS
 
 CHUNKS_PER_REPLICA = 2  # one being scored and one waiting, so that the device never does
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is wanted of the images of a request.
+
+    Attributes:
+        targets: per image, class indices or names; ``None`` for the predicted class.
+        identities: of the explanations.
+        images: what the caller calls each image.
+    """
+
+    targets: tuple[tuple[int | str | None, ...], ...]
+    identities: tuple[str, ...]
+    images: tuple[str, ...]
 
 
 class EstimatorAggregator:
@@ -64,9 +74,15 @@ class EstimatorAggregator:
         return self._details[model]
 
     async def explain(
-        self, image: bytes, model: str, request: ExplanationRequest, identity: str
-    ) -> Explanation:
-        """Explains one encoded image.
+        self, images: tuple[bytes, ...], model: str, request: ExplanationRequest, wanted: Wanted
+    ) -> tuple[Explanation, ...]:
+        """Explains encoded images, image by image and target by target.
+
+        Args:
+            images: those to be explained, then what ``compare`` compares with.
+            model: its name.
+            request: every parameter.
+            wanted: targets and identities.
 
         Raises:
             WavescopeError: to be told to the caller.
@@ -76,63 +92,31 @@ class EstimatorAggregator:
         counters.add(IN_PROGRESS, 1)
         try:
             async with asyncio.timeout(self._settings.request_timeout_s):
-                return await self._explain(image, model, request, identity)
+                return await self._explain(images, model, request, wanted)
         except TimeoutError as late:
             raise DeadlineExceeded(
-                f"the explanation was not finished within {self._settings.request_timeout_s:g} s",
+                f"the request was not finished within {self._settings.request_timeout_s:g} s",
                 request_timeout_s=self._settings.request_timeout_s,
             ) from late
         finally:
             counters.add(IN_PROGRESS, -1)
 
     async def _explain(
-        self, image: bytes, model: str, request: ExplanationRequest, identity: str
-    ) -> Explanation:
-        began = time.perf_counter()
+        self, images: tuple[bytes, ...], model: str, request: ExplanationRequest, wanted: Wanted
+    ) -> tuple[Explanation, ...]:
         details = await self.details(model)
-        if request.target is not None:
-            request = replace(request, target=find_class(request.target, details.labels))
-        response: Any = self._generator.remote(image, details.preprocessing, request)
-        # This process owns the returned object: replicas fetch it once, whatever happens to the generator.
-        reference: ObjectRef[Plan] = await response._to_object_ref()  # noqa: SLF001  # Ray Serve has no public way
-        plan: Plan = await response
-        handle = self._handle(model)
-        pixels, outputs = await call(
-            lambda: handle.predict.remote(plan.digest, [reference]),
-            what=f"prediction by {model!r}",
-            retried=lambda: self._reporter.counters.add(CHUNKS, model=model, outcome="retried"),
+        targets = tuple(
+            tuple(find_target(target, details.labels) for target in entry) for entry in wanted.targets
         )
-        clean = products.read_clean(pixels, outputs, details, request)
-        planned = time.perf_counter()
-        board = await self._score(plan, reference, model, request, clean.target.index)
-        scored = time.perf_counter()
-        timing = {"plan_s": planned - began, "score_s": scored - planned, "total_s": scored - began}
-        return await asyncio.to_thread(
-            products.build, plan, request, details, clean, board, identity=identity, timing=timing
+        replicas = Replicas(
+            generator=self._generator,
+            model=self._handle(model),
+            name=model,
+            window=CHUNKS_PER_REPLICA * self._specs[model].max_replicas,
+            chunk_rows=self._settings.chunk_rows,
         )
-
-    async def _score(
-        self, plan: Plan, reference: ObjectRef[Plan], model: str, request: ExplanationRequest, target: int
-    ) -> Scoreboard:
-        handle = self._handle(model)
-        counters = self._reporter.counters
-        board = scoreboard.empty(plan.rows, plan.n_factors)
-
-        async def score(start: int, stop: int) -> Float[np.ndarray, "n t"]:
-            return await call(
-                lambda: handle.score.remote(plan.digest, [reference], start, stop, request.score, [target]),
-                what=f"chunk {start}..{stop}",
-                retried=lambda: counters.add(CHUNKS, model=model, outcome="retried"),
-            )
-
-        def take(start: int, values: Float[np.ndarray, "n t"]) -> None:
-            nonlocal board
-            board = scoreboard.update(board, start, values[:, 0])
-            counters.add(CHUNKS, model=model, outcome="scored")
-
-        window = CHUNKS_PER_REPLICA * self._specs[model].max_replicas
-        await fan_out(plan.chunks(self._settings.chunk_rows), score, take, window=window)
-        return board
+        runner = RayRunner(images, details, replicas, self._reporter.counters)
+        return await explain_all(runner, Inquiry(request, targets, wanted.identities, wanted.images))
 
     def _handle(self, model: str) -> DeploymentHandle:
         find_spec(self._specs.values(), model)

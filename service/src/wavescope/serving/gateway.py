@@ -20,7 +20,8 @@ from wavescope.ingress import rpc
 from wavescope.ingress.http import build_app
 from wavescope.ingress.plane import IngressLimits
 from wavescope.models.spec import ModelSpec, find_spec
-from wavescope.serving import names
+from wavescope.serving import names as deployed
+from wavescope.serving.aggregator import Wanted
 from wavescope.serving.dispatch import LOST
 from wavescope.serving.logs import configure_logs
 from wavescope.serving.reporting import Reporter
@@ -43,13 +44,24 @@ class RayDataPlane:
         self._reporter = reporter
 
     async def explain(
-        self, image: bytes, model: str, request: ExplanationRequest, *, request_id: str
-    ) -> Explanation:
+        self,
+        images: tuple[bytes, ...],
+        model: str,
+        request: ExplanationRequest,
+        *,
+        targets: tuple[tuple[int | str | None, ...], ...],
+        other: bytes | None,
+        request_id: str,
+    ) -> tuple[Explanation, ...]:
         """See :class:`wavescope.ingress.plane.DataPlane`."""
         find_spec(self._specs.values(), model)
-        identity = uuid.uuid4().hex
-        log.info("explaining", extra={"id": identity, "request_id": request_id, "model": model})
-        response = self._aggregator.explain.remote(image, model, request, identity)
+        names = ("image",) if len(images) == 1 else tuple(f"images[{n}]" for n in range(len(images)))
+        given = images
+        if other is not None:
+            given, names = (*images, other), (*names, "other")
+        identities = tuple(uuid.uuid4().hex for entry in targets for _ in entry)
+        log.info("explaining", extra={"ids": identities, "request_id": request_id, "model": model})
+        response = self._aggregator.explain.remote(given, model, request, Wanted(targets, identities, names))
         try:
             return await response
         except asyncio.CancelledError:
@@ -118,8 +130,13 @@ class Gateway:
         loopback_only: bool,
     ) -> None:
         configure_logs(settings.log_level)
-        self._reporter = Reporter(names.GATEWAY, hub=hub)
-        self._limits = IngressLimits(max_body_bytes=settings.max_body_bytes, loopback_only=loopback_only)
+        self._reporter = Reporter(deployed.GATEWAY, hub=hub)
+        self._limits = IngressLimits(
+            max_body_bytes=settings.max_body_bytes,
+            max_images=settings.max_images,
+            max_targets=settings.max_targets,
+            loopback_only=loopback_only,
+        )
         self._plane = RayDataPlane(registry, aggregator, self._reporter)
 
     async def check_health(self) -> None:

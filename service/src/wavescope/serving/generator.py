@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from wavescope.engine.plan import Plan, make_plan
+from wavescope.engine.local import corrupted
+from wavescope.engine.plan import Plan, Stack, make_plan
 from wavescope.engine.types import ExplanationRequest, Preprocessing
-from wavescope.imaging.decode import decode
+from wavescope.imaging.source import ImageSource
 from wavescope.serving import names
 from wavescope.serving.logs import configure_logs
 from wavescope.serving.reporting import Reporter
@@ -28,15 +29,34 @@ class PerturbationGenerator:
         """Answers while the replica's event loop turns; Ray Serve does not notice a blocked one by itself."""
         self._reporter.start_once()
 
-    async def __call__(self, image: bytes, preprocessing: Preprocessing, request: ExplanationRequest) -> Plan:
-        """The plan of one image.
+    async def plan(
+        self, image: bytes, request: ExplanationRequest, zoom: int, preprocessing: Preprocessing
+    ) -> Plan:
+        """The plan of one image, enlarged ``zoom`` times.
 
         Raises:
             NotAnImage, ImageTooLarge, InvalidRequest, CostLimitExceeded: nothing has been scored yet.
         """
         self._reporter.start_once()
-        return await asyncio.to_thread(self._plan, image, preprocessing, request)
+        return await asyncio.to_thread(self._plan, image, request, zoom, preprocessing)
 
-    def _plan(self, image: bytes, preprocessing: Preprocessing, request: ExplanationRequest) -> Plan:
-        picture = decode(image, preprocessing, max_pixels=self._settings.max_pixels)
+    async def corrupt(
+        self, image: bytes, request: ExplanationRequest, preprocessing: Preprocessing
+    ) -> tuple[tuple[tuple[str, int], ...], Stack]:
+        """(corruption, severity) of every corrupted image, and the images; errors as :meth:`plan`."""
+        self._reporter.start_once()
+        return await asyncio.to_thread(self._corrupt, image, request, preprocessing)
+
+    def _plan(
+        self, image: bytes, request: ExplanationRequest, zoom: int, preprocessing: Preprocessing
+    ) -> Plan:
+        picture = self._source(image, preprocessing).picture(zoom)
         return make_plan(picture, request, max_forwards=self._settings.max_forwards)
+
+    def _corrupt(
+        self, image: bytes, request: ExplanationRequest, preprocessing: Preprocessing
+    ) -> tuple[tuple[tuple[str, int], ...], Stack]:
+        return corrupted(self._source(image, preprocessing), request)
+
+    def _source(self, image: bytes, preprocessing: Preprocessing) -> ImageSource:
+        return ImageSource(image, preprocessing, max_pixels=self._settings.max_pixels)

@@ -13,8 +13,11 @@ import numpy as np
 from jaxtyping import Float, Float32
 from ray import ObjectRef
 
-from wavescope.engine.plan import Plan
-from wavescope.engine.scoring import PlanScorer
+from wavescope.engine import scoreboard
+from wavescope.engine.plan import Plan, Stack
+from wavescope.engine.protocols import Rows
+from wavescope.engine.scoreboard import Scored
+from wavescope.engine.scoring import Scorer
 from wavescope.engine.types import ModelDetails
 from wavescope.models.load import load
 from wavescope.models.spec import ModelSpec
@@ -41,7 +44,7 @@ class ModelReplica:
         shape = (details.batch_size, *details.preprocessing.shape)
         self._model.forward(self._model.to_device(np.zeros(shape, dtype=np.float32)))  # warm before ready
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="score")
-        self._scorers: OrderedDict[str, PlanScorer] = OrderedDict()
+        self._scorers: OrderedDict[str, Scorer] = OrderedDict()
         self._reporter = Reporter(names.MODEL_REPLICA, spec.name)
 
     async def check_health(self) -> None:
@@ -54,7 +57,7 @@ class ModelReplica:
         return self._model.details
 
     async def predict(
-        self, digest: str, plan: Sequence[ObjectRef[Plan]]
+        self, digest: str, plan: Sequence[ObjectRef[Plan | Stack]]
     ) -> tuple[Float32[np.ndarray, "c h w"], Float[np.ndarray, " classes"]]:
         """The unperturbed image in [0, 1], and the model's raw outputs for it."""
         scorer = await self._scorer(digest, plan)
@@ -63,39 +66,38 @@ class ModelReplica:
     async def score(
         self,
         digest: str,
-        plan: Sequence[ObjectRef[Plan]],
+        work: Sequence[ObjectRef[Plan | Stack]],
+        rows: Rows | None,
         start: int,
         stop: int,
         score: str,
         targets: Sequence[int],
-    ) -> Float[np.ndarray, "n t"]:
+    ) -> Scored:
         """Scores of rows start..stop.
 
         Args:
-            digest: of the plan.
-            plan: one reference, nested so that a replica that knows the plan fetches nothing.
+            digest: of the plan or stack.
+            work: one reference to it, nested so that a replica that knows it fetches nothing.
+            rows: mask rows of a plan; ``None`` for its pick-freeze sample, and for a stack.
             start, stop: half-open row range.
             score: which scalar.
             targets: class indices.
-
-        Returns:
-            (stop − start, len(targets)) float64.
         """
-        scorer = await self._scorer(digest, plan)
+        scorer = await self._scorer(digest, work)
         parts = [
-            await self._run(lambda first=first, last=last: scorer.score(first, last, score, targets))
+            await self._run(lambda first=first, last=last: scorer.score(rows, first, last, score, targets))
             for first, last in scorer.batches(start, stop)
         ]
-        return np.concatenate(parts)
+        return scoreboard.join(parts)
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    async def _scorer(self, digest: str, plan: Sequence[ObjectRef[Plan]]) -> PlanScorer:
+    async def _scorer(self, digest: str, work: Sequence[ObjectRef[Plan | Stack]]) -> Scorer:
         self._reporter.start_once()
         if digest not in self._scorers:
-            fetched: Plan = await plan[0]
-            made = await self._run(lambda: PlanScorer(fetched, self._model, recorder=self._reporter.counters))
+            fetched: Plan | Stack = await work[0]
+            made = await self._run(lambda: Scorer(fetched, self._model, recorder=self._reporter.counters))
             self._scorers.setdefault(digest, made)  # another chunk may have been first
         self._scorers.move_to_end(digest)
         while len(self._scorers) > PLANS_KEPT:

@@ -1,0 +1,138 @@
+"""The steps of an explanation carried out in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from wavescope.engine import scoreboard
+from wavescope.engine.plan import Plan, Stack, make_plan, make_stack
+from wavescope.engine.protocols import Classifier, Recorder, Rows, Source
+from wavescope.engine.scoreboard import Scored
+from wavescope.engine.scoring import Scorer
+from wavescope.engine.types import ExplanationRequest, ModelDetails, Picture
+from wavescope.errors import InvalidRequest
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class Prepared:
+    """A picture that is preprocessed already, and so can be neither enlarged nor corrupted."""
+
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+
+    def picture(self, zoom: int) -> Picture:
+        """The picture itself.
+
+        Raises:
+            InvalidRequest: asked to be enlarged.
+        """
+        if zoom != 1:
+            raise InvalidRequest(
+                "kind 'zoom' needs the original image, not a preprocessed picture", field="kind"
+            )
+        return self._picture
+
+    def corrupted(
+        self, seed: int, *, reference: bool
+    ) -> Iterator[tuple[str, int, UInt8[np.ndarray, "c h w"]]]:
+        """Refused.
+
+        Raises:
+            InvalidRequest: always.
+        """
+        raise InvalidRequest(
+            "kind 'robustness' needs the original image, not a preprocessed picture", field="kind"
+        )
+
+
+class LocalRunner:
+    """Plans and scores with one classifier, step after step.
+
+    Args:
+        sources: the images of the request.
+        classifier: the model.
+        max_forwards: the most forwards admitted for one explanation.
+        scored: called with the number of images after every device batch.
+        recorder: told what was rendered and scored.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        classifier: Classifier,
+        *,
+        max_forwards: int,
+        scored: Callable[[int], None],
+        recorder: Recorder | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._sources = sources
+        self._classifier = classifier
+        self._max_forwards = max_forwards
+        self._scored = scored
+        self._recorder = recorder
+        self._clock = clock
+        self._kept: tuple[str, Scorer] | None = None
+
+    @property
+    def details(self) -> ModelDetails:
+        return self._classifier.details
+
+    async def plan(self, image: int, request: ExplanationRequest, zoom: int) -> Plan:
+        return make_plan(self._sources[image].picture(zoom), request, max_forwards=self._max_forwards)
+
+    async def corrupted(
+        self, image: int, request: ExplanationRequest
+    ) -> tuple[tuple[tuple[str, int], ...], Stack]:
+        return corrupted(self._sources[image], request)
+
+    async def clean(self, plan: Plan) -> tuple[Float32[np.ndarray, "c h w"], Float[np.ndarray, " classes"]]:
+        scorer = self._scorer(plan)
+        return scorer.image(), scorer.predict()
+
+    async def score(
+        self, work: Plan | Stack, rows: Rows | None, score: str, targets: tuple[int, ...]
+    ) -> Scored:
+        scorer = self._scorer(work)
+        parts: list[Scored] = []
+        for start, stop in scorer.batches(0, work.rows if rows is None else rows.count):
+            parts.append(scorer.score(rows, start, stop, score, targets))
+            self._scored(stop - start)
+        return scoreboard.join(parts)
+
+    async def compute(
+        self, work: Callable[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
+    ) -> Result:
+        return work(*args, **named)
+
+    def _scorer(self, work: Plan | Stack) -> Scorer:
+        """The scorer of this work; that of the last is kept, as its patches serve many calls."""
+        if self._kept is None or self._kept[0] != work.digest:
+            self._kept = None  # its memory first
+            made = Scorer(work, self._classifier, recorder=self._recorder, clock=self._clock)
+            self._kept = (work.digest, made)
+        return self._kept[1]
+
+
+def corrupted(source: Source, request: ExplanationRequest) -> tuple[tuple[tuple[str, int], ...], Stack]:
+    """(corruption, severity) of every corrupted image of a source, and the images."""
+    found = list(source.corrupted(request.seed, reference=request.compat == "reference"))
+    names = tuple((name, severity) for name, severity, _ in found)
+    return names, make_stack(np.stack([image for _, _, image in found]))
+
+
+def drive(steps: Coroutine[Any, Any, Result]) -> Result:
+    """What a coroutine returns whose every step is carried out at once, as a local runner's are."""
+    try:
+        steps.send(None)
+    except StopIteration as done:
+        return done.value
+    steps.close()
+    raise RuntimeError("a local runner never waits")

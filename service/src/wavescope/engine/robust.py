@@ -1,0 +1,53 @@
+"""Kind ``robustness``: how often the label survives corruption, beside the reconstruction depth (paper, B.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from wavescope.engine import sufficient
+from wavescope.engine.attribution import Case
+from wavescope.engine.scoreboard import Scored
+from wavescope.engine.types import Corrupted, Explanation, ModelDetails, Prediction, Robustness
+
+
+async def finish(case: Case, explanation: Explanation) -> Explanation:
+    """The explanation with its sufficiency and the model's answers to every corruption of the image."""
+    explanation = await sufficient.finish(case, explanation)
+    runner, target = case.runner, explanation.target.index
+    names, stack = await runner.corrupted(case.image, case.request)
+    predicted = await runner.score(stack, None, "probability", (target,))
+    return replace(
+        explanation,
+        robustness=_robustness(runner.details, names, predicted, target),
+        forwards=explanation.forwards + predicted.done,
+    )
+
+
+def _robustness(
+    details: ModelDetails, names: Sequence[tuple[str, int]], scored: Scored, target: int
+) -> Robustness:
+    corrupted = tuple(
+        Corrupted(
+            corruption=corruption,
+            severity=severity,
+            predicted=Prediction(int(index), details.labels[int(index)], float(confidence)),
+            probability=float(probability),
+            same_label=int(index) == target,
+        )
+        for (corruption, severity), index, confidence, probability in zip(
+            names, scored.predicted, scored.confidence, scored.values[:, 0], strict=True
+        )
+    )
+    return Robustness(
+        share=_share(corrupted),
+        shares={
+            name: _share([one for one in corrupted if one.corruption == name])
+            for name in dict.fromkeys(one.corruption for one in corrupted)
+        },
+        corrupted=corrupted,
+    )
+
+
+def _share(corrupted: Sequence[Corrupted]) -> float:
+    return sum(one.same_label for one in corrupted) / len(corrupted)

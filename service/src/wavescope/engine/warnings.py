@@ -1,0 +1,116 @@
+"""What the reader of an explanation should know, in plain language; every figure is of this very explanation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pywt
+
+from wavescope.core.estimators import Over
+from wavescope.core.worth import additive_share, saturation, unresolved_share
+from wavescope.engine.plan import PlanSpec
+from wavescope.engine.types import Explanation, Indices
+
+# Below these a map is told to be doubtful; they decide only whether a sentence is said, never its figures.
+LEAST_SPLIT_HALF = 0.7
+LEAST_CONTRAST = 0.2
+MOST_UNRESOLVED = 0.5
+MOST_SATURATED = 0.5
+LEAST_ADDITIVE = 0.5
+TOP = 20
+
+
+def of_plan(spec: PlanSpec, n_factors: int) -> tuple[str, ...]:
+    """What follows from the plan alone."""
+    found: list[str] = []
+    if spec.transform == "wavelet":
+        deepest = pywt.dwt_max_level(min(spec.packed_shape), spec.wavelet)
+        if spec.levels > deepest:
+            found.append(
+                f"levels is {spec.levels}, but filters of {spec.wavelet!r} outgrow the image beyond {deepest}: "
+                "coefficients of the coarser levels all see its border"
+            )
+    if spec.transform == "fourier" and spec.partition != "grid" and n_factors < spec.grid_size:
+        found.append(
+            f"{spec.grid_size - n_factors} of the {spec.grid_size} rings hold no frequency of an image of "
+            f"{spec.shape[1]} x {spec.shape[2]} px and are no factors"
+        )
+    if spec.nb_design < 4:
+        found.append(f"nb_design is {spec.nb_design}: standard errors need at least 4 design rows")
+    return tuple(found)
+
+
+def of_scores(
+    explanation: Explanation, sample: tuple[np.ndarray, np.ndarray, np.ndarray], over: Over
+) -> tuple[str, ...]:
+    """What the scores tell of the worth of the map.
+
+    Args:
+        explanation: explained, with its worth.
+        sample: (f_a, f_b, f_c) of the target.
+        over: rows that V was taken over.
+    """
+    assert explanation.indices is not None
+    assert explanation.worth is not None
+    found = [
+        _split_half(explanation.worth.split_half),
+        _contrast(explanation),
+        _unresolved(explanation.indices),
+        _saturated(sample),
+        _additive(sample, over),
+    ]
+    return tuple(sentence for sentence in found if sentence is not None)
+
+
+def _split_half(split_half: float | None) -> str | None:
+    if split_half is None or split_half >= LEAST_SPLIT_HALF:
+        return None
+    return (
+        f"indices from odd and from even design rows rank the factors alike to {split_half:.2f} only "
+        "(1 would be the same order): another seed would give another map; raise nb_design"
+    )
+
+
+def _contrast(explanation: Explanation) -> str | None:
+    assert explanation.worth is not None
+    worth = explanation.worth
+    if worth.class_contrast is None or worth.runner_up is None or worth.class_contrast >= LEAST_CONTRAST:
+        return None
+    return (
+        f"the map of the runner-up, {worth.runner_up.label!r}, ranks the factors alike to "
+        f"{1 - worth.class_contrast:.2f}: this map tells what the model looks at, hardly why it says "
+        f"{explanation.target.label!r} and not {worth.runner_up.label!r}"
+    )
+
+
+def _unresolved(indices: Indices) -> str | None:
+    """Of the largest factors, those whose standard error is more than half of their index."""
+    if indices.standard_error is None:
+        return None
+    top = np.argsort(-indices.total, kind="stable")[:TOP]
+    share = unresolved_share(indices.total[top], indices.standard_error[top])
+    if share is None or share <= MOST_UNRESOLVED:
+        return None
+    return (
+        f"{100 * share:.0f} % of the {len(top)} largest indices have a standard error of more than half their size: "
+        "their order may be chance"
+    )
+
+
+def _saturated(sample: tuple[np.ndarray, np.ndarray, np.ndarray]) -> str | None:
+    share = saturation(*sample[:2])
+    if share < MOST_SATURATED:
+        return None
+    return (
+        f"{100 * share:.0f} % of the independent perturbations score within 1 % of the range from its fuller end: the "
+        "score is saturated and few rows decide the indices; try score 'logit' or 'log_probability', or raise nb_design"
+    )
+
+
+def _additive(sample: tuple[np.ndarray, np.ndarray, np.ndarray], over: Over) -> str | None:
+    share = additive_share(*sample, over=over)
+    if share >= LEAST_ADDITIVE:
+        return None
+    return (
+        f"single factors explain {100 * max(share, 0.0):.0f} % of the score's variance, the rest is interaction: "
+        "total indices count it once for every factor that takes part"
+    )
