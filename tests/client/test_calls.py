@@ -22,29 +22,41 @@ from wavescope_client._images import image_bytes
 PUBLIC = [
     "Band",
     "Client",
+    "Comparison",
     "ConnectionFailed",
+    "Corrupted",
     "CostLimitExceeded",
     "Crop",
     "DeadlineExceeded",
     "Explanation",
+    "Faithfulness",
     "Indices",
     "InternalError",
     "InvalidReply",
     "InvalidRequest",
+    "Kept",
     "Level",
     "Maps",
     "ModelFailure",
     "NotAnImage",
     "Prediction",
+    "ProfileBand",
     "RequestFields",
     "RetryPolicy",
+    "Ring",
+    "Robustness",
+    "ScaleChange",
     "ServiceError",
+    "Sufficiency",
     "TimedOut",
     "TooLarge",
     "Unavailable",
     "UnknownModel",
     "UnknownTarget",
     "WavescopeError",
+    "Worth",
+    "Zoom",
+    "ZoomLevel",
 ]
 
 
@@ -78,6 +90,12 @@ def test_neither_service_nor_torch_is_imported() -> None:
 def test_a_reply_that_is_no_explanation_is_told_so(content: bytes) -> None:
     with pytest.raises(InvalidReply, match="the reply is not"):
         _calls.parse_explanation(_calls.Reply(200, {}, content))
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[]", b'{"explanations": 3}', b'{"explanations": [{}]}'])
+def test_a_reply_that_is_no_batch_is_told_so(content: bytes) -> None:
+    with pytest.raises(InvalidReply, match="the reply is not a batch of explanations"):
+        _calls.parse_batch(_calls.Reply(200, {}, content))
 
 
 @pytest.mark.parametrize("content", [b"{}", b'{"models": 3}', b'{"models": ["a"], "details": {}}'])
@@ -119,7 +137,7 @@ def test_errors_survive_pickling() -> None:
 
 @given(st.binary(max_size=200))
 def test_image_bytes_travel_as_they_are(image: bytes) -> None:
-    call = _calls.build_explain(image, {"seed": 1}, accept="application/json")
+    call = _calls.build_explain([("image", image)], {"seed": 1}, accept="application/json")
     boundary = call.headers["Content-Type"].partition("boundary=")[2].encode()
     _, first, second, end = call.content.split(b"--" + boundary)
     assert first.partition(b"\r\n\r\n")[2] == image + b"\r\n"
@@ -127,9 +145,18 @@ def test_image_bytes_travel_as_they_are(image: bytes) -> None:
     assert end == b"--\r\n"
 
 
+@given(st.lists(st.binary(max_size=50), min_size=1, max_size=4))
+def test_every_image_of_a_batch_is_a_part_in_order(images: list[bytes]) -> None:
+    call = _calls.build_explain([("images", image) for image in images], {}, accept="application/json")
+    boundary = call.headers["Content-Type"].partition("boundary=")[2].encode()
+    parts = call.content.split(b"--" + boundary)[1:-2]
+    assert [part.partition(b"\r\n\r\n")[2] for part in parts] == [image + b"\r\n" for image in images]
+    assert all(b'name="images"; filename="images"' in part for part in parts)
+
+
 def test_a_field_that_json_cannot_say_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
-        _calls.build_explain(b"", {"seed": float("nan")}, accept="application/json")
+        _calls.build_explain([("image", b"")], {"seed": float("nan")}, accept="application/json")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

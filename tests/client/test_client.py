@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
-from tests.ingress.fakes import FIGURE, IMAGE, MODEL, FakePlane, make_app
+from tests.ingress.fakes import FIGURE, IMAGE, MODEL, Asked, FakePlane, make_app, make_explanation
 
 from wavescope import errors
 from wavescope.engine.types import ExplanationRequest
@@ -21,6 +21,7 @@ from wavescope_client import (
     CostLimitExceeded,
     InternalError,
     InvalidRequest,
+    NotAnImage,
     RetryPolicy,
     TimedOut,
     TooLarge,
@@ -67,12 +68,13 @@ def test_an_image_is_explained(client: Client, plane: FakePlane, tmp_path: Path)
     path = tmp_path / "image.png"
     path.write_bytes(IMAGE)
     result = client.explain(path, seed=5, target="tabby", nb_design=4)
-    assert plane.calls[0][:3] == (IMAGE, MODEL, ExplanationRequest(seed=5, target="tabby", nb_design=4))
+    request = ExplanationRequest(seed=5, target="tabby", nb_design=4)
+    assert plane.calls == [Asked((IMAGE,), MODEL, request, (("tabby",),), None, result.request_id or "")]
     assert result.maps is not None
     assert plane.explanation.maps is not None
+    assert result.maps.wcam is not None
     np.testing.assert_array_equal(result.maps.wcam, plane.explanation.maps.wcam)
     assert result.parameters["seed"] == 5
-    assert result.request_id == plane.calls[0][3]
     assert result.save_png(tmp_path / "out.png").read_bytes() == FIGURE
 
 
@@ -85,6 +87,48 @@ def test_a_figure_that_was_not_asked_for_cannot_be_saved(client: Client, tmp_pat
 
 def test_the_figure_can_be_had_alone(client: Client) -> None:
     assert client.png(IMAGE) == FIGURE
+
+
+def test_two_images_are_compared(client: Client, plane: FakePlane) -> None:
+    plane.explanation = make_explanation("compare")
+    result = client.explain(IMAGE, b"other", kind="compare")
+    assert (plane.calls[0].images, plane.calls[0].other) == ((IMAGE,), b"other")
+    assert result.comparison is not None
+    assert result.comparison.other.kind == "compare"
+    assert client.png(IMAGE, b"other", kind="compare") == FIGURE
+    with pytest.raises(InvalidRequest, match="other is required for kind compare"):
+        client.explain(IMAGE, kind="compare")
+
+
+def test_a_batch_is_explained_in_order(client: Client, plane: FakePlane) -> None:
+    results = client.explain_batch([IMAGE, b"second"], [("tabby", 3), None], seed=2)
+    assert (plane.calls[0].images, plane.calls[0].targets) == ((IMAGE, b"second"), (("tabby", 3), (None,)))
+    assert [result.parameters["target"] for result in results] == ["tabby", 3, None]
+    assert {result.request_id for result in results} == {plane.calls[0].request_id}
+    assert results[0].figure is None
+
+
+def test_a_batch_may_be_of_one_image_and_have_figures(client: Client, plane: FakePlane) -> None:
+    (result,) = client.explain_batch([IMAGE], target=5, figure=True)
+    assert plane.calls[0].targets == ((5,),)
+    assert result.figure == FIGURE
+
+
+def test_one_image_or_class_where_several_are_due_is_told_at_once(client: Client) -> None:
+    with pytest.raises(TypeError, match="images must be a sequence with one entry per image, not str"):
+        client.explain_batch("cat.jpg")
+    with pytest.raises(TypeError, match="targets must be a sequence with one entry per image, not str"):
+        client.explain_batch([IMAGE], "tabby")
+
+
+def test_a_fault_in_a_batch_is_named(client: Client, plane: FakePlane) -> None:
+    with pytest.raises(InvalidRequest, match="one entry per image: it has 1 and images has 2") as caught:
+        client.explain_batch([IMAGE, IMAGE], [1])
+    assert caught.value.field == "targets"
+    plane.error = errors.NotAnImage("the file cannot be decoded as an image", field="images[1]")
+    with pytest.raises(NotAnImage, match="cannot be decoded") as wrong:
+        client.explain_batch([IMAGE, b"x"])
+    assert wrong.value.field == "images[1]"
 
 
 def test_models_and_readiness_are_told(client: Client, plane: FakePlane) -> None:
@@ -104,7 +148,7 @@ def test_refusals_are_errors_that_carry_data(client: Client, plane: FakePlane) -
     with pytest.raises(CostLimitExceeded, match="too many") as costly:
         client.explain(IMAGE)
     assert costly.value.limits == {"max_forwards": 10}
-    assert costly.value.request_id == plane.calls[-1][3]
+    assert costly.value.request_id == plane.calls[-1].request_id
     plane.error = ZeroDivisionError("secret")
     with pytest.raises(InternalError, match="internal error; see the log"):
         client.explain(IMAGE)

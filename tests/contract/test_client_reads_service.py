@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import fields
-from typing import Any
+from dataclasses import fields, is_dataclass, replace
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
-from tests.ingress.fakes import FIGURE, IMAGE, FakePlane, constant, make_app, send
+from tests.ingress.fakes import (
+    FIGURE,
+    IMAGE,
+    MODEL,
+    Asked,
+    FakePlane,
+    constant,
+    make_app,
+    make_explanation,
+    send,
+    without_depth,
+)
 
 import wavescope_client
 from wavescope import errors
 from wavescope.engine import types as engine_types
+from wavescope.engine.choices import CHOICES, KINDS
+from wavescope.engine.requests import make_request
 from wavescope.engine.types import Explanation
 from wavescope.ingress.problems import TABLE, encode_problem, http_status, problem
-from wavescope.ingress.replies import encode_json
-from wavescope.ingress.schemas import ExplanationFields, parse_parts
-from wavescope_client import RequestFields, ServiceError, _calls, _errors, _types
+from wavescope.ingress.replies import encode_batch_json, encode_json, encode_png
+from wavescope.ingress.schemas import ExplanationFields
+from wavescope_client import RequestFields, ServiceError, _calls, _errors
 
 PROTOCOL_CODES = {
     "forbidden",
@@ -30,68 +45,105 @@ PROTOCOL_CODES = {
 }
 
 
+@pytest.fixture(params=KINDS)
+def explanation(request: pytest.FixtureRequest) -> Explanation:
+    return make_explanation(request.param)
+
+
 def parse(explanation: Explanation, figure: bytes | None = None) -> wavescope_client.Explanation:
     return _calls.parse_explanation(
         _calls.Reply(200, {"x-request-id": "r"}, encode_json(explanation, figure))
     )
 
 
-def test_arrays_arrive_bit_for_bit_and_read_only(explanation: Explanation) -> None:
-    got = parse(explanation)
-    assert got.maps is not None
-    assert got.indices is not None
-    for sent, received in ((explanation.maps, got.maps), (explanation.indices, got.indices)):
+def assert_arrived(sent: Any, received: Any) -> None:
+    """Everything that was sent, deeply: images as PNG, arrays bit for bit and read-only."""
+    if isinstance(received, np.ndarray):
+        assert not received.flags.writeable
+        np.testing.assert_array_equal(received, sent)
+        assert received.dtype == sent.dtype or np.issubdtype(sent.dtype, np.int32)  # a list is of int64
+    elif isinstance(received, bytes):
+        assert received == encode_png(sent)
+    elif isinstance(received, tuple) and received and is_dataclass(received[0]):
+        for ours, theirs in zip(sent, received, strict=True):
+            assert_arrived(ours, theirs)
+    elif is_dataclass(received):
         for field in fields(received):
-            array = getattr(received, field.name)
-            np.testing.assert_array_equal(array, getattr(sent, field.name), strict=True)
-            assert not array.flags.writeable
+            if field.name == "request_id":
+                assert received.request_id == "r"
+            elif field.name != "figure":
+                assert_arrived(getattr(sent, field.name), getattr(received, field.name))
+    else:
+        assert received == sent
+        assert type(received) is type(sent)
 
 
-def test_everything_else_arrives(explanation: Explanation) -> None:
+def test_everything_arrives(explanation: Explanation) -> None:
     got = parse(explanation, FIGURE)
-    for name in ("id", "kind", "model", "outcome", "forwards", "timing", "parameters", "warnings"):
-        assert getattr(got, name) == getattr(explanation, name)
-    assert (got.figure, got.request_id) == (FIGURE, "r")
-    for sent, received in (
-        (explanation.target, got.target),
-        (explanation.crop, got.crop),
-        *zip(explanation.prediction, got.prediction, strict=True),
-    ):
-        assert_same_fields(sent, received)
-    for sent, received in zip(explanation.levels or (), got.levels or (), strict=True):
-        assert_same_fields(sent, received)
+    assert got.figure == FIGURE
+    assert_arrived(explanation, got)
 
 
-def assert_same_fields(sent: Any, received: Any) -> None:
-    for field in fields(received):
-        ours, theirs = getattr(sent, field.name), getattr(received, field.name)
-        if isinstance(theirs, _types.Band):
-            assert_same_fields(ours, theirs)
-        else:
-            assert theirs == ours
+@pytest.mark.parametrize("explanation", ["sufficient-image", "robustness"], indirect=True)
+def test_an_explanation_without_a_depth_arrives(explanation: Explanation) -> None:
+    absent = without_depth(explanation)
+    assert_arrived(absent, parse(absent))
 
 
-def test_constant_score_arrives_without_indices(explanation: Explanation) -> None:
-    got = parse(constant(explanation))
-    assert (got.outcome, got.indices, got.maps, got.levels) == ("constant_score", None, None, None)
+def test_constant_score_arrives_without_what_is_made_of_indices(explanation: Explanation) -> None:
+    assert_arrived(constant(explanation), parse(constant(explanation)))
+
+
+def test_a_batch_arrives_in_order(explanation: Explanation) -> None:
+    sent = [replace(explanation, id=f"{i}") for i in range(3)]
+    reply = _calls.Reply(200, {"x-request-id": "r"}, encode_batch_json(sent, [FIGURE, b"b", b"c"]))
+    got = _calls.parse_batch(reply)
+    assert [one.figure for one in got] == [FIGURE, b"b", b"c"]
+    for ours, theirs in zip(sent, got, strict=True):
+        assert_arrived(ours, theirs)
+
+
+def test_keys_younger_than_the_client_pass(explanation: Explanation) -> None:
+    def grown(content: Any) -> Any:
+        if isinstance(content, list):
+            return [grown(part) for part in content]
+        if not isinstance(content, dict):
+            return content
+        return {name: grown(part) for name, part in content.items()} | {"younger": 1}
+
+    content = json.dumps(grown(json.loads(encode_json(explanation)))).encode()
+    got = _calls.parse_explanation(_calls.Reply(200, {}, content))
+    assert got.id == explanation.id
 
 
 def test_result_has_the_fields_of_the_engines() -> None:
     sent = {field.name for field in fields(engine_types.Explanation)}
     received = {field.name for field in fields(wavescope_client.Explanation)}
-    assert received == sent - {"image"} | {"figure", "request_id"}
+    assert received == sent - {"image", "reused"} | {"figure", "request_id"}
 
 
 def test_request_fields_are_the_services() -> None:
-    assert set(RequestFields.__annotations__) == set(ExplanationFields.model_fields)
+    assert set(RequestFields.__annotations__) == set(ExplanationFields.model_fields) - {"targets"}
+
+
+@pytest.mark.parametrize("name", sorted(set(CHOICES) - {"wavelet", "plan"}))
+def test_choices_are_the_services(name: str) -> None:
+    choices = get_type_hints(RequestFields)[name]
+    values = [value for part in get_args(choices) for value in get_args(part) or (part,)]
+    assert [value for value in values if value is not NoneType] == [
+        value for value in CHOICES[name] if value is not None
+    ]
 
 
 def test_a_call_is_read_as_it_was_meant(plane: FakePlane) -> None:
-    call = _calls.build_explain(IMAGE, {"seed": 3, "target": "Ünï"}, accept="application/json")
+    fields = {"kind": "compare", "seed": 3, "target": "Ünï"}
+    images = [("image", IMAGE), ("other", b"other")]
+    call = _calls.build_explain(images, fields, accept="application/json")
     response = send(make_app(plane), call.method, call.path, content=call.content, headers=dict(call.headers))
     assert response.status_code == 200
-    parsed = parse_parts(IMAGE, '{"seed": 3, "target": "Ünï"}'.encode())
-    assert plane.calls[0][:3] == (parsed.image, parsed.model, parsed.request)
+    request = make_request(kind="compare", seed=3, target="Ünï")
+    request_id = response.headers["x-request-id"]
+    assert plane.calls == [Asked((IMAGE,), MODEL, request, (("Ünï",),), b"other", request_id)]
 
 
 def service_errors() -> Iterator[errors.WavescopeError]:

@@ -6,29 +6,59 @@ import asyncio
 import base64
 import json
 import math
+from collections.abc import Callable, MutableMapping, MutableSequence
 from concurrent import futures
 from dataclasses import replace
 from typing import Any
 
 import grpc
-import numpy as np
 import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.ingress.fakes import IMAGE, MODEL, FakeContext, FakePlane, MemoryRecorder, constant, make_app, post
+from tests.ingress.fakes import (
+    IMAGE,
+    MODEL,
+    Asked,
+    FakeContext,
+    FakePlane,
+    MemoryRecorder,
+    body,
+    constant,
+    make_app,
+    make_explanation,
+    post,
+    without_depth,
+)
 
 from wavescope import errors
-from wavescope.engine.choices import CHOICES
-from wavescope.engine.types import Explanation, ExplanationRequest
+from wavescope.engine.choices import CHOICES, KINDS
+from wavescope.engine.types import Explanation, ExplanationRequest, Worth
 from wavescope.ingress.complaints import MAX_COMPLAINTS
+from wavescope.ingress.examples import TINY_PNG
+from wavescope.ingress.messages import from_explanation, to_request
+from wavescope.ingress.parsing import parse_json
 from wavescope.ingress.plane import IngressLimits
-from wavescope.ingress.replies import to_reply
-from wavescope.ingress.rpc import explain, from_explanation, to_request
-from wavescope.ingress.schemas import ExplanationFields, parse_json
+from wavescope.ingress.replies import to_batch, to_reply
+from wavescope.ingress.rpc import explain
+from wavescope.ingress.schemas import ExplanationBody, ExplanationFields
 from wavescope_proto.v1 import explanation_pb2 as pb
 from wavescope_proto.v1 import explanation_pb2_grpc as pb_grpc
 
 LIMITS = IngressLimits()
+
+
+def without_errors(explanation: Explanation) -> Explanation:
+    """The same without what small designs and some models do not have."""
+    assert explanation.indices is not None
+    return replace(
+        explanation,
+        indices=replace(explanation.indices, standard_error=None, interval_95=None),
+        target=replace(explanation.target, probability=None),
+        worth=Worth(0.0, None, None, None),
+    )
 
 
 def call(
@@ -38,29 +68,57 @@ def call(
 
 
 def as_json(fields: dict[str, Any]) -> bytes:
-    return json.dumps({"image": {"base64": base64.b64encode(IMAGE).decode()}, **fields}).encode()
+    return json.dumps(body(fields)).encode()
 
 
 def as_message(fields: dict[str, Any]) -> pb.ExplainRequest:
-    fields = dict(fields)
+    """The message that says the same as the JSON request of these fields."""
+    fields = body(fields)
+    for name in ("image", "other"):
+        if name in fields:
+            fields[name] = base64.b64decode(fields[name]["base64"])
+    fields["images"] = [base64.b64decode(image["base64"]) for image in fields.get("images", ())]
+    fields["targets"] = [as_targets(entry) for entry in fields.get("targets", ())]
     if "target" in fields:
         target = fields.pop("target")
         fields["target_index" if isinstance(target, int) else "target_name"] = target
-    return pb.ExplainRequest(image=IMAGE, **fields)
+    return pb.ExplainRequest(**fields)
 
 
-def in_words(value: Any) -> Any:
-    """A tensor, of JSON or of a message, as an array."""
-    data = base64.b64decode(value["data"]) if isinstance(value, dict) else value.data
-    shape, dtype = (value["shape"], value["dtype"]) if isinstance(value, dict) else (value.shape, value.dtype)
-    return np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(shape)
+def as_targets(entry: Any) -> pb.TargetList:
+    if entry is None:
+        return pb.TargetList()
+    return pb.TargetList(
+        targets=[as_target(target) for target in (entry if isinstance(entry, list) else [entry])]
+    )
 
 
+def as_target(target: int | str | None) -> pb.Target:
+    if target is None:
+        return pb.Target()
+    return pb.Target(index=target) if isinstance(target, int) else pb.Target(name=target)
+
+
+targets = st.integers(0, 2**31) | st.text("ab é漢", max_size=20)
+maybe_target = targets | st.none()
+# A list of one class is its class: the messages of both are the same.
+several = st.lists(maybe_target, min_size=2, max_size=4)
+paired = st.lists(maybe_target | several, min_size=1, max_size=4).map(
+    lambda entries: {"images": [{"base64": TINY_PNG}] * len(entries), "targets": entries}
+)
+images = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"target": targets}),
+    st.fixed_dictionaries({"targets": st.lists(maybe_target, min_size=1, max_size=4)}),
+    st.just({"images": [{"base64": TINY_PNG}] * 3, "target": 7}),
+    st.just({"kind": "compare"}),
+    paired,
+)
 valid_fields = st.fixed_dictionaries(
     {},
     optional={
         "model": st.just(MODEL),
-        "target": st.integers(0, 2**31) | st.text("ab é漢", max_size=20),
+        "kind": st.sampled_from([kind for kind in CHOICES["kind"] if kind != "compare"]),
         "score": st.sampled_from(CHOICES["score"]),
         "seed": st.integers(0, 2**53 - 1),
         "wavelet": st.sampled_from(["haar", "db4"]),
@@ -70,13 +128,19 @@ valid_fields = st.fixed_dictionaries(
         "nb_design": st.integers(1, 65_536),
         "approximation": st.sampled_from(CHOICES["approximation"]),
         "value_policy": st.sampled_from(CHOICES["value_policy"]),
+        "sampler": st.sampled_from(CHOICES["sampler"]),
+        "estimator": st.sampled_from(CHOICES["estimator"]),
+        "baseline": st.sampled_from(CHOICES["baseline"]),
+        "faithfulness": st.booleans(),
+        "compat": st.just("reference"),
     },
 )
 
 
-@given(valid_fields)
-def test_the_same_request_is_the_same_over_both(fields: dict[str, Any]) -> None:
-    assert to_request(as_message(fields), LIMITS) == parse_json(as_json(fields))
+@given(valid_fields, images)
+def test_the_same_request_is_the_same_over_both(fields: dict[str, Any], images: dict[str, Any]) -> None:
+    fields = fields | images
+    assert to_request(as_message(fields), LIMITS) == parse_json(as_json(fields), LIMITS)
 
 
 def test_an_absent_field_is_the_default_and_a_zero_is_a_value() -> None:
@@ -91,7 +155,16 @@ def test_an_absent_field_is_the_default_and_a_zero_is_a_value() -> None:
     "fields",
     [
         {"levels": 0},
-        {"kind": "fam"},
+        {"kind": "fan"},
+        {"kind": "compare", "targets": [1]},
+        {"targets": [[1, 2]]},
+        {"targets": [1], "target": 2},
+        {"images": [{"base64": TINY_PNG}], "targets": [1, 2]},
+        {"images": [{"base64": TINY_PNG}] * 17},
+        {"targets": [1] * 17},
+        {"image": {"base64": TINY_PNG}, "images": [{"base64": TINY_PNG}]},
+        {"other": {"base64": TINY_PNG}},
+        {"compat": "paper"},
         {"seed": -1},
         {"model": ""},
         {"score": "x"},
@@ -104,10 +177,10 @@ def test_a_wrong_field_is_told_alike_over_both(plane: FakePlane, fields: dict[st
     told = post(make_app(plane), fields, headers={"X-Request-ID": "abc"}).json()
     assert context.code is grpc.StatusCode.INVALID_ARGUMENT
     assert context.details == told["message"]
-    assert context.trailing == {
+    limits = {"wavescope-limits": json.dumps(told["limits"])} if told["limits"] else {}
+    assert context.trailing == limits | {
         "wavescope-code": told["code"],
         "wavescope-field": told["field"],
-        "wavescope-limits": json.dumps(told["limits"]),
         "x-request-id": "abc",
     }
 
@@ -115,54 +188,101 @@ def test_a_wrong_field_is_told_alike_over_both(plane: FakePlane, fields: dict[st
 def test_an_image_that_is_absent_or_too_large_is_refused(plane: FakePlane) -> None:
     context = FakeContext()
     call(plane, pb.ExplainRequest(), context)
-    assert (context.code, context.details) == (grpc.StatusCode.INVALID_ARGUMENT, "image is empty")
-    call(plane, pb.ExplainRequest(image=b"x" * 11), context, limits=IngressLimits(max_body_bytes=10))
-    assert context.code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert context.trailing["wavescope-limits"] == '{"max_body_bytes": 10}'
+    assert context.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert context.details == "image is required, or images for a batch"
+    call(plane, pb.ExplainRequest(images=[IMAGE, b""]), context)
+    assert (context.details, context.trailing["wavescope-field"]) == ("images[1] is empty", "images[1]")
+    for message in (
+        pb.ExplainRequest(image=b"x" * 11),
+        pb.ExplainRequest(images=[b"x" * 6, b"x" * 5]),
+        pb.ExplainRequest(image=b"x" * 6, other=b"x" * 5),
+    ):
+        call(plane, message, context, limits=IngressLimits(max_body_bytes=10))
+        assert context.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert context.trailing["wavescope-limits"] == '{"max_body_bytes": 10}'
     assert plane.calls == []
 
 
-def test_a_reply_is_the_same_field_by_field_over_both(explanation: Explanation) -> None:
-    reply, message = to_reply(explanation), from_explanation(explanation)
-    for name in ("id", "kind", "model", "outcome", "forwards"):
-        assert getattr(message, name) == reply[name]
-    assert dict(message.timing) == reply["timing"]
-    assert list(message.warnings) == reply["warnings"]
-    assert dict(message.parameters) == reply["parameters"]
-    for side, value in reply["crop"].items():
-        assert getattr(message.crop, side) == value
-    for sent, told in zip(
-        [message.target, *message.prediction], [reply["target"], *reply["prediction"]], strict=True
-    ):
-        assert (sent.index, sent.label, sent.probability) == tuple(told.values())
-    for name in ("total", "first", "standard_error"):
-        assert list(getattr(message.indices, name)) == reply["indices"][name]
-    assert [[pair.low, pair.high] for pair in message.indices.interval_95] == reply["indices"]["interval_95"]
-    for name, tensor in reply["maps"].items():
-        np.testing.assert_array_equal(in_words(getattr(message.maps, name)), in_words(tensor))
-        np.testing.assert_array_equal(in_words(tensor), getattr(explanation.maps, name))
+def in_words(message: Message) -> dict[str, Any]:
+    """A message as the JSON reply that says the same: absent parts as null, bytes in base64."""
+    told: dict[str, Any] = {}
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if isinstance(value, MutableMapping):
+            told[field.name] = dict(value)
+        elif isinstance(value, MutableSequence):
+            told[field.name] = [one_in_words(field, entry) for entry in value]
+        elif field.has_presence and not message.HasField(field.name):
+            told[field.name] = None
+        else:
+            told[field.name] = one_in_words(field, value)
+    for name in ("scale", "frequency"):
+        if f"{name}_from" in told or f"{name}_from_px" in told:
+            unit = "_px" if name == "scale" else ""
+            told[f"{name}{unit}"] = [told.pop(f"{name}_from{unit}"), told.pop(f"{name}_to{unit}")]
+    return told | (told.pop("importance", None) or {})
 
 
-def test_levels_are_the_same_over_both(explanation: Explanation) -> None:
-    reply, message = to_reply(explanation), from_explanation(explanation)
-    for sent, told in zip(message.levels, reply["levels"], strict=True):
-        to_px = sent.scale_to_px if sent.HasField("scale_to_px") else None
-        assert (sent.level, [sent.scale_from_px, to_px]) == (told["level"], told["scale_px"])
-        for name in ("importance", "horizontal", "vertical", "diagonal"):
-            band = told if name == "importance" else told[name]
-            assert sent.HasField(name) is (band is not None)
-            if band is not None:
-                for number in ("sum", "share", "mean_share"):
-                    assert getattr(getattr(sent, name), number) == band[number]
+def one_in_words(field: FieldDescriptor, value: Any) -> Any:
+    if field.message_type is None:
+        return base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else value
+    if field.message_type.name == "Struct":
+        return MessageToDict(value)
+    if field.message_type.name == "Interval":
+        return [value.low, value.high]
+    return in_words(value)
+
+
+def without_absent(reply: Any) -> Any:
+    """A reply without what is null or empty, between which messages make no difference."""
+    if isinstance(reply, list):
+        return [without_absent(part) for part in reply]
+    if not isinstance(reply, dict):
+        return reply
+    told = {name: without_absent(part) for name, part in reply.items()}
+    return {name: part for name, part in told.items() if part not in (None, "", [], {})}
+
+
+@pytest.mark.parametrize(
+    "changed", [lambda e: e, constant, without_errors], ids=["whole", "constant", "small"]
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reply_is_the_same_field_by_field_over_both(
+    kind: str, changed: Callable[[Explanation], Explanation]
+) -> None:
+    explanation = changed(make_explanation(kind))
+    assert without_absent(in_words(from_explanation(explanation))) == without_absent(to_reply(explanation))
+
+
+@pytest.mark.parametrize("kind", ["sufficient-image", "robustness"])
+def test_a_depth_that_is_absent_is_so_over_both_and_zero_is_a_depth(kind: str) -> None:
+    message = from_explanation(without_depth(make_explanation(kind)))
+    assert not message.HasField("reconstruction_depth")
+    assert not message.HasField("sufficient_image")
+    explanation = make_explanation(kind)
+    assert explanation.sufficiency is not None
+    empty = replace(explanation, sufficiency=replace(explanation.sufficiency, depth=0))
+    assert from_explanation(empty).HasField("reconstruction_depth")
+
+
+def test_a_batch_is_the_same_over_both(plane: FakePlane) -> None:
+    fields = {"images": [{"base64": TINY_PNG}] * 2, "targets": [[1, "two"], None]}
+    message = call(plane, as_message(fields), FakeContext())
+    reply = post(make_app(plane), fields).json()
+    assert plane.calls[0].images == plane.calls[1].images == (IMAGE, IMAGE)
+    assert plane.calls[0].targets == plane.calls[1].targets == ((1, "two"), (None,))
+    assert len(message.explanations) == 3
+    assert without_absent(in_words(message)) == without_absent(reply)
 
 
 def test_every_field_of_the_reply_is_in_the_message(explanation: Explanation) -> None:
-    assert set(to_reply(explanation)) == set(pb.ExplainResponse.DESCRIPTOR.fields_by_name)
+    fields = set(pb.ExplainResponse.DESCRIPTOR.fields_by_name)
+    assert fields == set(to_reply(explanation)) | set(to_batch([explanation]))
 
 
 def test_every_field_of_the_request_is_in_the_message() -> None:
     fields = set(pb.ExplainRequest.DESCRIPTOR.fields_by_name) - {"target_index", "target_name"}
-    assert fields == set(ExplanationFields.model_fields) - {"target"} | {"image"}
+    assert fields == set(ExplanationBody.model_fields) - {"target"}
     assert len(ExplanationFields.model_fields) > MAX_COMPLAINTS
 
 
@@ -170,22 +290,9 @@ def test_every_choice_is_the_engines() -> None:
     schema = ExplanationFields.model_json_schema()["properties"]
     for name, supported in CHOICES.items():
         if name != "wavelet":  # a hundred names, which the engine checks
-            assert tuple(schema[name].get("enum") or [schema[name]["const"]]) == tuple(supported)
-
-
-def test_absent_parts_of_a_reply_are_absent_over_both(explanation: Explanation) -> None:
-    message = from_explanation(constant(explanation))
-    assert message.outcome == "constant_score"
-    for name in ("indices", "maps"):
-        assert not message.HasField(name)
-    assert list(message.levels) == []
-    assert explanation.indices is not None
-    short = replace(explanation.indices, standard_error=None, interval_95=None)
-    message = from_explanation(
-        replace(explanation, indices=short, target=replace(explanation.target, probability=None))
-    )
-    assert list(message.indices.standard_error) == list(message.indices.interval_95) == []
-    assert not message.target.HasField("probability")
+            branches = schema[name].get("anyOf", [schema[name]])
+            found = [value for branch in branches for value in branch.get("enum", [branch.get("const")])]
+            assert sorted(found, key=str) == sorted(supported, key=str)
 
 
 def test_nothing_but_finite_numbers_is_sent(explanation: Explanation) -> None:
@@ -201,7 +308,8 @@ def test_an_rpc_is_answered_and_recorded(plane: FakePlane, recorder: MemoryRecor
     reply = call(plane, pb.ExplainRequest(image=IMAGE, nb_design=4), context, recorder=recorder)
     assert reply.parameters["nb_design"] == 4
     assert (context.code, context.trailing) == (None, {"x-request-id": "abc"})
-    assert plane.calls == [(IMAGE, MODEL, ExplanationRequest(nb_design=4), "abc")]
+    request = ExplanationRequest(nb_design=4)
+    assert plane.calls == [Asked((IMAGE,), MODEL, request, ((None,),), None, "abc")]
     call(plane, pb.ExplainRequest(image=IMAGE, model="made up"), context, recorder=recorder)
     assert context.code is grpc.StatusCode.NOT_FOUND
     assert recorder.requests == [("wcam", MODEL, "grpc", "ok"), ("wcam", "", "grpc", "unknown_model")]

@@ -13,85 +13,206 @@ import httpx
 import numpy as np
 from fastapi import FastAPI
 
+from wavescope.engine.choices import KINDS
+from wavescope.engine.requests import make_request
 from wavescope.engine.types import (
     BandImportance,
+    Comparison,
+    Corrupted,
     CropBox,
     Explanation,
     ExplanationRequest,
+    Faithfulness,
     Indices,
+    Kept,
     LevelImportance,
     Maps,
     Prediction,
+    ProfileBand,
+    Ring,
+    Robustness,
+    ScaleChange,
+    Sufficiency,
+    Worth,
+    Zoom,
+    ZoomLevel,
 )
 from wavescope.errors import UnknownModel
 from wavescope.ingress.examples import TINY_PNG
 from wavescope.ingress.http import build_app
-from wavescope.ingress.plane import IngressLimits
+from wavescope.ingress.plane import IngressLimits, Target
 
 IMAGE = base64.b64decode(TINY_PNG)
 FIGURE = b"\x89PNG\r\n\x1a\n a figure"
 MODEL = "efficientnet-lite0"
 
 
-def make_explanation(seed: int = 0) -> Explanation:
-    """An explanation with every field set, none of them round."""
-    rng = np.random.default_rng(seed)
+def make_explanation(kind: str = "wcam", seed: int = 0) -> Explanation:
+    """An explanation with every section that its kind has, none of its numbers round."""
+    rng = np.random.default_rng([seed, *kind.encode()])
     k = 9
     total = rng.random(k)
-    band = BandImportance(*rng.random(3).tolist())
-    levels = (
-        LevelImportance(0, (4, None), *rng.random(3).tolist(), None, None, None),
-        LevelImportance(
-            1, (2, 4), *rng.random(3).tolist(), band, replace(band, sum=0.5), replace(band, sum=0.25)
-        ),
-    )
     predictions = tuple(Prediction(i, f"class {i}", float(p)) for i, p in enumerate(rng.random(5)))
     return Explanation(
         id="an-id",
-        kind="wcam",
+        kind=kind,
         model=MODEL,
         outcome="explained",
         target=predictions[1],
         prediction=predictions,
         indices=Indices(total, rng.random(k), rng.random(k), np.stack([total - 0.1, total + 0.1], axis=1)),
-        maps=Maps(
-            wcam=rng.random((16, 12), dtype=np.float32),
-            spatial_wcam=rng.random((15, 11), dtype=np.float32),
-            factors=rng.integers(-1, k, (16, 12), dtype=np.int32),
-        ),
-        levels=levels,
+        maps=_maps(kind, rng),
+        levels=_levels(rng) if KINDS[kind] == "wavelet" else None,
         crop=CropBox(0.5, 1.25, 100.75, 99.0),
         forwards=88,
         timing={"plan_s": 0.125, "total_s": 1.5},
-        parameters=ExplanationRequest().parameters(),
+        parameters=make_request(kind=kind).parameters(),
         image=rng.random((3, 15, 11), dtype=np.float32),
         warnings=("one", "two"),
+        worth=Worth(*rng.random(2).tolist(), predictions[0], float(rng.random())),
+        **_sections(kind, seed, rng),
+    )
+
+
+def _maps(kind: str, rng: np.random.Generator) -> Maps:
+    names = {"wavelet": ("wcam", "spatial_wcam"), "fourier": ("fam",), "pixel": ("sobol",)}[KINDS[kind]]
+    shapes = {"wcam": (16, 12)}
+    return Maps(
+        factors=rng.integers(-1, 9, (16, 12), dtype=np.int32),
+        **{name: rng.random(shapes.get(name, (15, 11)), dtype=np.float32) for name in names},
+    )
+
+
+def _levels(rng: np.random.Generator) -> tuple[LevelImportance, ...]:
+    band = BandImportance(*rng.random(3).tolist())
+    return (
+        LevelImportance(0, (4, None), *rng.random(3).tolist(), None, None, None),
+        LevelImportance(
+            1, (2, 4), *rng.random(3).tolist(), band, replace(band, sum=0.5), replace(band, sum=0.25)
+        ),
+    )
+
+
+def _sections(kind: str, seed: int, rng: np.random.Generator) -> dict[str, Any]:
+    """What a kind has of its own; faithfulness with ``wcam``."""
+    a, b, c, d = rng.random(4).tolist()
+    match kind:
+        case "wcam":
+            return {"faithfulness": tuple(_faithfulness(domain, rng) for domain in ("pixel", "wavelet"))}
+        case "fam":
+            return {"radial": (Ring((0.0, 0.25), a, b), Ring((0.25, 0.7071), c, d))}
+        case "profile":
+            fine = ProfileBand(1, "diagonal", (2, 4), c, a, (b, d), a, b)
+            return {"profile": (ProfileBand(0, None, (4, None), a, None, None, b, None), fine)}
+        case "sufficient-image":
+            return {"sufficiency": _sufficiency(rng)}
+        case "robustness":
+            corrupted = (
+                Corrupted("fog", 1, Prediction(3, "class 3", a), b, False),
+                Corrupted("frost", 5, Prediction(1, "class 1", None), c, True),
+            )
+            return {
+                "sufficiency": _sufficiency(rng),
+                "robustness": Robustness(d, {"fog": a, "frost": 1.0}, corrupted),
+            }
+        case "compare":
+            scales = (ScaleChange(0, (4, None), a, b, b - a), ScaleChange(1, (2, 4), c, d, d - c))
+            change = rng.random((15, 11), dtype=np.float32)
+            other = make_explanation("wcam", seed + 1)
+            return {"comparison": Comparison(a, b, scales, change, replace(other, kind="compare"))}
+        case "zoom":
+            levels = (ZoomLevel(0, (4.0, None), a, b, c, d), ZoomLevel(2, (0.5, 1.0), None, None, a, b))
+            return {"zoom": Zoom(c, d, levels, replace(make_explanation("wcam", seed + 1), kind="zoom"))}
+        case _:
+            return {}
+
+
+def _sufficiency(rng: np.random.Generator) -> Sufficiency:
+    first, second, third = rng.random((3, 3, 15, 11), dtype=np.float32)
+    return Sufficiency(
+        outcome="sufficient",
+        depth=3,
+        order=rng.permutation(9).astype(np.int32),
+        probability=rng.random(10),
+        predicted=rng.integers(0, 5, 10, dtype=np.int32),
+        positive_factors=7,
+        image=first,
+        top_image=second,
+        positive_image=third,
+        kept=Kept(123, 576, float(rng.random()), 210, 480),
+    )
+
+
+def _faithfulness(domain: Any, rng: np.random.Generator) -> Faithfulness:
+    insertion, deletion, mu = rng.random(3).tolist()
+    curves = rng.random((2, 5))
+    parameters = {"steps": 4, "baseline": "zero", "seed": 0, "grid_size": 9 if domain == "pixel" else None}
+    return Faithfulness(
+        domain, insertion, deletion, mu, None, np.linspace(0, 1, 5), curves[0], curves[1], parameters
     )
 
 
 def constant(explanation: Explanation) -> Explanation:
     """The same, had the score not varied."""
-    return replace(explanation, outcome="constant_score", indices=None, maps=None, levels=None)
+    derived = (
+        "indices", "maps", "levels", "worth", "radial", "profile", "sufficiency", "comparison", "robustness", "zoom",
+        "faithfulness",
+    )  # fmt: skip
+    return replace(explanation, outcome="constant_score", **dict.fromkeys(derived))
+
+
+def without_depth(explanation: Explanation) -> Explanation:
+    """The same, had no number of factors sufficed."""
+    assert explanation.sufficiency is not None
+    absent = replace(explanation.sufficiency, outcome="none_suffices", depth=None, image=None, kept=None)
+    return replace(explanation, sufficiency=absent)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One call of the plane."""
+
+    images: tuple[bytes, ...]
+    model: str
+    request: ExplanationRequest
+    targets: tuple[tuple[Target, ...], ...]
+    other: bytes | None
+    request_id: str = ""
 
 
 @dataclass
 class FakePlane:
-    """Answers with one explanation, or raises one error."""
+    """Answers with one explanation for every image and target, or raises one error."""
 
     explanation: Explanation
     error: Exception | None = None
     is_ready: bool = True
-    calls: list[tuple[bytes, str, ExplanationRequest, str]] = field(default_factory=list)
+    calls: list[Asked] = field(default_factory=list)
 
     async def explain(
-        self, image: bytes, model: str, request: ExplanationRequest, *, request_id: str
-    ) -> Explanation:
-        self.calls.append((image, model, request, request_id))
+        self,
+        images: tuple[bytes, ...],
+        model: str,
+        request: ExplanationRequest,
+        *,
+        targets: tuple[tuple[Target, ...], ...],
+        other: bytes | None,
+        request_id: str,
+    ) -> tuple[Explanation, ...]:
+        self.calls.append(Asked(images, model, request, targets, other, request_id))
         if self.error is not None:
             raise self.error
         if model != MODEL:
             raise UnknownModel(f"no model is named {model!r}", field="model", supported=[MODEL])
-        return replace(self.explanation, parameters=request.parameters())
+        asked = [target for image in targets for target in image]
+        return tuple(
+            replace(
+                self.explanation,
+                id=f"{self.explanation.id}-{position}" if len(asked) > 1 else self.explanation.id,
+                parameters={**request.parameters(), "target": target},
+            )
+            for position, target in enumerate(asked)
+        )
 
     async def models(self) -> dict[str, dict[str, Any]]:
         return {MODEL: {"ready": True, "device": "cpu"}, "other": {"ready": False, "device": "cuda:0"}}
@@ -159,10 +280,18 @@ def send(app: FastAPI, method: str, path: str, **options: Any) -> httpx.Response
     return asyncio.run(run())
 
 
+def body(fields: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A JSON request of these fields, with an image where they bring none, and with the one that ``compare`` needs."""
+    fields = fields or {}
+    image = {"base64": TINY_PNG}
+    images = {} if "images" in fields or "image" in fields else {"image": image}
+    return images | ({"other": image} if fields.get("kind") == "compare" else {}) | fields
+
+
 def post(app: FastAPI, fields: dict[str, Any] | None = None, **options: Any) -> httpx.Response:
     """One request for an explanation: the fields beside the image as JSON, or what the options say."""
     if not options.keys() & {"content", "files"}:
-        options["json"] = {"image": {"base64": TINY_PNG}, **(fields or {})}
+        options["json"] = body(fields)
     return send(app, "POST", "/v1/explanations", **options)
 
 

@@ -10,9 +10,11 @@ import pytest
 from fastapi import FastAPI
 from tests.ingress.fakes import FakePlane, make_app, send
 
+from wavescope.engine.choices import KINDS
 from wavescope.ingress import examples
+from wavescope.ingress.example_replies import REPLIES
 from wavescope.ingress.openapi import document
-from wavescope.ingress.replies import ExplanationReply
+from wavescope.ingress.reply_models import BatchReply, ExplanationReply
 
 
 @pytest.fixture
@@ -80,9 +82,56 @@ def test_every_refusal_is_documented_as_a_problem() -> None:
                 assert (status == "200") or set(response["content"]) == {"application/problem+json"}
 
 
-def test_examples_of_replies_match_their_schemas() -> None:
-    for example in examples.REPLIES.values():
-        ExplanationReply.model_validate(example["value"])
+@pytest.mark.parametrize("name", REPLIES)
+def test_examples_of_replies_match_their_schemas(name: str) -> None:
+    model = BatchReply if name == "batch" else ExplanationReply
+    model.model_validate(REPLIES[name]["value"])
+
+
+def test_every_kind_has_an_example_reply_with_what_it_alone_has() -> None:
+    assert set(KINDS) <= set(REPLIES)
+    usual = {name for name, value in REPLIES["wcam"]["value"].items() if value is None}
+    own = {kind: {name for name in usual if REPLIES[kind]["value"][name] is not None} for kind in KINDS}
+    found = {"reconstruction_depth", "sufficient_image", "curve", "sufficiency"}
+    assert own == {
+        "wcam": set(),
+        "fam": {"radial"},
+        "sobol": set(),
+        "sufficient-image": found,
+        "profile": {"profile"},
+        "compare": {"comparison"},
+        "robustness": found | {"robustness"},
+        "zoom": {"zoom"},
+    }
+
+
+@pytest.mark.parametrize("name", examples.REQUESTS)
+def test_examples_of_requests_match_the_document(name: str) -> None:
+    schemas = document()["components"]["schemas"]
+    jsonschema.validate(
+        examples.REQUESTS[name]["value"],
+        _nullable({**schemas["ExplanationBody"], "components": {"schemas": schemas}}),
+    )
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_examples_of_replies_match_the_document(name: str) -> None:
+    schemas = document()["components"]["schemas"]
+    reply = document()["paths"]["/v1/explanations"]["post"]["responses"]["200"]["content"]["application/json"]
+    assert reply["examples"][name] == REPLIES[name]
+    jsonschema.validate(
+        REPLIES[name]["value"], _nullable({**reply["schema"], "components": {"schemas": schemas}})
+    )
+
+
+def _nullable(schema: Any) -> Any:
+    """A schema of OpenAPI 3.0 as JSON Schema, which says null as a type."""
+    if isinstance(schema, list):
+        return [_nullable(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    changed = {name: _nullable(part) for name, part in schema.items()}
+    return {"anyOf": [changed, {"type": "null"}]} if changed.pop("nullable", False) else changed
 
 
 @pytest.mark.parametrize("status", sorted(examples.PROBLEMS))

@@ -15,6 +15,7 @@ from tests.ingress.fakes import (
     FIGURE,
     IMAGE,
     MODEL,
+    Asked,
     FakePlane,
     MemoryRecorder,
     chunks,
@@ -30,7 +31,7 @@ from wavescope.engine.types import Explanation, ExplanationRequest
 from wavescope.ingress.examples import TINY_PNG
 from wavescope.ingress.http import build_app
 from wavescope.ingress.plane import IngressLimits
-from wavescope.ingress.replies import ExplanationReply
+from wavescope.ingress.reply_models import ExplanationReply
 
 
 def assert_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -55,7 +56,8 @@ def test_json_reply_matches_its_documented_schema(plane: FakePlane) -> None:
 
 def test_request_reaches_the_plane_whole(plane: FakePlane) -> None:
     post(make_app(plane), {"seed": 4, "target": "tabby"}, headers={"X-Request-ID": "mine"})
-    assert plane.calls == [(IMAGE, MODEL, ExplanationRequest(seed=4, target="tabby"), "mine")]
+    request = ExplanationRequest(seed=4, target="tabby")
+    assert plane.calls == [Asked((IMAGE,), MODEL, request, (("tabby",),), None, "mine")]
 
 
 def test_constant_score_is_an_answer_without_indices(plane: FakePlane) -> None:
@@ -87,6 +89,7 @@ def test_npz_holds_every_array_and_the_scalars(plane: FakePlane, whole: bool) ->
     np.testing.assert_array_equal(archive["image"], explanation.image)
     scalars = json.loads(str(archive["explanation"]))
     assert (scalars["forwards"], scalars["crop"]["top"]) == (88, 1.25)
+    assert ("faithfulness/1/insertion_curve" in archive) is whole
     for name in ("wcam", "spatial_wcam", "factors"):
         assert (name in archive) is whole
         if explanation.maps is not None:
@@ -148,12 +151,12 @@ def test_multipart_takes_the_image_as_it_is(plane: FakePlane, request_part: Any)
     image = bytes(range(256)) * 8_000  # larger than what would be spooled to disk by default
     response = post(make_app(plane), **multipart(image=("cat.jpg", image), request=request_part))
     assert response.status_code == 200, response.text
-    assert plane.calls[0][:3] == (image, MODEL, ExplanationRequest(seed=9))
+    assert (plane.calls[0].images, plane.calls[0].request) == ((image,), ExplanationRequest(seed=9))
 
 
 def test_multipart_needs_no_request_part(plane: FakePlane) -> None:
     assert post(make_app(plane), **multipart(image=("cat.jpg", IMAGE))).status_code == 200
-    assert plane.calls[0][:3] == (IMAGE, MODEL, ExplanationRequest())
+    assert (plane.calls[0].images, plane.calls[0].request) == ((IMAGE,), ExplanationRequest())
 
 
 @pytest.mark.parametrize(
@@ -173,10 +176,11 @@ def test_wrong_parts_are_refused(plane: FakePlane, parts: Any, field: str | None
     assert message in told["message"]
 
 
-def test_a_part_sent_twice_is_refused(plane: FakePlane) -> None:
-    files = [("image", ("a.png", IMAGE)), ("image", ("b.png", IMAGE))]
+@pytest.mark.parametrize("name", ["other", "request"])
+def test_a_part_that_cannot_be_sent_twice_is_told(plane: FakePlane, name: str) -> None:
+    files = [("image", ("a.png", IMAGE)), (name, ("a.png", IMAGE)), (name, ("b.png", IMAGE))]
     told = assert_problem(post(make_app(plane), files=files), 422, "invalid_request")
-    assert "sent once" in told["message"]
+    assert (told["field"], told["message"]) == (name, f"the part {name} is sent once")
 
 
 def test_a_broken_multipart_body_is_refused(plane: FakePlane) -> None:
@@ -198,10 +202,13 @@ def test_other_media_types_are_refused(plane: FakePlane, content_type: str | Non
     ("content", "field"),
     [
         ({"grid_size": "28"}, "grid_size"),
+        ({"images": [{"base64": TINY_PNG}] * 17}, "images"),
+        ({"targets": [3] * 17}, "targets"),
+        ({"images": [{"base64": "?"}]}, "images[0].base64"),
         ({"grid_size": True}, "grid_size"),
         ({"grid_size": 2.5}, "grid_size"),
         ({"unknown": 1}, "unknown"),
-        ({"kind": "fam"}, "kind"),
+        ({"kind": "fan"}, "kind"),
         ({"image": {"base64": "?"}}, "image.base64"),
     ],
 )

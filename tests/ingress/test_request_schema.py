@@ -9,23 +9,61 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.ingress.fakes import IMAGE
+from tests.ingress.fakes import IMAGE, body
 
+from wavescope.engine.choices import KINDS, PARTITIONS_OF
+from wavescope.engine.requests import make_request
 from wavescope.engine.types import ExplanationRequest
 from wavescope.errors import InvalidRequest
-from wavescope.ingress.examples import REQUESTS, TINY_PNG
-from wavescope.ingress.schemas import ExplanationFields, parse_json, parse_parts
+from wavescope.ingress.examples import REQUESTS
+from wavescope.ingress.parsing import Files, parse_json, parse_parts
+from wavescope.ingress.plane import IngressLimits, Parsed
+from wavescope.ingress.schemas import ExplanationFields
+
+LIMITS = IngressLimits(max_images=3, max_targets=4)
 
 
-def parse(**fields: Any) -> Any:
-    return parse_json(json.dumps({"image": {"base64": TINY_PNG}, **fields}).encode())
+def parse(**fields: Any) -> Parsed:
+    return parse_json(json.dumps(body(fields)).encode(), LIMITS)
 
 
 def test_defaults_are_the_engines() -> None:
     parsed = parse()
     assert parsed.request == ExplanationRequest()
     assert parsed.model == "efficientnet-lite0"
-    assert parsed.image == IMAGE
+    assert (parsed.images, parsed.targets, parsed.other, parsed.batch) == ((IMAGE,), ((None,),), None, False)
+
+
+@pytest.mark.parametrize("compat", [None, "reference"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_defaults_are_those_of_the_kind_and_given_fields_win(kind: str, compat: str | None) -> None:
+    assert parse(kind=kind, compat=compat).request == make_request(kind=kind, compat=compat)
+    given: dict[str, Any] = {"seed": 0, "grid_size": 28, "nb_design": 8, "score": "probability"}
+    parsed = parse(kind=kind, compat=compat, **given)
+    assert given.items() <= parsed.request.parameters().items()
+
+
+def test_every_default_that_depends_on_the_kind_is_told_and_none_is_shown_for_all() -> None:
+    properties = ExplanationFields.model_json_schema()["properties"]
+    assert "Default 28, 8 for kind sobol, 32 for kind zoom." in properties["grid_size"]["description"]
+    assert "Default probability, logit for compat reference." in properties["score"]["description"]
+    usual = ExplanationRequest()
+    for name, schema in properties.items():
+        defaults = {
+            getattr(make_request(kind=kind, compat=compat), name, None)
+            for kind in KINDS
+            for compat in (None, "reference")
+        }
+        if name in ("kind", "compat") or len(defaults) == 1:
+            assert schema.get("default") == getattr(usual, name, schema.get("default"))
+        else:
+            assert "default" not in schema
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_partition_of_a_kind_can_be_asked_for(kind: str) -> None:
+    for partition in PARTITIONS_OF[kind]:
+        assert parse(kind=kind, partition=partition).request.partition == partition
 
 
 def test_every_field_arrives() -> None:
@@ -40,6 +78,10 @@ def test_every_field_arrives() -> None:
         "nb_design": 16,
         "approximation": "keep",
         "value_policy": "none",
+        "sampler": "halton",
+        "estimator": "janon",
+        "baseline": "blur",
+        "faithfulness": True,
     }
     parsed = parse(model="other", **changed)
     assert parsed.model == "other"
@@ -71,11 +113,14 @@ def test_a_target_is_an_index_or_a_name(target: object) -> None:
         ("model", 3, r"model must be a string, not an integer \(3\)"),
         ("model", "", r"model must not be empty"),
         ("model", "m" * 129, r"model must have at most 128 characters, not 129"),
-        ("kind", "fam", r"kind must be 'wcam', not \"fam\""),
-        ("kind", 1, r"kind must be 'wcam', not 1"),
+        ("kind", "fan", r"kind must be 'wcam', 'fam', .* or 'zoom', not \"fan\""),
+        ("kind", 1, r"kind must be 'wcam', .* or 'zoom', not 1"),
         ("plan", "adaptive", r"plan must be 'full', not \"adaptive\""),
-        ("sampler", "halton", r"sampler must be 'sobol', not \"halton\""),
-        ("estimator", "janon", r"estimator must be 'jansen', not \"janon\""),
+        ("sampler", "random", r"sampler must be 'sobol', .* or 'monte_carlo', not \"random\""),
+        ("estimator", "sobol", r"estimator must be 'jansen', .* or 'saltelli', not \"sobol\""),
+        ("baseline", 0, r"baseline must be 'zero', 'mean' or 'blur', not 0"),
+        ("faithfulness", 1, r"faithfulness must be true or false, not an integer \(1\)"),
+        ("compat", "paper", r"compat must be 'reference' or null, not \"paper\""),
         (
             "score",
             "loss",
@@ -90,10 +135,13 @@ def test_a_target_is_an_index_or_a_name(target: object) -> None:
         ("target", [1], r"target must be a class index or a class name, not a list"),
         ("target", "t" * 257, r"target must have at most 256 characters"),
         ("image", "abc", r"image must be a JSON object, not a string"),
-        ("image", None, r"image must be a JSON object, not null"),
+        ("image", None, r"image is required, or images for a batch"),
         ("image", [], r"image must be a JSON object, not a list"),
-        ("gridsize", 28, r"gridsize is not a field; the fields are model, kind, target, .*, image$"),
-        ("targets", [1], r"targets is not a field"),
+        (
+            "gridsize",
+            28,
+            r"gridsize is not a field; the fields are model, kind, target, .*, image, images, other$",
+        ),
     ],
 )
 def test_a_wrong_field_is_named_with_its_value(field: str, value: object, message: str) -> None:
@@ -124,12 +172,12 @@ def test_a_wrong_image_is_told(image: object, field: str, message: str) -> None:
 
 def test_base64_may_be_wrapped_in_lines() -> None:
     data = bytes(range(256))
-    assert parse(image={"base64": base64.encodebytes(data).decode()}).image == data
+    assert parse(image={"base64": base64.encodebytes(data).decode()}).images == (data,)
 
 
 @given(st.binary(min_size=1, max_size=64))
 def test_base64_is_read_exactly(data: bytes) -> None:
-    assert parse(image={"base64": base64.b64encode(data).decode()}).image == data
+    assert parse(image={"base64": base64.b64encode(data).decode()}).images == (data,)
 
 
 def test_limits_come_with_the_error() -> None:
@@ -137,8 +185,11 @@ def test_limits_come_with_the_error() -> None:
         parse(levels=0)
     assert caught.value.limits == {"minimum": 1}
     with pytest.raises(InvalidRequest, match="kind") as caught:
-        parse(kind="fam")
-    assert caught.value.limits == {"supported": ["wcam"]}
+        parse(kind="fan")
+    assert caught.value.limits == {"supported": list(KINDS)}
+    with pytest.raises(InvalidRequest, match="compat") as caught:
+        parse(compat="paper")
+    assert caught.value.limits == {"supported": ["reference"]}
 
 
 def test_several_errors_are_told_at_once() -> None:
@@ -166,25 +217,25 @@ def test_many_errors_are_counted_and_not_all_told() -> None:
         (b"[]", r"the request must be a JSON object, not a list"),
         (b"null", r"the request must be a JSON object, not null"),
         (b'"text"', r"the request must be a JSON object, not a string"),
-        (b"{}", r"image is required"),
+        (b"{}", r"^image is required, or images for a batch$"),
     ],
 )
 def test_a_body_that_is_no_request_is_told(body: bytes, message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
-        parse_json(body)
+        parse_json(body, LIMITS)
 
 
 @pytest.mark.parametrize("body", [b'{"\\ud800": 1}', b'{"model": "\\ud800"}', b'{"target": "\\ud800"}'])
 def test_lone_surrogates_are_refused_in_text_that_can_be_encoded(body: bytes) -> None:
     with pytest.raises(InvalidRequest, match=r".") as caught:
-        parse_json(body)
+        parse_json(body, LIMITS)
     assert (caught.value.message + (caught.value.field or "")).encode("utf-8")
 
 
 def test_parts_take_the_image_beside_the_fields() -> None:
-    parsed = parse_parts(IMAGE, b'{"seed": 5}')
-    assert (parsed.image, parsed.request.seed) == (IMAGE, 5)
-    assert parse_parts(IMAGE, None).request == ExplanationRequest()
+    parsed = parse_parts(Files(IMAGE), b'{"seed": 5}', LIMITS)
+    assert (parsed.images, parsed.request.seed) == ((IMAGE,), 5)
+    assert parse_parts(Files(IMAGE), None, LIMITS).request == ExplanationRequest()
 
 
 @pytest.mark.parametrize(
@@ -199,13 +250,16 @@ def test_parts_take_the_image_beside_the_fields() -> None:
 )
 def test_wrong_parts_are_told(image: bytes, fields: bytes, message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
-        parse_parts(image, fields)
+        parse_parts(Files(image), fields, LIMITS)
 
 
 def test_the_examples_are_valid_requests() -> None:
     for example in REQUESTS.values():
-        assert parse_json(json.dumps(example["value"]).encode()).image == IMAGE
+        assert set(parse_json(json.dumps(example["value"]).encode(), LIMITS).images) == {IMAGE}
+    assert {example["value"].get("kind", "wcam") for example in REQUESTS.values()} == set(KINDS)
 
 
-def test_every_field_but_model_is_the_engines() -> None:
-    assert set(ExplanationFields.model_fields) - {"model"} == set(ExplanationRequest().parameters())
+def test_every_field_but_model_and_targets_is_the_engines() -> None:
+    assert set(ExplanationFields.model_fields) - {"model", "targets"} == set(
+        ExplanationRequest().parameters()
+    )

@@ -6,6 +6,8 @@
         explanation = client.explain("cat.jpg")
         print(explanation.target.label, [level.share for level in explanation.levels or ()])
         explanation.save_png("cat-explained.png")
+        shift = client.explain("clean.jpg", "foggy.jpg", kind="compare").comparison
+        both = client.explain_batch(["cat.jpg", "dog.jpg"], targets=[["tabby", "Egyptian cat"], None])
 
 Errors are drawn as a tree in :mod:`wavescope_client._errors`: ``ServiceError`` and its subclasses are
 refusals; ``ConnectionFailed``, ``TimedOut`` and ``InvalidReply`` are replies that did not come.
@@ -32,39 +34,63 @@ from wavescope_client._errors import (
 from wavescope_client._retry import RetryPolicy
 from wavescope_client._types import (
     Band,
+    Comparison,
+    Corrupted,
     Crop,
     Explanation,
+    Faithfulness,
     Indices,
+    Kept,
     Level,
     Maps,
     Prediction,
+    ProfileBand,
     RequestFields,
+    Ring,
+    Robustness,
+    ScaleChange,
+    Sufficiency,
+    Worth,
+    Zoom,
+    ZoomLevel,
 )
 
 __all__ = [
     "Band",
     "Client",
+    "Comparison",
     "ConnectionFailed",
+    "Corrupted",
     "CostLimitExceeded",
     "Crop",
     "DeadlineExceeded",
     "Explanation",
+    "Faithfulness",
     "Indices",
     "InternalError",
     "InvalidReply",
     "InvalidRequest",
+    "Kept",
     "Level",
     "Maps",
     "ModelFailure",
     "NotAnImage",
     "Prediction",
+    "ProfileBand",
     "RequestFields",
     "RetryPolicy",
+    "Ring",
+    "Robustness",
+    "ScaleChange",
     "ServiceError",
+    "Sufficiency",
     "TimedOut",
     "TooLarge",
     "Unavailable",
     "UnknownModel",
     "UnknownTarget",
     "WavescopeError",
+    "Worth",
+    "Zoom",
+    "ZoomLevel",
 ]

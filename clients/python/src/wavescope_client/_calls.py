@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
-import numpy as np
-
 from wavescope_client._errors import BY_CODE, BY_STATUS, InvalidReply, ServiceError
-from wavescope_client._types import (
-    Band,
-    Crop,
-    Explanation,
-    Indices,
-    Level,
-    Maps,
-    Prediction,
-)
+from wavescope_client._replies import read_explanation
+from wavescope_client._types import Explanation
 
 Result = TypeVar("Result")
-_DTYPES = {"float32": "<f4", "int32": "<i4"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +35,18 @@ class Reply:
     content: bytes
 
 
-def build_explain(image: bytes, fields: Mapping[str, Any], *, accept: str) -> Call:
-    """The call that explains an image file: multipart, so that its bytes travel as they are."""
+def build_explain(images: Sequence[tuple[str, bytes]], fields: Mapping[str, Any], *, accept: str) -> Call:
+    """The call that explains image files: multipart, so that their bytes travel as they are.
+
+    Args:
+        images: (part, bytes of a file); the parts are ``image``, ``images`` for each image of a batch, and ``other``.
+        fields: everything else of the request.
+        accept: the media type of the reply.
+    """
     boundary = uuid.uuid4().hex
-    parts = (
-        ('name="image"; filename="image"', "application/octet-stream", image),
-        ('name="request"', "application/json", json.dumps(dict(fields), allow_nan=False).encode("ascii")),
-    )
+    parts = [(f'name="{name}"; filename="{name}"', "application/octet-stream", data) for name, data in images]
+    request = json.dumps(dict(fields), allow_nan=False).encode("ascii")
+    parts.append(('name="request"', "application/json", request))
     content = b"".join(
         f"--{boundary}\r\nContent-Disposition: form-data; {name}\r\n".encode()
         + f"Content-Type: {media_type}\r\n\r\n".encode()
@@ -73,7 +67,22 @@ def parse_explanation(reply: Reply) -> Explanation:
     """
     content = parse_json(reply)
     request_id = reply.headers.get("x-request-id")
-    return _read(lambda: _explanation(content, request_id), "an explanation")
+    return _read(lambda: read_explanation(content, request_id), "an explanation")
+
+
+def parse_batch(reply: Reply) -> list[Explanation]:
+    """The explanations in the reply to a batch.
+
+    Raises:
+        ServiceError: it is a refusal.
+        InvalidReply: it is no batch of explanations.
+    """
+    content = parse_json(reply)
+    request_id = reply.headers.get("x-request-id")
+    return _read(
+        lambda: [read_explanation(entry, request_id) for entry in content["explanations"]],
+        "a batch of explanations",
+    )
 
 
 def parse_models(reply: Reply) -> dict[str, dict[str, Any]]:
@@ -159,67 +168,3 @@ def _read(read: Callable[[], Result], what: str) -> Result:
         return read()
     except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
         raise InvalidReply(f"the reply is not {what}: {type(error).__name__} {error}") from error
-
-
-def _explanation(content: dict[str, Any], request_id: str | None) -> Explanation:
-    indices, maps, levels, figure = (content.get(name) for name in ("indices", "maps", "levels", "figure"))
-    return Explanation(
-        id=content["id"],
-        kind=content["kind"],
-        model=content["model"],
-        outcome=content["outcome"],
-        target=_prediction(content["target"]),
-        prediction=tuple(_prediction(prediction) for prediction in content["prediction"]),
-        indices=None if indices is None else _indices(indices),
-        maps=None if maps is None else Maps(**{name: _tensor(maps[name]) for name in _MAPS}),
-        levels=None if levels is None else tuple(_level(level) for level in levels),
-        crop=Crop(*(content["crop"][side] for side in ("left", "top", "right", "bottom"))),
-        forwards=content["forwards"],
-        timing=content["timing"],
-        parameters=content["parameters"],
-        warnings=tuple(content["warnings"]),
-        figure=None if figure is None else base64.b64decode(figure["base64"], validate=True),
-        request_id=request_id,
-    )
-
-
-_MAPS = ("wcam", "spatial_wcam", "factors")
-_ORIENTATIONS = ("horizontal", "vertical", "diagonal")
-
-
-def _prediction(content: dict[str, Any]) -> Prediction:
-    return Prediction(content["index"], content["label"], content["probability"])
-
-
-def _indices(content: dict[str, Any]) -> Indices:
-    error, interval = content["standard_error"], content["interval_95"]
-    return Indices(
-        total=_floats(content["total"]),
-        first=_floats(content["first"]),
-        standard_error=None if error is None else _floats(error),
-        interval_95=None if interval is None else _floats(interval),
-    )
-
-
-def _floats(values: list[Any]) -> np.ndarray:
-    array = np.array(values, dtype=np.float64)
-    array.setflags(write=False)
-    return array
-
-
-def _tensor(content: dict[str, Any]) -> np.ndarray:
-    # frombuffer gives a view of immutable bytes: read-only, and no copy.
-    data = base64.b64decode(content["data"], validate=True)
-    array = np.frombuffer(data, dtype=_DTYPES[content["dtype"]]).reshape(content["shape"])
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _level(content: dict[str, Any]) -> Level:
-    start, end = content["scale_px"]
-    numbers = (content[name] for name in ("sum", "share", "mean_share"))
-    bands = [None if content[name] is None else _band(content[name]) for name in _ORIENTATIONS]
-    return Level(content["level"], (start, end), *numbers, *bands)
-
-
-def _band(content: dict[str, Any]) -> Band:
-    return Band(content["sum"], content["share"], content["mean_share"])

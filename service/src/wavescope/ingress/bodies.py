@@ -11,14 +11,18 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from wavescope.errors import BodyTooLarge, InvalidRequest
+from wavescope.ingress.parsing import Files, parse_json, parse_parts
+from wavescope.ingress.plane import IngressLimits, Parsed
 from wavescope.ingress.problems import UnsupportedMediaType
-from wavescope.ingress.schemas import Parsed, parse_json, parse_parts
 
 MULTIPART = "multipart/form-data"
-PARTS = ("image", "request")
+FILE_PARTS = ("image", "images", "other")
+PARTS = (*FILE_PARTS, "request")
+# The parser's own refusal names no limit, so it stands far above those of a request, which do.
+MAX_PARTS = 1000
 
 
-async def read_request(request: Request, max_body_bytes: int) -> Parsed:
+async def read_request(request: Request, limits: IngressLimits) -> Parsed:
     """The valid request behind an HTTP request; parsing runs in a thread, so that the event loop stays free.
 
     Raises:
@@ -26,11 +30,12 @@ async def read_request(request: Request, max_body_bytes: int) -> Parsed:
         UnsupportedMediaType: the body is neither JSON nor multipart.
         InvalidRequest: a field is wrong.
     """
+    max_body_bytes = limits.max_body_bytes
     _check_declared_length(request, max_body_bytes)
     media_type = _media_type(request)
     if media_type == MULTIPART:
-        image, request_json = await _read_parts(request, max_body_bytes)
-        return await asyncio.to_thread(parse_parts, image, request_json)
+        files, request_json = await _read_parts(request, max_body_bytes)
+        return await asyncio.to_thread(parse_parts, files, request_json, limits)
     if media_type != "application/json":
         raise UnsupportedMediaType(
             f"Content-Type must be application/json or {MULTIPART}, not {media_type or 'absent'}",
@@ -38,7 +43,7 @@ async def read_request(request: Request, max_body_bytes: int) -> Parsed:
             supported=["application/json", MULTIPART],
         )
     body = b"".join([chunk async for chunk in _limited(request, max_body_bytes)])
-    return await asyncio.to_thread(parse_json, body)
+    return await asyncio.to_thread(parse_json, body, limits)
 
 
 def _media_type(request: Request) -> str:
@@ -66,13 +71,13 @@ def _too_large(max_body_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(f"the body is larger than {max_body_bytes} bytes", max_body_bytes=max_body_bytes)
 
 
-async def _read_parts(request: Request, max_body_bytes: int) -> tuple[bytes, bytes | None]:
-    """(image, JSON of the part ``request``) of a multipart body."""
+async def _read_parts(request: Request, max_body_bytes: int) -> tuple[Files, bytes | None]:
+    """The image files and the JSON of the part ``request`` of a multipart body."""
     parser = MultiPartParser(
         request.headers,
         _limited(request, max_body_bytes),
-        max_files=4,
-        max_fields=4,
+        max_files=MAX_PARTS,
+        max_fields=MAX_PARTS,
         max_part_size=max_body_bytes,
     )
     parser.spool_max_size = max_body_bytes  # a body is bounded already: keep it off the disk
@@ -80,21 +85,41 @@ async def _read_parts(request: Request, max_body_bytes: int) -> tuple[bytes, byt
         form = await parser.parse()
     except MultiPartException as error:
         raise InvalidRequest(f"the multipart body cannot be read: {error.message}") from error
-    parts = form.multi_items()
-    for name, _ in parts:
+    parts: dict[str, list[UploadFile | str]] = {}
+    for name, part in form.multi_items():
         if name not in PARTS:
             raise InvalidRequest(
-                f"{name[:64]!r} is no part of a request; the parts are image and request",
+                f"{name[:64]!r} is no part of a request; the parts are {', '.join(PARTS)}",
                 field=name[:64],
                 supported=list(PARTS),
             )
-    if len(parts) != len(dict(parts)):
-        raise InvalidRequest("each part of a multipart request is sent once", supported=list(PARTS))
-    image, fields = form.get("image"), form.get("request")
-    if not isinstance(image, UploadFile):
-        state = "is required" if image is None else "must be a file part, with a filename"
-        raise InvalidRequest(f"image {state}", field="image")
+        parts.setdefault(name, []).append(part)
+    for name in ("other", "request"):
+        if len(parts.get(name, ())) > 1:
+            raise InvalidRequest(f"the part {name} is sent once", field=name)
+    request_parts = parts.pop("request", [])
+    files = {name: [await _file(name, part) for part in found] for name, found in parts.items()}
+    return _files(files), await _content(request_parts[0]) if request_parts else None
+
+
+async def _content(part: UploadFile | str) -> bytes:
     # The JSON part is commonly sent both ways: as a file with its own media type, and as a field.
-    if isinstance(fields, str):
-        return await image.read(), fields.encode("utf-8")
-    return await image.read(), None if fields is None else await fields.read()
+    return part.encode("utf-8") if isinstance(part, str) else await part.read()
+
+
+async def _file(name: str, part: UploadFile | str) -> bytes:
+    if isinstance(part, str):
+        raise InvalidRequest(f"{name} must be a file part, with a filename", field=name)
+    return await part.read()
+
+
+def _files(parts: dict[str, list[bytes]]) -> Files:
+    """Files by field; ``image`` sent more than once is a batch, as ``images`` is."""
+    image, images, other = (parts.get(name, []) for name in FILE_PARTS)
+    if len(image) > 1 and not images:
+        image, images = [], image
+    return Files(
+        image=image[0] if image else None,
+        images=tuple(images) if images else None,
+        other=other[0] if other else None,
+    )

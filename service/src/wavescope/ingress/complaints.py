@@ -11,6 +11,8 @@ from pydantic_core import ErrorDetails
 from wavescope.errors import InvalidRequest
 
 MAX_COMPLAINTS = 5
+# Pydantic puts the tags of a union's branches into the path of an error; angle brackets, as no field has them.
+ONE_TAG, LIST_TAG = "<one>", "<list>"
 _MAX_SHOWN_CHARS = 64
 
 _JSON_TYPES = (
@@ -24,7 +26,9 @@ _JSON_TYPES = (
 _EXPECTED = {
     "int_type": "an integer",
     "int_from_float": "an integer",
+    "bool_type": "true or false",
     "string_type": "a string",
+    "list_type": "a list",
     "model_type": "a JSON object",
     "dict_type": "a JSON object",
 }
@@ -49,7 +53,7 @@ def complain(schema: type[BaseModel], error: ValidationError) -> InvalidRequest:
 
 def _describe(schema: type[BaseModel], details: ErrorDetails) -> tuple[str, str, dict[str, Any]]:
     """(field, message, limits) of one complaint."""
-    field = ".".join(_printable(str(part)) for part in details["loc"])
+    field = _path(details["loc"])
     name, kind, value = field or "the request", details["type"], details["input"]
     context = details.get("ctx", {})
     match kind:
@@ -59,12 +63,9 @@ def _describe(schema: type[BaseModel], details: ErrorDetails) -> tuple[str, str,
             known = _fields_at(schema, details["loc"])
             return field, f"{name} is not a field; the fields are {', '.join(known)}", {"supported": known}
         case "literal_error":
-            supported = list(get_args(schema.model_fields[field].annotation))
-            return (
-                field,
-                f"{name} must be {context['expected']}, not {_shown(value)}",
-                {"supported": supported},
-            )
+            supported, optional = _literals(schema.model_fields[field].annotation)
+            expected = context["expected"] + (" or null" if optional else "")
+            return field, f"{name} must be {expected}, not {_shown(value)}", {"supported": supported}
         case "greater_than_equal":
             least = context["ge"]
             return field, f"{name} must be at least {least}, not {_shown(value)}", {"minimum": least}
@@ -75,6 +76,8 @@ def _describe(schema: type[BaseModel], details: ErrorDetails) -> tuple[str, str,
             limit = context["max_length"]
             message = f"{name} must have at most {limit} characters, not {len(value)}"
             return field, message, {"maximum_chars": limit}
+        case "too_short":  # a list
+            return field, f"{name} must not be empty", {"minimum_entries": context["min_length"]}
         case "string_too_short":
             return field, f"{name} must not be empty", {"minimum_chars": context["min_length"]}
         case "string_unicode":
@@ -87,13 +90,42 @@ def _describe(schema: type[BaseModel], details: ErrorDetails) -> tuple[str, str,
             return field, f"{name}: {details['msg']}", {}
 
 
+def _path(location: tuple[int | str, ...]) -> str:
+    """Where a value is, as one would write it: ``images[1].base64``."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif location[0] != "targets" or part not in (ONE_TAG, LIST_TAG):
+            path += f".{_printable(part)}" if path else _printable(part)
+    return path
+
+
+def _literals(annotation: Any) -> tuple[list[Any], bool]:
+    """(values, whether null is one) of a literal type."""
+    values, optional = [], False
+    for argument in get_args(annotation):
+        if argument is type(None):
+            optional = True
+        else:
+            values += get_args(argument) or [argument]
+    return values, optional
+
+
 def _fields_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """The fields of the object that an unknown one was found in."""
     for part in location[:-1]:
-        annotation = schema.model_fields[str(part)].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            schema = annotation
+        if isinstance(part, str):
+            schema = _model_in(schema.model_fields[part].annotation) or schema
     return list(schema.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model in an annotation, such as ``list[Model] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_model_in(argument) for argument in get_args(annotation))
+    return next((model for model in found if model is not None), None)
 
 
 def _type_shown(value: Any) -> str:

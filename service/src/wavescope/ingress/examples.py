@@ -7,27 +7,67 @@ from typing import Any
 # A grey PNG of 8 × 8 px: small enough to read, and an image that is really accepted.
 TINY_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAADklEQVR42mNogAIGyhgAgIQgARDoahcAAAAASUVORK5CYII="
 
+_IMAGE = {"base64": TINY_PNG}
+
 REQUESTS: dict[str, Any] = {
     "defaults": {
         "summary": "The paper's defaults for the predicted class",
-        "value": {"image": {"base64": TINY_PNG}},
+        "value": {"image": _IMAGE},
     },
-    "cheap": {
-        "summary": "One factor per sub-band, for a class by name: 96 forwards",
-        "value": {
-            "image": {"base64": TINY_PNG},
-            "model": "efficientnet-lite0",
-            "target": "tabby",
-            "partition": "subbands",
-            "nb_design": 8,
-        },
+    "profile": {
+        "summary": "profile, the cheap one: importance per sub-band, for a class by name, in 96 forwards",
+        "value": {"kind": "profile", "image": _IMAGE, "target": "tabby"},
+    },
+    "fam": {
+        "summary": "fam: importance per frequency, in 28 rings",
+        "value": {"kind": "fam", "image": _IMAGE},
+    },
+    "sobol": {
+        "summary": "sobol: the map in the pixel domain, masked pixels blurred",
+        "value": {"kind": "sobol", "image": _IMAGE, "baseline": "blur"},
+    },
+    "sufficient-image": {
+        "summary": "sufficient-image: the least of the image that keeps its label",
+        "value": {"kind": "sufficient-image", "image": _IMAGE},
+    },
+    "compare": {
+        "summary": "compare: what changed from one image to another",
+        "value": {"kind": "compare", "image": _IMAGE, "other": _IMAGE},
+    },
+    "robustness": {
+        "summary": "robustness: the label under 19 corruptions of 5 severities, beside the reconstruction depth",
+        "value": {"kind": "robustness", "image": _IMAGE},
+    },
+    "zoom": {
+        "summary": "zoom: what becomes visible at twice the resolution",
+        "value": {"kind": "zoom", "image": _IMAGE},
+    },
+    "faithfulness": {
+        "summary": "Any kind: how well its map tells what the model uses",
+        "value": {"image": _IMAGE, "nb_design": 16, "faithfulness": True},
+    },
+    "targets": {
+        "summary": "A batch: several classes of one image, scored in one pass",
+        "value": {"image": _IMAGE, "targets": [281, "Egyptian cat", None]},
+    },
+    "images": {
+        "summary": "A batch: several images, each for its own predicted class",
+        "value": {"kind": "profile", "images": [_IMAGE, _IMAGE]},
+    },
+    "pairs": {
+        "summary": "A batch: several images, each for its own classes",
+        "value": {"images": [_IMAGE, _IMAGE], "targets": [[281, 285], None]},
+    },
+    "reference": {
+        "summary": "As the authors' code computes",
+        "value": {"image": _IMAGE, "compat": "reference"},
     },
     "all": {
-        "summary": "Every field",
+        "summary": "Every field of a request for one image",
         "value": {
             "model": "efficientnet-lite0",
             "kind": "wcam",
-            "image": {"base64": TINY_PNG},
+            "image": _IMAGE,
             "target": 281,
             "score": "probability",
             "seed": 0,
@@ -41,60 +81,11 @@ REQUESTS: dict[str, Any] = {
             "estimator": "jansen",
             "approximation": "perturb",
             "value_policy": "clip",
+            "baseline": "zero",
+            "faithfulness": False,
+            "compat": None,
         },
     },
-}
-
-_BAND = {"sum": 0.1, "share": 0.1, "mean_share": 0.1}
-_NO_BANDS = {"horizontal": None, "vertical": None, "diagonal": None}
-_BANDS = {"horizontal": _BAND, "vertical": _BAND, "diagonal": _BAND}
-_PARAMETERS = {
-    key: value for key, value in REQUESTS["all"]["value"].items() if key not in ("model", "image")
-} | {"levels": 1, "partition": "levels", "grid_size": 28, "nb_design": 2}
-_FLOATS = {"shape": [2, 2], "dtype": "float32", "data": "zczMPgAAAD8AAAA/AAAAPw=="}
-
-REPLIES: dict[str, Any] = {
-    "explained": {
-        "summary": "Two levels of an image of 2 × 2 px",
-        "value": {
-            "id": "5d0c8f2e6a1b4c7d",
-            "kind": "wcam",
-            "model": "efficientnet-lite0",
-            "outcome": "explained",
-            "target": {"index": 281, "label": "tabby", "probability": 0.91},
-            "prediction": [
-                {"index": 281, "label": "tabby", "probability": 0.91},
-                {"index": 285, "label": "Egyptian cat", "probability": 0.05},
-            ],
-            "indices": {
-                "total": [0.4, 0.5],
-                "first": [0.3, 0.4],
-                "standard_error": None,
-                "interval_95": None,
-            },
-            "maps": {
-                "wcam": _FLOATS,
-                "spatial_wcam": _FLOATS,
-                "factors": {"shape": [2, 2], "dtype": "int32", "data": "AAAAAAEAAAABAAAAAQAAAA=="},
-            },
-            "levels": [
-                {
-                    "level": 0,
-                    "scale_px": [2, None],
-                    "sum": 0.4,
-                    "share": 0.44,
-                    "mean_share": 0.44,
-                    **_NO_BANDS,
-                },
-                {"level": 1, "scale_px": [1, 2], "sum": 0.5, "share": 0.56, "mean_share": 0.56, **_BANDS},
-            ],
-            "crop": {"left": 80.0, "top": 0.0, "right": 560.0, "bottom": 480.0},
-            "forwards": 8,
-            "timing": {"plan_s": 0.02, "score_s": 0.05, "total_s": 0.08},
-            "parameters": _PARAMETERS,
-            "warnings": ["nb_design is 2: standard errors need at least 4 design rows"],
-        },
-    }
 }
 
 MODEL: dict[str, Any] = {"name": "efficientnet-lite0", "ready": True, "device": "cpu"}

@@ -20,7 +20,7 @@ from wavescope.ingress.bodies import read_request
 from wavescope.ingress.middleware import Outermost
 from wavescope.ingress.negotiation import JSON, PNG, Representation, negotiate
 from wavescope.ingress.openapi import document
-from wavescope.ingress.plane import DataPlane, IngressLimits, NullRecorder, RequestRecorder
+from wavescope.ingress.plane import DataPlane, IngressLimits, NullRecorder, RequestRecorder, ask
 from wavescope.ingress.problems import (
     PROBLEM_MEDIA_TYPE,
     RETRYABLE_STATUSES,
@@ -32,7 +32,7 @@ from wavescope.ingress.problems import (
     problem,
 )
 from wavescope.ingress.recording import recording
-from wavescope.ingress.replies import encode_json, encode_npz
+from wavescope.ingress.replies import encode_batch_json, encode_batch_npz, encode_json, encode_npz
 
 Draw = Callable[[Explanation], bytes]
 METRICS_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -92,21 +92,33 @@ class Routes:
         """``POST /v1/explanations``."""
         with recording(self._recorder, "http") as labels:
             representation = negotiate(request.headers.get("accept"))
-            parsed = await read_request(request, self._limits.max_body_bytes)
+            parsed = await read_request(request, self._limits)
             labels.learn(parsed)
-            explanation = await self._plane.explain(
-                parsed.image, parsed.model, parsed.request, request_id=request.state.request_id
-            )
+            if parsed.batch:  # known only now; refused before anything is computed
+                representation = negotiate(request.headers.get("accept"), batch=True)
+            explanations = await ask(self._plane, parsed, request.state.request_id)
             # Drawing takes up to a second: in a thread, so that other requests are served meanwhile.
-            return await asyncio.to_thread(self._represent, explanation, representation)
+            represent = self._represent_batch if parsed.batch else self._represent
+            return await asyncio.to_thread(represent, explanations, representation)
 
-    def _represent(self, explanation: Explanation, representation: Representation) -> Response:
+    def _represent(self, explanations: tuple[Explanation, ...], representation: Representation) -> Response:
+        (explanation,) = explanations
         if representation.media_type == PNG:
             return Response(self._draw(explanation), media_type=PNG)
         if representation.media_type == JSON:
             figure = self._draw(explanation) if representation.figure else None
             return Response(encode_json(explanation, figure), media_type=JSON)
         return Response(encode_npz(explanation), media_type=representation.media_type)
+
+    def _represent_batch(
+        self, explanations: tuple[Explanation, ...], representation: Representation
+    ) -> Response:
+        if representation.media_type == JSON:
+            figures = (
+                [self._draw(explanation) for explanation in explanations] if representation.figure else None
+            )
+            return Response(encode_batch_json(explanations, figures), media_type=JSON)
+        return Response(encode_batch_npz(explanations), media_type=representation.media_type)
 
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``."""

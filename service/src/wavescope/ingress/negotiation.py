@@ -24,15 +24,20 @@ class Representation:
     figure: bool = False
 
 
-def negotiate(accept: str | None) -> Representation:
+def negotiate(accept: str | None, *, batch: bool = False) -> Representation:
     """The served representation that the caller likes best (RFC 9110, 12.5.1).
+
+    Args:
+        accept: the header.
+        batch: whether the reply holds several explanations, which no single figure shows.
 
     Raises:
         NotAcceptable: it likes none of them.
     """
+    served = tuple(media_type for media_type in SERVED if not (batch and media_type == PNG))
     ranges = [_parse(part) for part in (accept or "*/*").split(",") if part.strip()]
     liked: list[tuple[float, int, Representation]] = []
-    for preference, media_type in enumerate(SERVED):
+    for preference, media_type in enumerate(served):
         matching = [item for item in ranges if _matches(item.get_content_type(), media_type)]
         if not matching:
             continue
@@ -42,10 +47,17 @@ def negotiate(accept: str | None) -> Representation:
             figure = media_type == JSON and best.get_param("figure") == "png"
             liked.append((_quality(best), -preference, Representation(media_type, figure)))
     if not liked:
-        raise NotAcceptable(
-            f"Accept must allow {JSON}, {PNG} or {NPZ}", field="Accept", supported=list(SERVED)
-        )
+        raise NotAcceptable(_refusal(batch), field="Accept", supported=list(served))
     return max(liked, key=lambda entry: entry[:2])[2]
+
+
+def _refusal(batch: bool) -> str:
+    if batch:
+        return (
+            f"a batch has no single figure: Accept must allow {JSON} or {NPZ} "
+            f"({JSON}; figure=png puts a figure into each explanation)"
+        )
+    return f"Accept must allow {JSON}, {PNG} or {NPZ}"
 
 
 def _parse(media_range: str) -> Message:

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 import wavescope
-from wavescope.ingress import examples
+from wavescope.ingress import example_replies, examples
 from wavescope.ingress.negotiation import JSON, NPZ, PNG
 from wavescope.ingress.problems import PROBLEM_MEDIA_TYPE, TABLE
-from wavescope.ingress.replies import ExplanationReply
+from wavescope.ingress.reply_models import BatchReply, ExplanationReply
 from wavescope.ingress.schemas import ExplanationBody, ExplanationFields
 
 _CODES = sorted(set(TABLE) - {"error"})
@@ -52,7 +52,7 @@ class Model(BaseModel):
 
 
 _SCHEMAS: tuple[type[BaseModel], ...] = (
-    ExplanationBody, ExplanationFields, ExplanationReply, Problem, Models, Model,
+    ExplanationBody, ExplanationFields, ExplanationReply, BatchReply, Problem, Models, Model,
 )  # fmt: skip
 
 
@@ -103,20 +103,24 @@ def _to_openapi_30(schema: Any) -> Any:
         return {**changed, "anyOf": kept, "nullable": True}
     # Keywords beside a $ref are ignored, so it moves into an allOf.
     only = {"allOf": kept} if "$ref" in kept[0] else kept[0]
+    if "enum" in only:
+        only = {**only, "enum": [*only["enum"], None]}  # nullable alone does not let null into an enum
     return {**only, **changed, "nullable": True}
 
 
 def _explain() -> dict[str, Any]:
+    file = {"type": "string", "format": "binary"}
     multipart = {
         "type": "object",
-        "required": ["image"],
         "properties": {
-            "image": {"type": "string", "format": "binary", "description": "The image file."},
+            "image": {**file, "description": "The image file; required where images is absent."},
+            "images": {"type": "array", "items": file, "description": "The image files of a batch."},
+            "other": {**file, "description": "Kind compare alone: the image file to compare with."},
             "request": {"allOf": [_ref("ExplanationFields")], "description": "Everything else, as JSON."},
         },
     }
     return {
-        "summary": "Explain an image",
+        "summary": "Explain an image, or a batch",
         "description": files("wavescope.ingress").joinpath("explain.md").read_text("utf-8"),
         "operationId": "explain",
         "parameters": [_request_id_parameter()],
@@ -135,9 +139,12 @@ def _explain() -> dict[str, Any]:
                 "description": "The explanation.",
                 "headers": _headers(),
                 "content": {
-                    JSON: {"schema": _ref("ExplanationReply"), "examples": examples.REPLIES},
-                    PNG: {"schema": {"type": "string", "format": "binary"}},
-                    NPZ: {"schema": {"type": "string", "format": "binary"}},
+                    JSON: {
+                        "schema": {"oneOf": [_ref("ExplanationReply"), _ref("BatchReply")]},
+                        "examples": example_replies.REPLIES,
+                    },
+                    PNG: {"schema": file},
+                    NPZ: {"schema": file},
                 },
             },
             **{str(status): _problem(status) for status in (404, 406, 413, 415, 422, 500, 502, 503, 504)},

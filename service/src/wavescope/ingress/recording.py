@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from starlette.requests import ClientDisconnect
 
 from wavescope.errors import UnknownModel, WavescopeError
-from wavescope.ingress.plane import RequestRecorder, Transport
-from wavescope.ingress.schemas import Parsed
+from wavescope.ingress.plane import Parsed, RequestRecorder, Transport
 
 
 @dataclass(slots=True)

@@ -1,7 +1,8 @@
-"""The reply: from an :class:`Explanation` to JSON and to an npz archive, and its models for the document.
+"""The reply: from an :class:`Explanation` to JSON and to an npz archive.
 
-The dictionaries are built by hand, not through pydantic: a reply holds thousands of our own numbers, and a
-test holds every reply against the models.
+An explanation becomes one tree whose leaves say how an array is told: JSON writes it into its place, npz gives it a
+name of its own. The tree is built by hand, not through pydantic: a reply holds thousands of our own numbers, and
+a test holds every reply against the models of :mod:`wavescope.ingress.reply_models`.
 """
 
 from __future__ import annotations
@@ -9,108 +10,32 @@ from __future__ import annotations
 import base64
 import io
 import json
-from dataclasses import asdict
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from PIL import Image
 
-from wavescope.engine.types import Explanation, Indices, LevelImportance, Maps
+from wavescope.engine.types import Comparison, Explanation, Sufficiency, Zoom
 from wavescope.errors import InternalError
 
-
-class _Reply(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class ClassReply(_Reply):
-    """One class of the model, with its probability on the unperturbed image where it has one."""
-
-    index: int
-    label: str
-    probability: float | None
+# Names in an npz archive are short: these sections hold nothing but arrays with names of their own.
+_UNNAMED_SECTIONS = ("indices", "maps")
 
 
-class IndicesReply(_Reply):
-    """Sobol indices per factor, in factor order (row-major for a grid)."""
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """An array of a reply.
 
-    total: list[float]
-    first: list[float]
-    standard_error: list[float] | None = Field(description="Of total; null below N = 4.")
-    interval_95: list[list[float]] | None = Field(description="[low, high] of total; null below N = 4.")
+    Attributes:
+        array: itself.
+        form: how JSON tells it: a list of numbers, a tensor in base64, a PNG in base64 or not at all.
+    """
 
-
-class TensorReply(_Reply):
-    """An array in row-major order."""
-
-    shape: list[int]
-    dtype: Literal["float32", "int32"]
-    data: str = Field(description="Little-endian bytes in base64.")
-
-
-class MapsReply(_Reply):
-    """The packed map, its sum over sub-bands in space, and each coefficient's factor (-1: none)."""
-
-    wcam: TensorReply
-    spatial_wcam: TensorReply
-    factors: TensorReply
-
-
-class BandReply(_Reply):
-    """Importance of one orientation of a level."""
-
-    sum: float
-    share: float
-    mean_share: float
-
-
-class LevelReply(_Reply):
-    """Importance of one level: 0 the approximation, 1 the coarsest detail."""
-
-    level: int
-    scale_px: list[int | None] = Field(description="[from, to]; to is null for the approximation.")
-    sum: float
-    share: float
-    mean_share: float
-    horizontal: BandReply | None
-    vertical: BandReply | None
-    diagonal: BandReply | None
-
-
-class CropReply(_Reply):
-    """What the model sees, in pixels of the original after EXIF rotation."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-
-class FigureReply(_Reply):
-    """The figure, where ``Accept`` asked for it."""
-
-    media_type: Literal["image/png"]
-    base64: str
-
-
-class ExplanationReply(_Reply):
-    """A whole explanation; indices, maps and levels are null when the outcome is constant_score."""
-
-    id: str
-    kind: str
-    model: str
-    outcome: Literal["explained", "constant_score"]
-    target: ClassReply
-    prediction: list[ClassReply]
-    indices: IndicesReply | None
-    maps: MapsReply | None
-    levels: list[LevelReply] | None
-    crop: CropReply
-    forwards: int
-    timing: dict[str, float]
-    parameters: dict[str, Any]
-    warnings: list[str]
-    figure: FigureReply | None = None
+    array: np.ndarray
+    form: Literal["list", "tensor", "png", "npz only"]
 
 
 def to_reply(explanation: Explanation) -> dict[str, Any]:
@@ -119,29 +44,18 @@ def to_reply(explanation: Explanation) -> dict[str, Any]:
     Raises:
         InternalError: a number is not finite.
     """
-    return {
-        **scalars(explanation),
-        "indices": None if explanation.indices is None else _indices(explanation.indices),
-        "maps": None if explanation.maps is None else _maps(explanation.maps),
-    }
+    return _encoded(_tree(explanation), "", _json_leaf)
 
 
-def scalars(explanation: Explanation) -> dict[str, Any]:
-    """Everything but the indices and the arrays, JSON-ready."""
-    levels = explanation.levels
+def to_batch(explanations: Sequence[Explanation]) -> dict[str, Any]:
+    """The reply to a batch as a JSON-ready dictionary.
+
+    Raises:
+        InternalError: a number is not finite.
+    """
     return {
-        "id": explanation.id,
-        "kind": explanation.kind,
-        "model": explanation.model,
-        "outcome": explanation.outcome,
-        "target": asdict(explanation.target),
-        "prediction": [asdict(prediction) for prediction in explanation.prediction],
-        "levels": None if levels is None else [_level(level) for level in levels],
-        "crop": asdict(explanation.crop),
-        "forwards": explanation.forwards,
-        "timing": explanation.timing,
-        "parameters": explanation.parameters,
-        "warnings": list(explanation.warnings),
+        "explanations": [to_reply(explanation) for explanation in explanations],
+        "forwards": sum(explanation.forwards - explanation.reused for explanation in explanations),
     }
 
 
@@ -153,76 +67,218 @@ def encode_json(explanation: Explanation, figure: bytes | None = None) -> bytes:
     """
     reply = to_reply(explanation)
     if figure is not None:
-        reply["figure"] = {"media_type": "image/png", "base64": base64.b64encode(figure).decode("ascii")}
+        reply["figure"] = _figure(figure)
     return _dumps(reply).encode("utf-8")
+
+
+def encode_batch_json(explanations: Sequence[Explanation], figures: Sequence[bytes] | None = None) -> bytes:
+    """The reply to a batch as UTF-8 JSON, a figure in each explanation where there are any.
+
+    Raises:
+        InternalError: a number is not finite.
+    """
+    batch = to_batch(explanations)
+    if figures is not None:
+        for reply, figure in zip(batch["explanations"], figures, strict=True):
+            reply["figure"] = _figure(figure)
+    return _dumps(batch).encode("utf-8")
 
 
 def encode_npz(explanation: Explanation) -> bytes:
     """The arrays as an npz archive, everything else as the JSON string ``explanation``.
 
-    Names: wcam, spatial_wcam, factors, total, first, standard_error, interval_95, and image (channels,
-    height, width; in [0, 1]). What the explanation does not have is left out.
+    Arrays are named by their place in the JSON reply, such as ``curve/probability`` or ``comparison/other/wcam``; those
+    of ``maps`` and ``indices`` by their own names. PNGs are arrays here: (channels, height, width) in [0, 1], as is
+    ``image``, the crop that is explained. What the explanation does not have is left out.
 
     Raises:
         InternalError: a number is not finite.
     """
-    indices, maps = explanation.indices, explanation.maps
-    arrays: dict[str, np.ndarray | None] = {"image": explanation.image}
-    if maps is not None:
-        arrays |= {"wcam": maps.wcam, "spatial_wcam": maps.spatial_wcam, "factors": maps.factors}
-    if indices is not None:
-        arrays |= {name: getattr(indices, name) for name in IndicesReply.model_fields}
-    present = {name: finite(array, name) for name, array in arrays.items() if array is not None}
+    return _savez(_arrays(explanation, ""))
+
+
+def encode_batch_npz(explanations: Sequence[Explanation]) -> bytes:
+    """One archive for a batch: names as in :func:`encode_npz`, after ``0/``, ``1/`` and so on.
+
+    Raises:
+        InternalError: a number is not finite.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for position, explanation in enumerate(explanations):
+        arrays |= _arrays(explanation, f"{position}/")
+    return _savez(arrays)
+
+
+def _arrays(explanation: Explanation, prefix: str) -> dict[str, np.ndarray]:
+    """Everything of an explanation by its name in an archive."""
+    arrays: dict[str, np.ndarray] = {}
+
+    def take(path: str, leaf: Leaf) -> None:
+        arrays[prefix + path] = finite(leaf.array, path)
+
+    rest = _encoded(_tree(explanation), "", take)
+    arrays[f"{prefix}explanation"] = np.array(_dumps(rest))
+    return arrays
+
+
+def _savez(arrays: dict[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, explanation=np.array(_dumps(scalars(explanation))), **present)
+    np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
-def finite(array: np.ndarray, name: str) -> np.ndarray:
+def _dumps(content: dict[str, Any]) -> str:
+    return json.dumps(content, allow_nan=False, separators=(",", ":"))
+
+
+def _figure(figure: bytes) -> dict[str, str]:
+    return {"media_type": "image/png", "base64": base64.b64encode(figure).decode("ascii")}
+
+
+def _encoded(value: Any, path: str, leaf: Callable[[str, Leaf], Any]) -> Any:
+    """A tree with every leaf as ``leaf`` tells it; a leaf that it tells as nothing is left out, with an empty section.
+
+    Raises:
+        InternalError: a number is not finite.
+    """
+    if isinstance(value, Leaf):
+        return leaf(path, value)
+    if isinstance(value, dict):
+        told = {}
+        for name, part in value.items():
+            place = path if name in _UNNAMED_SECTIONS else f"{path}/{name}" if path else name
+            content = _encoded(part, place, leaf)
+            if content is not None or part is None:
+                told[name] = content
+        return told or (None if value else {})
+    if isinstance(value, list | tuple):
+        return [_encoded(part, f"{path}/{i}", leaf) for i, part in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _not_finite(path)
+    return value
+
+
+def _json_leaf(path: str, leaf: Leaf) -> Any:
+    array = finite(leaf.array, path)
+    if leaf.form == "list":
+        return array.tolist()
+    if leaf.form == "tensor":
+        # Explicit byte order: replicas of another architecture must send the same bytes.
+        dtype = "int32" if np.issubdtype(array.dtype, np.integer) else "float32"
+        data = np.ascontiguousarray(array, dtype=np.dtype(dtype).newbyteorder("<")).tobytes()
+        return {"shape": list(array.shape), "dtype": dtype, "data": base64.b64encode(data).decode("ascii")}
+    if leaf.form == "png":
+        return base64.b64encode(encode_png(array)).decode("ascii")
+    return None
+
+
+def finite(array: np.ndarray, path: str) -> np.ndarray:
     """The array itself.
 
     Raises:
         InternalError: it holds NaN or an infinity, which neither JSON nor a reader of importances can use.
     """
     if not np.isfinite(array).all():
-        raise InternalError(f"{name} of an explanation is not finite")
+        raise _not_finite(path)
     return array
 
 
-def little_endian(array: np.ndarray, name: str) -> tuple[list[int], Literal["float32", "int32"], bytes]:
-    """(shape, dtype, bytes in row-major order) of a float32 or int32 array.
+def _not_finite(path: str) -> InternalError:
+    return InternalError(f"{path} of an explanation is not finite")
 
-    Raises:
-        InternalError: a number is not finite.
+
+def encode_png(image: np.ndarray) -> bytes:
+    """An 8-bit PNG file, grey or RGB.
+
+    Args:
+        image: (1 or 3, height, width) in [0, 1].
     """
-    dtype: Literal["float32", "int32"] = "int32" if np.issubdtype(array.dtype, np.integer) else "float32"
-    # Explicit byte order: replicas of another architecture must send the same bytes.
-    data = np.ascontiguousarray(finite(array, name), dtype=np.dtype(dtype).newbyteorder("<")).tobytes()
-    return list(array.shape), dtype, data
+    pixels = np.rint(np.clip(image, 0.0, 1.0) * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
-def _dumps(content: dict[str, Any]) -> str:
-    try:
-        return json.dumps(content, allow_nan=False, separators=(",", ":"))
-    except ValueError as error:
-        raise InternalError("a number of an explanation is not finite") from error
+def _tree(explanation: Explanation) -> dict[str, Any]:
+    """The whole reply, in the order of its documentation."""
+    comparison, zoom = explanation.comparison, explanation.zoom
+    indices = None if explanation.indices is None else _plain(explanation.indices, "list")
+    maps = None if explanation.maps is None else _plain(explanation.maps, "tensor")
+    return {
+        "id": explanation.id,
+        "kind": explanation.kind,
+        "model": explanation.model,
+        "outcome": explanation.outcome,
+        "target": _plain(explanation.target),
+        "prediction": _plain(explanation.prediction),
+        "indices": indices,
+        "maps": maps,
+        "levels": _plain(explanation.levels),
+        "worth": _plain(explanation.worth),
+        "radial": _plain(explanation.radial),
+        "profile": _plain(explanation.profile),
+        **_sufficiency(explanation.sufficiency),
+        "comparison": None if comparison is None else _comparison(comparison),
+        "robustness": _plain(explanation.robustness),
+        "zoom": None if zoom is None else _zoom(zoom),
+        "faithfulness": _plain(explanation.faithfulness),
+        "crop": _plain(explanation.crop),
+        "forwards": explanation.forwards,
+        "timing": explanation.timing,
+        "parameters": explanation.parameters,
+        "warnings": explanation.warnings,
+        "image": Leaf(explanation.image, "npz only"),
+    }
 
 
-def _indices(indices: Indices) -> dict[str, list[Any] | None]:
-    arrays = ((name, getattr(indices, name)) for name in IndicesReply.model_fields)
-    return {name: None if array is None else finite(array, name).tolist() for name, array in arrays}
+def _plain(value: Any, form: Literal["list", "tensor"] = "list") -> Any:
+    """Dataclasses as dictionaries, deeply; arrays as leaves, uncopied."""
+    if isinstance(value, np.ndarray):
+        return Leaf(value, form)
+    if isinstance(value, tuple):
+        return [_plain(part, form) for part in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {field.name: _plain(getattr(value, field.name), form) for field in fields(value)}
+    return value
 
 
-def _maps(maps: Maps) -> dict[str, dict[str, Any]]:
-    return {name: _tensor(getattr(maps, name), name) for name in MapsReply.model_fields}
+def _sufficiency(found: Sufficiency | None) -> dict[str, Any]:
+    if found is None:
+        return dict.fromkeys(("reconstruction_depth", "sufficient_image", "curve", "sufficiency"))
+    return {
+        "reconstruction_depth": found.depth,
+        "sufficient_image": None if found.image is None else Leaf(found.image, "png"),
+        "curve": {
+            "n": Leaf(np.arange(len(found.probability), dtype=np.int32), "list"),
+            "probability": Leaf(found.probability, "list"),
+            "predicted": Leaf(found.predicted, "list"),
+        },
+        "sufficiency": {
+            "outcome": found.outcome,
+            "n_factors": len(found.order),
+            "positive_factors": found.positive_factors,
+            "top_factor_image": Leaf(found.top_image, "png"),
+            "positive_image": Leaf(found.positive_image, "png"),
+            "kept": _plain(found.kept),
+            "order": Leaf(found.order, "list"),
+        },
+    }
 
 
-def _tensor(array: np.ndarray, name: str) -> dict[str, Any]:
-    shape, dtype, data = little_endian(array, name)
-    return {"shape": shape, "dtype": dtype, "data": base64.b64encode(data).decode("ascii")}
+def _comparison(found: Comparison) -> dict[str, Any]:
+    return {
+        "scale_shift": found.scale_shift,
+        "place_shift": found.place_shift,
+        "scales": _plain(found.scales),
+        "place_change": Leaf(found.place_change, "tensor"),
+        "other": _tree(found.other),
+    }
 
 
-def _level(level: LevelImportance) -> dict[str, Any]:
-    reply = asdict(level)
-    reply["scale_px"] = list(level.scale_px)
-    return reply
+def _zoom(found: Zoom) -> dict[str, Any]:
+    return {
+        "new_share": found.new_share,
+        "new_mean_share": found.new_mean_share,
+        "levels": _plain(found.levels),
+        "zoomed": _tree(found.zoomed),
+    }

@@ -1,26 +1,24 @@
-"""gRPC: a thin transport over the data plane, with paired conversions."""
+"""gRPC: a thin transport over the data plane."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 import grpc
-import numpy as np
 
-from wavescope.engine.types import BandImportance, Explanation, Indices, LevelImportance, Prediction
-from wavescope.errors import BodyTooLarge, WavescopeError
+from wavescope.engine.types import Explanation
+from wavescope.errors import WavescopeError
+from wavescope.ingress.messages import from_batch, from_explanation, to_request
 from wavescope.ingress.middleware import choose_request_id
-from wavescope.ingress.plane import DataPlane, IngressLimits, NullRecorder, RequestRecorder
+from wavescope.ingress.plane import DataPlane, IngressLimits, NullRecorder, RequestRecorder, ask
 from wavescope.ingress.problems import Forbidden, defect, grpc_code, is_hidden, problem
 from wavescope.ingress.recording import recording
-from wavescope.ingress.replies import finite, little_endian
-from wavescope.ingress.schemas import Parsed, parse_fields
 from wavescope_proto.v1 import explanation_pb2 as pb
 
 _LOG = logging.getLogger(__name__)
@@ -55,10 +53,8 @@ async def explain(
             _admit(context.peer(), limits)
             parsed = await asyncio.to_thread(to_request, message, limits)
             labels.learn(parsed)
-            explanation = await plane.explain(
-                parsed.image, parsed.model, parsed.request, request_id=request_id
-            )
-            reply = await asyncio.to_thread(from_explanation, explanation)
+            explanations = await ask(plane, parsed, request_id)
+            reply = await asyncio.to_thread(_reply, explanations, parsed.batch)
     except WavescopeError as error:
         if is_hidden(error):
             _LOG.error("RPC failed", exc_info=error, extra={"request_id": request_id})
@@ -72,52 +68,11 @@ async def explain(
     return reply
 
 
-def to_request(message: pb.ExplainRequest, limits: IngressLimits) -> Parsed:
-    """The valid request behind a message; the same model and the same messages as over HTTP.
-
-    Raises:
-        BodyTooLarge: the image has more bytes than the service reads.
-        InvalidRequest: a field is wrong.
-    """
-    if len(message.image) > limits.max_body_bytes:
-        raise BodyTooLarge(
-            f"the image is larger than {limits.max_body_bytes} bytes",
-            field="image",
-            max_body_bytes=limits.max_body_bytes,
-        )
-    fields = {field.name: value for field, value in message.ListFields() if field.name != "image"}
-    if (target := message.WhichOneof("target")) is not None:
-        fields["target"] = fields.pop(target)
-    return parse_fields(fields, message.image)
-
-
-def from_explanation(explanation: Explanation) -> pb.ExplainResponse:
-    """The reply as a message.
-
-    Raises:
-        InternalError: a number is not finite.
-    """
-    reply = pb.ExplainResponse(
-        id=explanation.id,
-        kind=explanation.kind,
-        model=explanation.model,
-        outcome=explanation.outcome,
-        target=_prediction(explanation.target),
-        prediction=[_prediction(prediction) for prediction in explanation.prediction],
-        levels=[_level(level) for level in explanation.levels or ()],
-        forwards=explanation.forwards,
-        timing=explanation.timing,
-        warnings=explanation.warnings,
-    )
-    crop = explanation.crop
-    reply.crop.CopyFrom(pb.Crop(left=crop.left, top=crop.top, right=crop.right, bottom=crop.bottom))
-    reply.parameters.update(explanation.parameters)
-    if explanation.indices is not None:
-        reply.indices.CopyFrom(_indices(explanation.indices))
-    if (maps := explanation.maps) is not None:
-        for name in ("wcam", "spatial_wcam", "factors"):
-            getattr(reply.maps, name).CopyFrom(_tensor(getattr(maps, name), name))
-    return reply
+def _reply(explanations: tuple[Explanation, ...], batch: bool) -> pb.ExplainResponse:
+    if batch:
+        return from_batch(explanations)
+    (explanation,) = explanations
+    return from_explanation(explanation)
 
 
 def _admit(peer: str, limits: IngressLimits) -> None:
@@ -153,45 +108,3 @@ def _refuse(context: Context, code: grpc.StatusCode, told: dict[str, Any]) -> No
     context.set_code(code)
     context.set_details(told["message"])
     context.set_trailing_metadata(metadata)
-
-
-def _prediction(prediction: Prediction) -> pb.Prediction:
-    return pb.Prediction(index=prediction.index, label=prediction.label, probability=prediction.probability)
-
-
-def _indices(indices: Indices) -> pb.Indices:
-    intervals = _numbers(indices.interval_95, "interval_95")
-    return pb.Indices(
-        total=_numbers(indices.total, "total"),
-        first=_numbers(indices.first, "first"),
-        standard_error=_numbers(indices.standard_error, "standard_error"),
-        interval_95=[pb.Interval(low=low, high=high) for low, high in intervals],
-    )
-
-
-def _numbers(array: np.ndarray | None, name: str) -> Sequence[Any]:
-    return () if array is None else finite(array, name).tolist()
-
-
-def _tensor(array: np.ndarray, name: str) -> pb.Tensor:
-    shape, dtype, data = little_endian(array, name)
-    return pb.Tensor(shape=shape, dtype=dtype, data=data)
-
-
-def _importance(band: BandImportance | LevelImportance | None) -> pb.Importance | None:
-    if band is None:
-        return None
-    return pb.Importance(sum=band.sum, share=band.share, mean_share=band.mean_share)
-
-
-def _level(level: LevelImportance) -> pb.Level:
-    scale_from_px, scale_to_px = level.scale_px
-    return pb.Level(
-        level=level.level,
-        scale_from_px=scale_from_px,
-        scale_to_px=scale_to_px,
-        importance=_importance(level),
-        horizontal=_importance(level.horizontal),
-        vertical=_importance(level.vertical),
-        diagonal=_importance(level.diagonal),
-    )

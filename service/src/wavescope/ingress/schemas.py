@@ -6,23 +6,20 @@ What depends on the image or on the model (levels, cost, labels) is the engine's
 
 from __future__ import annotations
 
-import binascii
 import json
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from wavescope.engine.plan import MAX_SEED
+from wavescope.engine.checks import MAX_SEED
+from wavescope.engine.choices import KINDS
+from wavescope.engine.requests import make_request
 from wavescope.engine.types import ExplanationRequest
-from wavescope.errors import InvalidRequest
-from wavescope.ingress.complaints import complain, json_type
+from wavescope.ingress.complaints import LIST_TAG, ONE_TAG, json_type
 
 DEFAULT_MODEL = "efficientnet-lite0"
 MAX_TARGET_CHARS = 256
-_DEFAULTS = ExplanationRequest()
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def _check_target(value: Any) -> Any:
@@ -41,50 +38,117 @@ def _check_target(value: Any) -> Any:
     return value
 
 
+def _tag(value: Any) -> str:
+    return LIST_TAG if isinstance(value, list) else ONE_TAG
+
+
 Target = Annotated[int | str | None, BeforeValidator(_check_target)]
+Targets = Annotated[list[Target], Field(min_length=1)]
+# A discriminator, because a plain union would tell the errors of both branches at once.
+TargetEntry = Annotated[
+    Annotated[Target, Tag(ONE_TAG)] | Annotated[Targets, Tag(LIST_TAG)], Discriminator(_tag)
+]
+
+
+def _told_default(name: str) -> str:
+    """Which default a field has for which kind, in words."""
+
+    def default(kind: str, compat: str | None = None) -> Any:
+        return getattr(make_request(kind=kind, compat=compat), name)
+
+    usual = getattr(make_request(), name)
+    told = [f"Default {_shown(usual)}"]
+    told += [f"{_shown(default(kind))} for kind {kind}" for kind in KINDS if default(kind) != usual]
+    reference = {kind: default(kind, "reference") for kind in KINDS}
+    changed = {kind: value for kind, value in reference.items() if value != default(kind)}
+    if len(changed) == len(KINDS):
+        told.append(f"{_shown(reference['wcam'])} for compat reference")
+    else:
+        told += [f"{_shown(value)} for kind {kind} with compat reference" for kind, value in changed.items()]
+    return ", ".join(told) + "."
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
+def _field(name: str, description: str, **constraints: Any) -> Any:
+    """A field whose default is the engine's.
+
+    Where the default depends on other fields the document shows none: who sent the one shown for all kinds would
+    override those of the others.
+    """
+    default, told = getattr(make_request(), name), _told_default(name)
+    varies = "," in told
+    description = f"{description} {told}" if varies else description
+    extra = (lambda schema: schema.pop("default", None)) if varies else None
+    return Field(default, description=description, json_schema_extra=extra, **constraints)
 
 
 class ExplanationFields(BaseModel):
-    """Every field of a request but the image."""
+    """Every field of a request but the images."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, title="Fields")
 
     model: str = Field(DEFAULT_MODEL, min_length=1, max_length=128, description="Name of a registered model.")
-    kind: Literal["wcam"] = Field("wcam", description="The product.")
-    target: Target = Field(None, description="Class index or name; null explains the predicted class.")
-    score: Literal["probability", "logit", "log_probability", "margin"] = Field(
-        "probability", description="The scalar of the target class that is explained."
+    kind: Literal["wcam", "fam", "sobol", "sufficient-image", "profile", "compare", "robustness", "zoom"] = (
+        Field("wcam", description="What is asked, in the words of this operation's description.")
     )
-    seed: int = Field(_DEFAULTS.seed, ge=0, le=MAX_SEED, description="Of the design and of the bootstrap.")
-    plan: Literal["full"] = Field("full", description="full is exactly the paper's design.")
-    wavelet: str = Field(
-        _DEFAULTS.wavelet, min_length=1, max_length=32, description="Any discrete wavelet of PyWavelets."
+    target: Target = Field(
+        None, description="Class index or name, for every image; null explains the predicted class."
     )
-    levels: int = Field(_DEFAULTS.levels, ge=1, le=16, description="Dyadic levels.")
-    partition: Literal["grid", "aligned", "subbands", "levels"] = Field(
-        "grid", description="How coefficients are grouped into factors."
+    targets: Annotated[list[TargetEntry], Field(min_length=1)] | None = Field(
+        None,
+        description=(
+            "Makes the request a batch. With image: several classes, scored in one pass. With images: one entry per "
+            "image, in the same order; an entry is a class, a list of classes, or null for the predicted class."
+        ),
     )
-    grid_size: int = Field(
-        _DEFAULTS.grid_size, ge=1, le=1024, description="Cells per side, for grid and aligned."
+    score: Literal["probability", "logit", "log_probability", "margin"] = _field(
+        "score", "The scalar of the target class that is explained."
     )
-    nb_design: int = Field(
-        _DEFAULTS.nb_design, ge=1, le=65_536, description="N, rows of A and of B; a power of two for Sobol."
+    seed: int = _field("seed", "Of the design, the bootstrap and whatever else is drawn.", ge=0, le=MAX_SEED)
+    plan: Literal["full"] = _field("plan", "full is exactly the paper's design.")
+    wavelet: str = _field("wavelet", "Any discrete wavelet of PyWavelets.", min_length=1, max_length=32)
+    levels: int = _field("levels", "Dyadic levels.", ge=1, le=16)
+    partition: Literal["grid", "aligned", "subbands", "levels", "circle", "square"] = _field(
+        "partition",
+        "How coefficients are grouped into factors: grid, aligned, subbands or levels in the wavelet domain "
+        "(profile: subbands or levels), circle, square or grid for fam, grid for sobol.",
     )
-    sampler: Literal["sobol"] = Field("sobol", description="Of the design.")
-    estimator: Literal["jansen"] = Field("jansen", description="Of the total index.")
-    approximation: Literal["perturb", "keep", "drop"] = Field(
-        "perturb", description="Perturb the approximation like any other band, keep it at 1, or drop it to 0."
+    grid_size: int = _field(
+        "grid_size", "Cells per side for grid and aligned, rings for circle and square.", ge=1, le=1024
     )
-    value_policy: Literal["clip", "minmax", "none"] = Field(
-        "clip", description="What becomes of values that leave [0, 1]."
+    nb_design: int = _field("nb_design", "N, rows of A and of B; a power of two for Sobol.", ge=1, le=65_536)
+    sampler: Literal["sobol", "halton", "latin_hypercube", "monte_carlo"] = _field(
+        "sampler", "Of the design."
+    )
+    estimator: Literal["jansen", "homma", "janon", "glen", "saltelli"] = _field(
+        "estimator", "Of the total index."
+    )
+    approximation: Literal["perturb", "keep", "drop"] = _field(
+        "approximation", "Perturb the approximation like any other band, keep it at 1, or drop it to 0."
+    )
+    value_policy: Literal["clip", "minmax", "none"] = _field(
+        "value_policy", "What becomes of values that leave [0, 1]."
+    )
+    baseline: Literal["zero", "mean", "blur"] = _field(
+        "baseline", "What a masked pixel becomes, for kind sobol."
+    )
+    faithfulness: bool = _field(
+        "faithfulness", "Measure insertion, deletion and µ-fidelity of the map as well."
+    )
+    compat: Literal["reference"] | None = Field(
+        None, description="reference computes as the authors' code does, and sets its defaults."
     )
 
     def to_request(self) -> ExplanationRequest:
-        """The engine's request: every field but the model."""
-        return ExplanationRequest(**self.model_dump(include=_REQUEST_FIELDS))
+        """The engine's request: what was given, and the defaults of its kind for everything else."""
+        given = self.model_fields_set & _REQUEST_FIELDS
+        return make_request(**{name: getattr(self, name) for name in given})
 
 
-_REQUEST_FIELDS = set(_DEFAULTS.parameters())
+_REQUEST_FIELDS = set(make_request().parameters())
 
 
 class ImageBody(BaseModel):
@@ -96,112 +160,16 @@ class ImageBody(BaseModel):
 
 
 class ExplanationBody(ExplanationFields):
-    """A whole JSON request."""
+    """A whole JSON request: one image in `image`, or a batch in `images`."""
 
     model_config = ConfigDict(title="ExplanationRequest")
 
-    image: ImageBody
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """A valid request.
-
-    Attributes:
-        model: name of the model, not yet looked up.
-        image: the encoded file, not yet decoded.
-        request: everything else.
-    """
-
-    model: str
-    image: bytes
-    request: ExplanationRequest
-
-
-def parse_json(body: bytes) -> Parsed:
-    """Read a JSON request with its image in base64.
-
-    Raises:
-        InvalidRequest: no JSON object, or a field is missing, unknown, of a wrong type or out of range.
-    """
-    valid = validate(ExplanationBody, load_json(body, "the body"))
-    return Parsed(valid.model, decode_base64(valid.image.base64), valid.to_request())
-
-
-def parse_parts(image: bytes, request_json: bytes | None) -> Parsed:
-    """Read a multipart request: the image file, and JSON of the fields where there are any.
-
-    Raises:
-        InvalidRequest: as :func:`parse_json`, or an empty image.
-    """
-    content = {} if request_json is None else load_json(request_json, "the part 'request'")
-    if isinstance(content, dict) and "image" in content:
-        raise InvalidRequest(
-            "image comes in its own part of a multipart request, not in the part 'request'", field="image"
-        )
-    return parse_fields(content, image)
-
-
-def parse_fields(content: Any, image: bytes) -> Parsed:
-    """Validate the fields that came beside an image.
-
-    Raises:
-        InvalidRequest: as :func:`parse_json`, or an empty image.
-    """
-    valid = validate(ExplanationFields, content)
-    if not image:
-        raise InvalidRequest("image is empty", field="image")
-    return Parsed(valid.model, image, valid.to_request())
-
-
-def validate(schema: type[Model], content: Any) -> Model:
-    """An instance of ``schema``.
-
-    Raises:
-        InvalidRequest: naming the first field at fault, and in its message the first five.
-    """
-    try:
-        return schema.model_validate(content)
-    except ValidationError as error:
-        raise complain(schema, error) from error
-
-
-def load_json(body: bytes, what: str) -> Any:
-    """Parse JSON strictly: UTF-8, no NaN, no Infinity.
-
-    Raises:
-        InvalidRequest: it is no JSON; ``what`` names it in the message.
-    """
-
-    def refuse(constant: str) -> NoReturn:
-        raise InvalidRequest(f"{what} is not valid JSON: {constant} is not a JSON number")
-
-    try:
-        return json.loads(body.decode("utf-8"), parse_constant=refuse)
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"{what} is not valid JSON: it is not UTF-8 at byte {error.start}") from error
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise InvalidRequest(f"{what} is not valid JSON: {error.msg} at {place}") from error
-    except (RecursionError, ValueError) as error:  # nested too deep, or an integer of thousands of digits
-        raise InvalidRequest(f"{what} is JSON nested too deep, or with too long a number") from error
-
-
-def decode_base64(text: str) -> bytes:
-    """The bytes behind standard base64; line breaks are allowed, since tools wrap their lines.
-
-    Raises:
-        InvalidRequest: it is empty, a data URL, or not base64.
-    """
-    field = "image.base64"
-    if text.startswith("data:"):
-        raise InvalidRequest(f"{field} must be base64 alone, without 'data:…;base64,'", field=field)
-    if any(space in text for space in "\n\r\t "):
-        text = "".join(text.split())
-    try:
-        data = binascii.a2b_base64(text, strict_mode=True)
-    except (binascii.Error, ValueError) as error:  # ValueError: characters beyond ASCII
-        raise InvalidRequest(f"{field} is not standard base64: {str(error)[:120]}", field=field) from error
-    if not data:
-        raise InvalidRequest(f"{field} is empty", field=field)
-    return data
+    image: ImageBody | None = Field(None, description="The image; required where images is absent.")
+    images: Annotated[list[ImageBody], Field(min_length=1)] | None = Field(
+        None,
+        description="Makes the request a batch: each image is explained for target, its entry of targets, or its own "
+        "predicted class.",
+    )
+    other: ImageBody | None = Field(
+        None, description="Kind compare alone, and required there: the image that image is compared with."
+    )

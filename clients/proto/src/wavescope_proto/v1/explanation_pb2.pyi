@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("image", "model", "kind", "target_index", "target_name", "score", "seed", "plan", "wavelet", "levels", "partition", "grid_size", "nb_design", "sampler", "estimator", "approximation", "value_policy")
+    __slots__ = ("image", "model", "kind", "target_index", "target_name", "score", "seed", "plan", "wavelet", "levels", "partition", "grid_size", "nb_design", "sampler", "estimator", "approximation", "value_policy", "other", "images", "targets", "baseline", "faithfulness", "compat")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,12 @@ class ExplainRequest(_message.Message):
     ESTIMATOR_FIELD_NUMBER: _ClassVar[int]
     APPROXIMATION_FIELD_NUMBER: _ClassVar[int]
     VALUE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_FIELD_NUMBER: _ClassVar[int]
+    FAITHFULNESS_FIELD_NUMBER: _ClassVar[int]
+    COMPAT_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     model: str
     kind: str
@@ -42,10 +48,30 @@ class ExplainRequest(_message.Message):
     estimator: str
     approximation: str
     value_policy: str
-    def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., kind: _Optional[str] = ..., target_index: _Optional[int] = ..., target_name: _Optional[str] = ..., score: _Optional[str] = ..., seed: _Optional[int] = ..., plan: _Optional[str] = ..., wavelet: _Optional[str] = ..., levels: _Optional[int] = ..., partition: _Optional[str] = ..., grid_size: _Optional[int] = ..., nb_design: _Optional[int] = ..., sampler: _Optional[str] = ..., estimator: _Optional[str] = ..., approximation: _Optional[str] = ..., value_policy: _Optional[str] = ...) -> None: ...
+    other: bytes
+    images: _containers.RepeatedScalarFieldContainer[bytes]
+    targets: _containers.RepeatedCompositeFieldContainer[TargetList]
+    baseline: str
+    faithfulness: bool
+    compat: str
+    def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., kind: _Optional[str] = ..., target_index: _Optional[int] = ..., target_name: _Optional[str] = ..., score: _Optional[str] = ..., seed: _Optional[int] = ..., plan: _Optional[str] = ..., wavelet: _Optional[str] = ..., levels: _Optional[int] = ..., partition: _Optional[str] = ..., grid_size: _Optional[int] = ..., nb_design: _Optional[int] = ..., sampler: _Optional[str] = ..., estimator: _Optional[str] = ..., approximation: _Optional[str] = ..., value_policy: _Optional[str] = ..., other: _Optional[bytes] = ..., images: _Optional[_Iterable[bytes]] = ..., targets: _Optional[_Iterable[_Union[TargetList, _Mapping]]] = ..., baseline: _Optional[str] = ..., faithfulness: bool = ..., compat: _Optional[str] = ...) -> None: ...
+
+class TargetList(_message.Message):
+    __slots__ = ("targets",)
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
+    targets: _containers.RepeatedCompositeFieldContainer[Target]
+    def __init__(self, targets: _Optional[_Iterable[_Union[Target, _Mapping]]] = ...) -> None: ...
+
+class Target(_message.Message):
+    __slots__ = ("index", "name")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    name: str
+    def __init__(self, index: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("id", "kind", "model", "outcome", "target", "prediction", "indices", "maps", "levels", "crop", "forwards", "timing", "parameters", "warnings")
+    __slots__ = ("id", "kind", "model", "outcome", "target", "prediction", "indices", "maps", "levels", "crop", "forwards", "timing", "parameters", "warnings", "worth", "radial", "profile", "reconstruction_depth", "sufficient_image", "curve", "sufficiency", "comparison", "robustness", "zoom", "faithfulness", "explanations")
     class TimingEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +93,18 @@ class ExplainResponse(_message.Message):
     TIMING_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    WORTH_FIELD_NUMBER: _ClassVar[int]
+    RADIAL_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    RECONSTRUCTION_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    SUFFICIENT_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    CURVE_FIELD_NUMBER: _ClassVar[int]
+    SUFFICIENCY_FIELD_NUMBER: _ClassVar[int]
+    COMPARISON_FIELD_NUMBER: _ClassVar[int]
+    ROBUSTNESS_FIELD_NUMBER: _ClassVar[int]
+    ZOOM_FIELD_NUMBER: _ClassVar[int]
+    FAITHFULNESS_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATIONS_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: str
     model: str
@@ -81,7 +119,19 @@ class ExplainResponse(_message.Message):
     timing: _containers.ScalarMap[str, float]
     parameters: _struct_pb2.Struct
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., target: _Optional[_Union[Prediction, _Mapping]] = ..., prediction: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., indices: _Optional[_Union[Indices, _Mapping]] = ..., maps: _Optional[_Union[Maps, _Mapping]] = ..., levels: _Optional[_Iterable[_Union[Level, _Mapping]]] = ..., crop: _Optional[_Union[Crop, _Mapping]] = ..., forwards: _Optional[int] = ..., timing: _Optional[_Mapping[str, float]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    worth: Worth
+    radial: _containers.RepeatedCompositeFieldContainer[Ring]
+    profile: _containers.RepeatedCompositeFieldContainer[ProfileBand]
+    reconstruction_depth: int
+    sufficient_image: bytes
+    curve: Curve
+    sufficiency: Sufficiency
+    comparison: Comparison
+    robustness: Robustness
+    zoom: Zoom
+    faithfulness: _containers.RepeatedCompositeFieldContainer[Faithfulness]
+    explanations: _containers.RepeatedCompositeFieldContainer[ExplainResponse]
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., target: _Optional[_Union[Prediction, _Mapping]] = ..., prediction: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., indices: _Optional[_Union[Indices, _Mapping]] = ..., maps: _Optional[_Union[Maps, _Mapping]] = ..., levels: _Optional[_Iterable[_Union[Level, _Mapping]]] = ..., crop: _Optional[_Union[Crop, _Mapping]] = ..., forwards: _Optional[int] = ..., timing: _Optional[_Mapping[str, float]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., worth: _Optional[_Union[Worth, _Mapping]] = ..., radial: _Optional[_Iterable[_Union[Ring, _Mapping]]] = ..., profile: _Optional[_Iterable[_Union[ProfileBand, _Mapping]]] = ..., reconstruction_depth: _Optional[int] = ..., sufficient_image: _Optional[bytes] = ..., curve: _Optional[_Union[Curve, _Mapping]] = ..., sufficiency: _Optional[_Union[Sufficiency, _Mapping]] = ..., comparison: _Optional[_Union[Comparison, _Mapping]] = ..., robustness: _Optional[_Union[Robustness, _Mapping]] = ..., zoom: _Optional[_Union[Zoom, _Mapping]] = ..., faithfulness: _Optional[_Iterable[_Union[Faithfulness, _Mapping]]] = ..., explanations: _Optional[_Iterable[_Union[ExplainResponse, _Mapping]]] = ...) -> None: ...
 
 class Prediction(_message.Message):
     __slots__ = ("index", "label", "probability")
@@ -124,14 +174,18 @@ class Tensor(_message.Message):
     def __init__(self, shape: _Optional[_Iterable[int]] = ..., dtype: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Maps(_message.Message):
-    __slots__ = ("wcam", "spatial_wcam", "factors")
+    __slots__ = ("wcam", "spatial_wcam", "factors", "fam", "sobol")
     WCAM_FIELD_NUMBER: _ClassVar[int]
     SPATIAL_WCAM_FIELD_NUMBER: _ClassVar[int]
     FACTORS_FIELD_NUMBER: _ClassVar[int]
+    FAM_FIELD_NUMBER: _ClassVar[int]
+    SOBOL_FIELD_NUMBER: _ClassVar[int]
     wcam: Tensor
     spatial_wcam: Tensor
     factors: Tensor
-    def __init__(self, wcam: _Optional[_Union[Tensor, _Mapping]] = ..., spatial_wcam: _Optional[_Union[Tensor, _Mapping]] = ..., factors: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+    fam: Tensor
+    sobol: Tensor
+    def __init__(self, wcam: _Optional[_Union[Tensor, _Mapping]] = ..., spatial_wcam: _Optional[_Union[Tensor, _Mapping]] = ..., factors: _Optional[_Union[Tensor, _Mapping]] = ..., fam: _Optional[_Union[Tensor, _Mapping]] = ..., sobol: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
 
 class Importance(_message.Message):
     __slots__ = ("sum", "share", "mean_share")
@@ -172,3 +226,204 @@ class Crop(_message.Message):
     right: float
     bottom: float
     def __init__(self, left: _Optional[float] = ..., top: _Optional[float] = ..., right: _Optional[float] = ..., bottom: _Optional[float] = ...) -> None: ...
+
+class Worth(_message.Message):
+    __slots__ = ("variance", "split_half", "runner_up", "class_contrast")
+    VARIANCE_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_HALF_FIELD_NUMBER: _ClassVar[int]
+    RUNNER_UP_FIELD_NUMBER: _ClassVar[int]
+    CLASS_CONTRAST_FIELD_NUMBER: _ClassVar[int]
+    variance: float
+    split_half: float
+    runner_up: Prediction
+    class_contrast: float
+    def __init__(self, variance: _Optional[float] = ..., split_half: _Optional[float] = ..., runner_up: _Optional[_Union[Prediction, _Mapping]] = ..., class_contrast: _Optional[float] = ...) -> None: ...
+
+class Ring(_message.Message):
+    __slots__ = ("frequency_from", "frequency_to", "mean", "share")
+    FREQUENCY_FROM_FIELD_NUMBER: _ClassVar[int]
+    FREQUENCY_TO_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    frequency_from: float
+    frequency_to: float
+    mean: float
+    share: float
+    def __init__(self, frequency_from: _Optional[float] = ..., frequency_to: _Optional[float] = ..., mean: _Optional[float] = ..., share: _Optional[float] = ...) -> None: ...
+
+class ProfileBand(_message.Message):
+    __slots__ = ("level", "orientation", "scale_from_px", "scale_to_px", "total", "standard_error", "interval_95", "share", "share_standard_error")
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    ORIENTATION_FIELD_NUMBER: _ClassVar[int]
+    SCALE_FROM_PX_FIELD_NUMBER: _ClassVar[int]
+    SCALE_TO_PX_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_95_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    SHARE_STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    level: int
+    orientation: str
+    scale_from_px: int
+    scale_to_px: int
+    total: float
+    standard_error: float
+    interval_95: Interval
+    share: float
+    share_standard_error: float
+    def __init__(self, level: _Optional[int] = ..., orientation: _Optional[str] = ..., scale_from_px: _Optional[int] = ..., scale_to_px: _Optional[int] = ..., total: _Optional[float] = ..., standard_error: _Optional[float] = ..., interval_95: _Optional[_Union[Interval, _Mapping]] = ..., share: _Optional[float] = ..., share_standard_error: _Optional[float] = ...) -> None: ...
+
+class Curve(_message.Message):
+    __slots__ = ("n", "probability", "predicted")
+    N_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FIELD_NUMBER: _ClassVar[int]
+    n: _containers.RepeatedScalarFieldContainer[int]
+    probability: _containers.RepeatedScalarFieldContainer[float]
+    predicted: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, n: _Optional[_Iterable[int]] = ..., probability: _Optional[_Iterable[float]] = ..., predicted: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Sufficiency(_message.Message):
+    __slots__ = ("outcome", "n_factors", "positive_factors", "top_factor_image", "positive_image", "kept", "order")
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    N_FACTORS_FIELD_NUMBER: _ClassVar[int]
+    POSITIVE_FACTORS_FIELD_NUMBER: _ClassVar[int]
+    TOP_FACTOR_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    POSITIVE_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    outcome: str
+    n_factors: int
+    positive_factors: int
+    top_factor_image: bytes
+    positive_image: bytes
+    kept: Kept
+    order: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, outcome: _Optional[str] = ..., n_factors: _Optional[int] = ..., positive_factors: _Optional[int] = ..., top_factor_image: _Optional[bytes] = ..., positive_image: _Optional[bytes] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., order: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Kept(_message.Message):
+    __slots__ = ("coefficients", "coefficients_total", "energy_share", "compressed_bytes", "compressed_bytes_total")
+    COEFFICIENTS_FIELD_NUMBER: _ClassVar[int]
+    COEFFICIENTS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_SHARE_FIELD_NUMBER: _ClassVar[int]
+    COMPRESSED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    COMPRESSED_BYTES_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    coefficients: int
+    coefficients_total: int
+    energy_share: float
+    compressed_bytes: int
+    compressed_bytes_total: int
+    def __init__(self, coefficients: _Optional[int] = ..., coefficients_total: _Optional[int] = ..., energy_share: _Optional[float] = ..., compressed_bytes: _Optional[int] = ..., compressed_bytes_total: _Optional[int] = ...) -> None: ...
+
+class Comparison(_message.Message):
+    __slots__ = ("scale_shift", "place_shift", "scales", "place_change", "other")
+    SCALE_SHIFT_FIELD_NUMBER: _ClassVar[int]
+    PLACE_SHIFT_FIELD_NUMBER: _ClassVar[int]
+    SCALES_FIELD_NUMBER: _ClassVar[int]
+    PLACE_CHANGE_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FIELD_NUMBER: _ClassVar[int]
+    scale_shift: float
+    place_shift: float
+    scales: _containers.RepeatedCompositeFieldContainer[ScaleChange]
+    place_change: Tensor
+    other: ExplainResponse
+    def __init__(self, scale_shift: _Optional[float] = ..., place_shift: _Optional[float] = ..., scales: _Optional[_Iterable[_Union[ScaleChange, _Mapping]]] = ..., place_change: _Optional[_Union[Tensor, _Mapping]] = ..., other: _Optional[_Union[ExplainResponse, _Mapping]] = ...) -> None: ...
+
+class ScaleChange(_message.Message):
+    __slots__ = ("level", "scale_from_px", "scale_to_px", "share", "other_share", "change")
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    SCALE_FROM_PX_FIELD_NUMBER: _ClassVar[int]
+    SCALE_TO_PX_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    OTHER_SHARE_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    level: int
+    scale_from_px: int
+    scale_to_px: int
+    share: float
+    other_share: float
+    change: float
+    def __init__(self, level: _Optional[int] = ..., scale_from_px: _Optional[int] = ..., scale_to_px: _Optional[int] = ..., share: _Optional[float] = ..., other_share: _Optional[float] = ..., change: _Optional[float] = ...) -> None: ...
+
+class Robustness(_message.Message):
+    __slots__ = ("share", "shares", "corrupted")
+    class SharesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    CORRUPTED_FIELD_NUMBER: _ClassVar[int]
+    share: float
+    shares: _containers.ScalarMap[str, float]
+    corrupted: _containers.RepeatedCompositeFieldContainer[Corrupted]
+    def __init__(self, share: _Optional[float] = ..., shares: _Optional[_Mapping[str, float]] = ..., corrupted: _Optional[_Iterable[_Union[Corrupted, _Mapping]]] = ...) -> None: ...
+
+class Corrupted(_message.Message):
+    __slots__ = ("corruption", "severity", "predicted", "probability", "same_label")
+    CORRUPTION_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    SAME_LABEL_FIELD_NUMBER: _ClassVar[int]
+    corruption: str
+    severity: int
+    predicted: Prediction
+    probability: float
+    same_label: bool
+    def __init__(self, corruption: _Optional[str] = ..., severity: _Optional[int] = ..., predicted: _Optional[_Union[Prediction, _Mapping]] = ..., probability: _Optional[float] = ..., same_label: bool = ...) -> None: ...
+
+class Zoom(_message.Message):
+    __slots__ = ("new_share", "new_mean_share", "levels", "zoomed")
+    NEW_SHARE_FIELD_NUMBER: _ClassVar[int]
+    NEW_MEAN_SHARE_FIELD_NUMBER: _ClassVar[int]
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    ZOOMED_FIELD_NUMBER: _ClassVar[int]
+    new_share: float
+    new_mean_share: float
+    levels: _containers.RepeatedCompositeFieldContainer[ZoomLevel]
+    zoomed: ExplainResponse
+    def __init__(self, new_share: _Optional[float] = ..., new_mean_share: _Optional[float] = ..., levels: _Optional[_Iterable[_Union[ZoomLevel, _Mapping]]] = ..., zoomed: _Optional[_Union[ExplainResponse, _Mapping]] = ...) -> None: ...
+
+class ZoomLevel(_message.Message):
+    __slots__ = ("level", "scale_from_px", "scale_to_px", "share", "mean_share", "zoomed_share", "zoomed_mean_share")
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    SCALE_FROM_PX_FIELD_NUMBER: _ClassVar[int]
+    SCALE_TO_PX_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    MEAN_SHARE_FIELD_NUMBER: _ClassVar[int]
+    ZOOMED_SHARE_FIELD_NUMBER: _ClassVar[int]
+    ZOOMED_MEAN_SHARE_FIELD_NUMBER: _ClassVar[int]
+    level: int
+    scale_from_px: float
+    scale_to_px: float
+    share: float
+    mean_share: float
+    zoomed_share: float
+    zoomed_mean_share: float
+    def __init__(self, level: _Optional[int] = ..., scale_from_px: _Optional[float] = ..., scale_to_px: _Optional[float] = ..., share: _Optional[float] = ..., mean_share: _Optional[float] = ..., zoomed_share: _Optional[float] = ..., zoomed_mean_share: _Optional[float] = ...) -> None: ...
+
+class Faithfulness(_message.Message):
+    __slots__ = ("domain", "insertion", "deletion", "mu_fidelity", "mu_fidelity_spearman", "fraction", "insertion_curve", "deletion_curve", "parameters")
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    INSERTION_FIELD_NUMBER: _ClassVar[int]
+    DELETION_FIELD_NUMBER: _ClassVar[int]
+    MU_FIDELITY_FIELD_NUMBER: _ClassVar[int]
+    MU_FIDELITY_SPEARMAN_FIELD_NUMBER: _ClassVar[int]
+    FRACTION_FIELD_NUMBER: _ClassVar[int]
+    INSERTION_CURVE_FIELD_NUMBER: _ClassVar[int]
+    DELETION_CURVE_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    domain: str
+    insertion: float
+    deletion: float
+    mu_fidelity: float
+    mu_fidelity_spearman: float
+    fraction: _containers.RepeatedScalarFieldContainer[float]
+    insertion_curve: _containers.RepeatedScalarFieldContainer[float]
+    deletion_curve: _containers.RepeatedScalarFieldContainer[float]
+    parameters: _struct_pb2.Struct
+    def __init__(self, domain: _Optional[str] = ..., insertion: _Optional[float] = ..., deletion: _Optional[float] = ..., mu_fidelity: _Optional[float] = ..., mu_fidelity_spearman: _Optional[float] = ..., fraction: _Optional[_Iterable[float]] = ..., insertion_curve: _Optional[_Iterable[float]] = ..., deletion_curve: _Optional[_Iterable[float]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...

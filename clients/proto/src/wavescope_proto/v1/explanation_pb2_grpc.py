@@ -47,7 +47,7 @@ class ExplanationServiceServicer(object):
     """
 
     def Explain(self, request, context):
-        """Explains one image and answers when the explanation is whole.
+        """Explains an image, or a batch, and answers when everything is explained.
 
         Errors carry the trailing metadata `wavescope-code`, `wavescope-field` (when a field is at fault),
         `wavescope-limits` (JSON) and `x-request-id`.
