@@ -18,9 +18,9 @@ from skimage.data import chelsea
 
 from wavescope import __version__
 from wavescope.cli import build_parser, main
-from wavescope.engine.choices import CHOICES
+from wavescope.engine.choices import CHOICES, DEFAULTS_OF, KINDS
+from wavescope.engine.requests import make_request
 from wavescope.engine.types import ExplanationRequest
-from wavescope.ingress.replies import ExplanationReply
 
 QUICK = ["--grid-size", "4", "--nb-design", "2"]  # 36 forwards
 REQUEST = {field.name: field for field in dataclasses.fields(ExplanationRequest)}
@@ -83,33 +83,64 @@ def test_a_wrong_command_is_one_line_that_leads_to_the_help(failing: Failing, wo
 
 
 def test_every_field_of_a_request_is_an_option() -> None:
-    values = {"int": 5, "str": "other", "int | str | None": 285}
+    values = {"int": 5, "str": "other", "int | str | None": 285, "str | None": "other", "bool": True}
     given = {name: CHOICES.get(name, [values[str(field.type)]])[-1] for name, field in REQUEST.items()}
-    words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    words = [
+        word
+        for name, value in given.items()
+        for word in (f"--{name.replace('_', '-')}", *([] if value is True else [str(value)]))
+    ]
     parsed = vars(build_parser().parse_args(["explain", "a.png", *words]))
-    assert {name: parsed[name] for name in REQUEST} == given
+    assert {name: parsed[name] for name in REQUEST} == given | {"target": [285]}
 
 
 def test_what_is_not_given_is_left_to_the_engine() -> None:
     parsed = vars(build_parser().parse_args(["explain", "a.png"]))
-    assert not {*REQUEST, "model"} & set(parsed)
+    assert not {*REQUEST, "model", "other"} & set(parsed)
 
 
 @pytest.mark.parametrize(("text", "target"), [("281", 281), ("-1", -1), ("tabby", "tabby"), ("1e3", "1e3")])
 def test_a_target_is_an_index_where_it_is_a_whole_number(text: str, target: int | str) -> None:
-    assert build_parser().parse_args(["explain", "a.png", "--target", text]).target == target
+    assert build_parser().parse_args(["explain", "a.png", "--target", text]).target == [target]
 
 
-def test_the_help_tells_every_default_choice_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def explain_help(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit, match="0"):
         main(["explain", "--help"])
-    told = " ".join(capsys.readouterr().out.split())
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= 110
+    return " ".join(told.split())
+
+
+def test_the_help_tells_every_choice_and_meaning(explain_help: str) -> None:
+    for name in REQUEST:
+        entry = _entry(explain_help, name)
+        assert len(entry.split()) > 3, name
+        if name not in ("wavelet", "target"):
+            for choice in CHOICES.get(name, ()):
+                assert choice is None or choice in entry
+    for kind in KINDS:
+        assert f"--kind {kind}" in explain_help or kind == "wcam"  # an example of each but the default
+
+
+def test_the_help_tells_the_defaults_of_every_kind(explain_help: str) -> None:
     for name, field in REQUEST.items():
-        _, _, entry = told.partition("IMAGE an image file")[2].partition(f"--{name.replace('_', '-')} ")
-        assert len(entry.split(" --")[0].split()) > 3, name
-        if field.default is not None:
-            assert f"(default: {field.default})" in entry.split(" --")[0]
-    assert "{grid,aligned,subbands,levels}" in told
+        entry = _entry(explain_help, name)
+        if field.default is None or field.default is False:
+            assert "(default:" not in entry
+            continue
+        assert f"(default: {field.default}" in entry
+        for kind in DEFAULTS_OF:
+            settled = getattr(make_request(kind=kind), name)
+            assert (f"; {kind}: {settled}" in entry) == (settled != field.default and name != "kind")
+
+
+def _entry(told: str, name: str) -> str:
+    """What the help says of an option, without the usage above."""
+    _, _, entry = told.partition("and on --compat")[2].partition(f"--{name.replace('_', '-')} ")
+    return entry.split(" --")[0].partition(" examples:")[0]
 
 
 @pytest.mark.parametrize(
@@ -131,6 +162,20 @@ def test_the_help_tells_every_default_choice_and_meaning(capsys: pytest.CaptureF
             "-o/--output: cannot write missing/out.png: there is no directory missing",
         ),
         (["-o", "out.jpg"], "-o/--output: "),
+        (
+            ["--sufficient-image", "out.png"],
+            "--sufficient-image: goes with --kind sufficient-image or robustness",
+        ),
+        (["--kind", "painting"], "--kind"),
+        (["--kind", "compare"], "--other: other is required"),
+        (["--kind", "fam", "--partition", "levels"], "--partition: "),
+        (["--kind", "compare", "--other", "absent.png"], "--other: cannot read absent.png"),
+        (
+            ["--target", "tabby", "--target", "lynx", "-o", "-"],
+            "-o/--output: standard output takes one picture",
+        ),
+        (["--target", "tabby", "--target", "lynx", "--other", "b.png"], "--other: goes with one IMAGE"),
+        (["-", "-"], "IMAGE: only one image can come from standard input"),
         (["--json", "."], "--json: cannot write .: it is a directory"),
         (["--json", "-", "-o", "-"], "-o/--output: "),
         (["--json", "same.png", "-o", "./same.png"], "--json: "),
@@ -168,6 +213,22 @@ def test_an_image_that_cannot_be_used_is_told(
     assert told in failing("explain", image, *QUICK)
 
 
+def test_the_image_of_a_batch_that_cannot_be_used_is_named(
+    failing: Failing, photograph: Path, tmp_path: Path
+) -> None:
+    words = tmp_path / "words.png"
+    words.write_text("not an image")
+    assert "IMAGE 2: " in failing("explain", photograph, words, *QUICK)
+    assert "IMAGE 2: " in failing("explain", photograph, tmp_path / "absent.png", *QUICK)
+
+
+def test_a_numbered_picture_writes_over_no_image(failing: Failing, photograph: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "map-2.png"
+    copy.write_bytes(photograph.read_bytes())
+    assert "is the image itself" in failing("explain", photograph, copy, "-o", tmp_path / "map.png")
+    assert copy.read_bytes() == photograph.read_bytes()
+
+
 def test_the_image_is_never_written_over(failing: Failing, photograph: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.png"
     copy.write_bytes(photograph.read_bytes())
@@ -182,16 +243,81 @@ def test_the_figure_is_a_png(explained: Path) -> None:
 
 
 def test_the_json_is_the_reply_of_the_service(explained: Path) -> None:
-    reply = ExplanationReply.model_validate_json((explained / "out.json").read_text())
-    assert reply.model == "efficientnet-lite0"
-    assert reply.forwards == 2 * (16 + 2)
-    assert reply.indices is not None
-    assert len(reply.indices.total) == 16
-    assert "cat" in reply.target.label or reply.target.label in ("tabby", "lynx")
+    reply = json.loads((explained / "out.json").read_text())
+    assert reply["model"] == "efficientnet-lite0"
+    assert reply["forwards"] == 2 * (16 + 2)
+    assert len(reply["indices"]["total"]) == 16
+    assert "cat" in reply["target"]["label"] or reply["target"]["label"] in ("tabby", "lynx")
     defaults = {name: field.default for name, field in REQUEST.items()}
     given = {"grid_size": 4, "nb_design": 2, "seed": 3}
-    ours = {name: reply.parameters[name] for name in defaults if name != "target"}
+    ours = {name: reply["parameters"][name] for name in defaults if name != "target"}
     assert ours == {name: value for name, value in (defaults | given).items() if name != "target"}
+
+
+KIND_WORDS: dict[str, tuple[list[str], str]] = {
+    "fam": (["--grid-size", "4"], "cycles per px"),
+    "sobol": (["--grid-size", "3", "--baseline", "mean"], "Most important places"),
+    "sufficient-image": (["--grid-size", "3"], "Rebuilt from the top factors"),
+    "profile": (["--levels", "1"], "Importance per sub-band"),
+    "compare": (["--grid-size", "2", "--other", "{other}"], "place shift"),
+    "robustness": (["--grid-size", "2"], "gaussian noise"),
+    "zoom": (["--grid-size", "2", "--levels", "1"], "Share of the new scale"),
+}
+
+
+@pytest.mark.parametrize("kind", KIND_WORDS)
+def test_every_kind_is_explained_drawn_and_encoded(
+    photograph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    given, words = KIND_WORDS[kind]
+    other = tmp_path / "other.png"
+    Image.fromarray(chelsea()[:, ::-1]).save(other)
+    options = [option.format(other=other) for option in given]
+    outputs = [
+        "-o",
+        str(tmp_path / "a.png"),
+        "--json",
+        str(tmp_path / "a.json"),
+        "--npz",
+        str(tmp_path / "a.npz"),
+    ]
+    asked = ["explain", str(photograph), "--kind", kind, "--nb-design", "2", *options, *outputs]
+    assert main(asked) == 0
+    assert words in " ".join(capsys.readouterr().out.split())
+    assert json.loads((tmp_path / "a.json").read_text())["kind"] == kind
+    with Image.open(tmp_path / "a.png") as figure:
+        assert figure.width == 1200
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert "total" in arrays
+
+
+def test_every_image_is_explained_for_every_target_into_numbered_figures_and_one_document(
+    photograph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = ["-o", str(tmp_path / "map.png"), "--json", str(tmp_path / "all.json")]
+    asked = [str(photograph), str(photograph), "--target", "tabby", "--target", "lynx", "--dpi", "30"]
+    assert main(["explain", *asked, *QUICK, *outputs]) == 0
+    explanations = json.loads((tmp_path / "all.json").read_text())["explanations"]
+    assert [each["target"]["label"] for each in explanations] == ["tabby", "lynx"] * 2
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == [f"map-{n}.png" for n in (1, 2, 3, 4)]
+    told = capsys.readouterr().out
+    assert told.count(f"{photograph}:") == 4
+    assert told.count("“lynx” (class") == 2
+
+
+def test_the_sufficient_image_is_written_where_there_is_one(
+    photograph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = ["--kind", "sufficient-image", "--partition", "levels", "--levels", "1", "--nb-design", "2"]
+    for name, target in (("found", []), ("none", ["--target", "toilet tissue"])):
+        words = [*quick, *target, "--sufficient-image", str(tmp_path / f"{name}.png")]
+        assert main(["explain", str(photograph), *words]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    with Image.open(tmp_path / "found.png") as image:
+        assert image.size == (224, 224)
+    assert not (tmp_path / "none.png").exists()
+    assert "not written: " in told
+    assert "there is no depth" in told
 
 
 def test_the_npz_holds_the_arrays_of_the_json(explained: Path) -> None:

@@ -12,11 +12,14 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from PIL import Image
+from tests.figures import samples
 
+from wavescope.engine.choices import KINDS
 from wavescope.engine.types import Explanation, Prediction
 from wavescope.errors import InvalidRequest
 from wavescope.figures.colours import COLORMAP
@@ -48,7 +51,7 @@ def _shown_maps(figure: Figure) -> Iterator[np.ndarray]:
 def test_the_png_is_twelve_inches_wide(make_explanation: MakeExplanation, dpi: int, width: int) -> None:
     figure = build_figure(make_explanation())
     height = figure.get_size_inches()[1]
-    assert _size(draw_png(make_explanation(), dpi=dpi)) == (width, int(height * dpi))
+    assert _size(draw_png(make_explanation(), dpi=dpi)) == (width, pytest.approx(height * dpi, abs=1))
 
 
 @pytest.mark.parametrize("dpi", [0, 19, 601, -100])
@@ -169,6 +172,48 @@ ODD: dict[str, dict[str, Any]] = {
 }
 
 
+def _drawn_texts(figure: Figure) -> Iterator[Text]:
+    """Every text that is seen: of the figure, of all axes, of ticks within the limits and of legends."""
+    yield from figure.texts
+    for axes in _all_axes(figure.axes):
+        yield from (*axes.texts, axes.title, axes._left_title, axes._right_title)
+        for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
+            yield axis.label
+            for tick in axis._update_ticks():
+                yield from (label for label in (tick.label1, tick.label2) if label.get_visible())
+        if (legend := axes.get_legend()) is not None:
+            yield from (*legend.get_texts(), legend.get_title())
+
+
+def _all_axes(parents: list[Axes]) -> Iterator[Axes]:
+    for axes in parents:
+        yield axes
+        yield from _all_axes(axes.child_axes)
+
+
+def _check_texts(figure: Figure) -> None:
+    """No text leaves the page, and none covers another."""
+    figure.draw_without_rendering()
+    texts = [text for text in _drawn_texts(figure) if text.get_visible() and text.get_text().strip()]
+    boxes = np.array([Text.get_window_extent(text).extents for text in texts])
+    for text, (x0, y0, x1, y1) in zip(texts, boxes, strict=True):
+        assert min(x0, y0) >= -1, text.get_text()
+        assert x1 <= figure.bbox.x1 + 1, text.get_text()
+        assert y1 <= figure.bbox.y1 + 1, text.get_text()
+    wide = np.minimum(boxes[:, None, 2], boxes[None, :, 2]) - np.maximum(boxes[:, None, 0], boxes[None, :, 0])
+    high = np.minimum(boxes[:, None, 3], boxes[None, :, 3]) - np.maximum(boxes[:, None, 1], boxes[None, :, 1])
+    # A box is as high as its line: two that share less than 2 px of it still leave their letters apart.
+    covering = np.argwhere(np.triu((wide > 1) & (high > 2), 1))
+    assert [(texts[a].get_text(), texts[b].get_text()) for a, b in covering] == []
+
+
+def test_the_check_of_texts_finds_one_over_another(make_explanation: MakeExplanation) -> None:
+    figure = build_figure(make_explanation())
+    figure.text(0.03, 0.98, "over the heading", va="top")
+    with pytest.raises(AssertionError, match="over the heading"):
+        _check_texts(figure)
+
+
 @pytest.mark.parametrize("case", ODD)
 def test_odd_explanations_are_drawn_without_a_warning_and_within_the_page(
     make_explanation: MakeExplanation, case: str
@@ -176,16 +221,158 @@ def test_odd_explanations_are_drawn_without_a_warning_and_within_the_page(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure = build_figure(make_explanation(**ODD[case]))
-        figure.draw_without_rendering()
+        _check_texts(figure)
     width, height = figure.get_size_inches()
     assert width <= 12
     assert 3 < height < 12
-    page = figure.bbox
-    for text in figure.findobj(Text):
-        if isinstance(text, Text) and text.get_visible() and text.get_text().strip():
-            box = text.get_window_extent()
-            inside = box.x0 >= -1 and box.x1 <= page.x1 + 1 and box.y0 >= -1 and box.y1 <= page.y1 + 1
-            assert inside, text.get_text()
+
+
+_SHAPES: dict[str, dict[str, Any]] = {
+    "square": {},
+    "wide and grey": {"shape": (1, 40, 160), "grid": 8, "levels": 2},
+    "tall and deep": {"shape": (3, 200, 90), "levels": 5},
+    "tiny": {"shape": (3, 8, 8), "grid": 2, "levels": 1},
+}
+
+
+def _shaped(kind: str, shape: dict[str, Any]) -> Explanation:
+    given = dict(shape)
+    if kind in ("fam", "sobol"):
+        given.pop("levels", None)
+    if kind == "fam" and "grid" in given:
+        given["rings"] = given.pop("grid")
+    return samples.MAKERS[kind](**given)
+
+
+def test_there_is_an_explanation_of_every_kind_to_draw() -> None:
+    assert set(samples.MAKERS) == set(KINDS)
+
+
+@pytest.mark.parametrize("shape", _SHAPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_drawn_without_one_text_over_another(kind: str, shape: str) -> None:
+    faithful = (samples.faithfulness("pixel"), samples.faithfulness("wavelet"))
+    warned = ("the map of the runner-up ranks the factors alike to 0.88: " + "it tells little " * 20,)
+    explanation = replace(_shaped(kind, _SHAPES[shape]), faithfulness=faithful, warnings=warned)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = build_figure(explanation)
+        _check_texts(figure)
+    assert figure.get_size_inches()[0] == 12
+    told = " ".join(_texts(figure).split())
+    for words in (
+        "Faithfulness in pixels",
+        "Faithfulness in wavelet factors",
+        "split-half reliability 0.83",
+        "contrast with “tiger cat” 0.12",
+        "Note: the map of the runner-up",
+        f"{explanation.forwards:,} forwards",
+    ):
+        assert words in told
+
+
+WORDS: dict[str, tuple[str, ...]] = {
+    "fam": (
+        "Fourier magnitudes, phases kept",
+        "horizontal frequency (cycles per pixel)",
+        "logarithmic colour scale",
+        "Radial profile, with 95 % intervals",
+        "32 px",
+        "2 px",
+    ),
+    "sobol": ("Where: Sobol attribution of pixels", "masked pixels black", "8×8, 64 factors"),
+    "sufficient-image": (
+        "The 37 top factors are enough for “Egyptian cat”",
+        "Kept: 7,104 of 150,528 coefficients (4.7 %) with 93.0 % of the energy",
+        "1 of 784 factors",
+        "depth 37",
+    ),
+    "profile": ("> 8 px", "4-8 px horizontal", "1-2 px diagonal"),
+    "compare": ("Other image", "Where importance moved", "scale shift", "place shift", "tiger cat"),
+    "robustness": ("jpeg compression", "Label kept: ", "Reconstruction depth: 37 of 784 factors", "severity"),
+    "zoom": ("Enlarged ×2", "0.5-1 px", "New scale: "),
+}
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_the_figure_of_a_kind_tells_what_the_kind_is_about(
+    make_explanation: MakeExplanation, kind: str
+) -> None:
+    told = " ".join(_texts(build_figure(make_explanation(kind))).split())
+    for words in WORDS[kind]:
+        assert words in told
+
+
+@pytest.mark.parametrize("kind", ["fam", "sobol"])
+def test_the_map_of_a_kind_is_shown_as_it_is(make_explanation: MakeExplanation, kind: str) -> None:
+    explanation = make_explanation(kind)
+    [shown] = _shown_maps(build_figure(explanation))
+    np.testing.assert_array_equal(shown, getattr(explanation.maps, kind))
+
+
+def test_the_numbers_of_a_comparison_are_those_of_the_explanation(make_explanation: MakeExplanation) -> None:
+    found = make_explanation("compare").comparison
+    lines = _texts(build_figure(make_explanation("compare"))).splitlines()
+    for number in (found.scale_shift, found.place_shift):
+        assert f"{number:.3f}" in lines
+    for change in found.scales:
+        assert f"{100 * change.change:+.1f}".replace("-", "−") in lines
+
+
+def test_a_lost_label_is_crossed_out_and_no_other(make_explanation: MakeExplanation) -> None:
+    explanation = make_explanation("robustness")
+    lines = _texts(build_figure(explanation)).splitlines()
+    lost = sum(not each.same_label for each in explanation.robustness.corrupted)
+    assert 0 < lost < len(explanation.robustness.corrupted)
+    assert sum(line.endswith(" ×") for line in lines) == lost
+
+
+@pytest.mark.parametrize(
+    ("depth", "words"),
+    [
+        (
+            None,
+            "No number of factors from 1 to 784 rebuilds an image called “Egyptian cat”: there is no depth.",
+        ),
+        (0, "The empty image, rebuilt from no factor, is already called “Egyptian cat”: the depth is 0."),
+        (1, "The top factor alone is enough for “Egyptian cat”: reconstruction depth 1 of 784 factors."),
+    ],
+)
+def test_it_is_told_when_no_factor_or_no_number_of_factors_suffices(
+    make_explanation: MakeExplanation, depth: int | None, words: str
+) -> None:
+    figure = build_figure(make_explanation("sufficient-image", depth=depth))
+    _check_texts(figure)
+    assert words in " ".join(_texts(figure).split())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_constant_score_of_any_kind_is_told(make_explanation: MakeExplanation, kind: str) -> None:
+    gone = ("indices", "maps", "levels", "worth", "radial", "profile", "sufficiency", "comparison", "zoom")
+    explanation = replace(
+        make_explanation(kind), outcome="constant_score", **dict.fromkeys(gone), warnings=("why",)
+    )
+    figure = build_figure(explanation)
+    _check_texts(figure)
+    told = " ".join(_texts(figure).split())
+    assert "did not vary over the" in told
+    assert "Note: why" in told
+    assert ("jpeg compression" in told) == (kind == "robustness")  # which needs no map
+
+
+def test_a_factor_per_level_is_a_bar_of_its_own(make_explanation: MakeExplanation) -> None:
+    lines = _texts(build_figure(make_explanation("profile", whole=True))).splitlines()
+    assert [lines.count(scale) for scale in ("> 8 px", "4-8 px", "2-4 px", "1-2 px")] == [1] * 4
+
+
+def test_a_flat_or_negative_spectrum_has_a_linear_scale(make_explanation: MakeExplanation) -> None:
+    explanation = make_explanation("fam")
+    for value in (0.2, -0.1, 0.0):
+        rings = tuple(replace(ring, mean=value) for ring in explanation.radial)
+        flat = replace(explanation.maps, fam=explanation.maps.fam * 0 + value)
+        figure = build_figure(replace(explanation, maps=flat, radial=rings))
+        _check_texts(figure)
+        assert "logarithmic" not in _texts(figure)
 
 
 def test_equal_explanations_of_different_requests_are_equal_bytes(make_explanation: MakeExplanation) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,20 @@ from hypothesis import strategies as st
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 from rich.console import Console
+from tests.figures.samples import faithfulness
 
+from wavescope.engine.choices import KINDS
 from wavescope.engine.types import Explanation
-from wavescope.figures.colours import COLORMAP, ORIENTATION_STYLES, display_of
+from wavescope.figures.colours import (
+    CHANGE,
+    COLORMAP,
+    FIRST,
+    ORIENTATION_STYLES,
+    SECOND,
+    change_display_of,
+    display_of,
+    log_display_of,
+)
 from wavescope.figures.labels import caption, scale_label, shorten
 from wavescope.figures.layout import packed_bands, spread
 from wavescope.figures.terminal import report
@@ -51,6 +63,38 @@ def test_orientations_differ_in_luminance_and_in_hatching(vision: str) -> None:
     for low, high in itertools.combinations(np.sort(_luminance(faces, vision)), 2):
         assert (high + 0.05) / (low + 0.05) > 1.3
     assert len({style.hatch for style in ORIENTATION_STYLES.values()}) == len(ORIENTATION_STYLES)
+
+
+@pytest.mark.parametrize("vision", DICHROMATS)
+def test_the_two_that_are_compared_differ_in_luminance_and_so_do_loss_and_no_change(vision: str) -> None:
+    first, second = _luminance(np.array([to_rgb(FIRST), to_rgb(SECOND)]), vision)
+    assert (second + 0.05) / (first + 0.05) > 1.3
+    ends = _luminance(CHANGE(np.array([0.0, 0.5, 1.0]))[:, :3], vision)
+    assert ends[1] > 2 * max(ends[0], ends[2])  # lightest where nothing changed
+
+
+def test_what_did_not_change_has_the_middle_colour_and_rounding_is_no_change() -> None:
+    values = np.array([[-0.3, 0.0], [0.1, 0.2]])
+    assert float(change_display_of(values).norm(0.0)) == 0.5
+    assert float(change_display_of(values).norm(-0.3)) == 0.0
+    rounding = np.full((100, 100), 1e-10)
+    assert float(change_display_of(rounding).norm(1e-10)) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_logarithmic_scale_shows_four_decades_and_says_what_it_does_not() -> None:
+    values = np.array([[1e-7, 1e-3], [0.1, 1.0]])
+    display = log_display_of(values)
+    assert float(display.norm(1e-4)) == pytest.approx(0.0)
+    assert float(display.norm(1e-2)) == pytest.approx(0.5)
+    assert "below 0.0001 drawn as 0.0001" in display.label("index")
+    assert display.ticks() == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+
+
+@pytest.mark.parametrize("span", [5.0, 30.0, 900.0, 1e4])
+def test_ticks_of_a_logarithmic_scale_are_few_and_on_the_bar(span: float) -> None:
+    ticks = log_display_of(np.array([[0.37 / span, 0.37]])).ticks()
+    assert 2 <= len(ticks) <= 8
+    assert 0.37 / span * (1 - 1e-9) <= min(ticks) <= max(ticks) <= 0.37 * (1 + 1e-9)
 
 
 @pytest.mark.parametrize(("shape", "levels"), [((224, 224), 3), ((64, 128), 1), ((64, 192), 6)])
@@ -102,7 +146,10 @@ def test_a_map_without_a_positive_index_is_all_of_the_lowest_colour(value: float
     assert (np.asarray(display.norm(np.full((4, 4), value))) == 0).all()
 
 
-@pytest.mark.parametrize(("scale", "words"), [((1, 2), "1-2 px"), ((4, 8), "4-8 px"), ((8, None), "> 8 px")])
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [((1, 2), "1-2 px"), ((4, 8), "4-8 px"), ((8, None), "> 8 px"), ((0.5, 1), "0.5-1 px")],
+)
 def test_scales_are_named_in_pixels(scale: tuple[int, int | None], words: str) -> None:
     assert scale_label(scale) == words
 
@@ -157,8 +204,75 @@ def test_the_terminal_tells_of_a_constant_score(make_explanation: MakeExplanatio
     assert "did not vary" in _terminal(make_explanation(constant=True))
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("width", [66, 72, 80, 200])
-def test_no_number_is_cut_on_a_narrow_terminal(make_explanation: MakeExplanation, width: int) -> None:
-    text = _terminal(make_explanation(levels=6), width=width)
+def test_no_number_is_cut_on_a_narrow_terminal(
+    make_explanation: MakeExplanation, width: int, kind: str
+) -> None:
+    given = {} if kind in ("fam", "sobol") else {"levels": 6}
+    text = _terminal(make_explanation(kind, **given), width=width)
     assert "…" not in text
-    assert all(len(line.rstrip()) <= min(width, 90) for line in text.splitlines())
+    assert all(len(line.rstrip()) <= width for line in text.splitlines())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_report_for_a_plain_terminal_has_no_block_and_no_sign_beyond_ascii(
+    make_explanation: MakeExplanation, kind: str
+) -> None:
+    bare = replace(make_explanation(kind), faithfulness=(faithfulness(),))
+    lines = report(bare, width=100, ascii_only=True)
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="replace")
+    Console(width=100, file=file).print(lines)
+    file.seek(0)
+    told = "".join(line for line in file if "Egyptian cat" not in line and "Worth" not in line)
+    assert "#" in told or kind in ("sobol", "compare", "zoom")
+    assert "?" not in told.replace("?tiger cat?", "")  # a class stands in quotes
+
+
+REPORTED: dict[str, tuple[str, ...]] = {
+    "fam": ("cycles per px", "px per cycle", "0.000-0.025", "0.6889"),
+    "sobol": ("84-112 px", "0.129", "0.090-0.181"),
+    "sufficient-image": (
+        "reconstruction depth 37 of 784 factors",
+        "9.3 kB compressed",
+        "the positive factors",
+    ),
+    "profile": ("0.550 ± 0.092", "33.0 % ± 5.5", "horizontal"),
+    "compare": ("Scale shift 0.273, place shift 0.222", "41.4 % +27.3", "Prediction of the other image"),
+    "robustness": ("gaussian noise", "0.11*", "Label kept: 52.6 % of all", "reconstruction depth 37"),
+    "zoom": ("0.5-1 px", "new", "Share of the new scale: 42.0 % by sums, 2.5 % by means"),
+}
+
+
+@pytest.mark.parametrize("kind", REPORTED)
+def test_the_terminal_tells_the_numbers_of_every_kind(make_explanation: MakeExplanation, kind: str) -> None:
+    told = " ".join(_terminal(make_explanation(kind)).split())
+    for words in (*REPORTED[kind], "split-half reliability 0.83", "contrast with “tiger cat” 0.12"):
+        assert words in told
+
+
+def test_the_terminal_tells_faithfulness_per_domain(make_explanation: MakeExplanation) -> None:
+    told = _terminal(make_explanation(faithfulness=(faithfulness(), faithfulness("wavelet"))))
+    rows = [line for line in told.splitlines() if line.strip().startswith(("pixels", "wavelet factors"))]
+    assert [row.split()[-4:] for row in rows] == [["0.510", "0.077", "0.430", "0.390"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("wcam", "Wavelet haar, 3 levels; partition grid 28×28"),
+        ("fam", "Fourier magnitudes, phases kept; partition circle"),
+        ("sobol", "Pixels; masked pixels black; partition grid 8×8"),
+    ],
+)
+def test_the_caption_tells_the_transform_of_the_kind(
+    make_explanation: MakeExplanation, kind: str, words: str
+) -> None:
+    assert words in caption(make_explanation(kind))
+    assert ("levels" in caption(make_explanation(kind))) == (kind == "wcam")
+
+
+def test_the_caption_tells_of_the_authors_choices(make_explanation: MakeExplanation) -> None:
+    explanation = make_explanation()
+    explanation.parameters.update(compat="reference")
+    assert "computed as the authors' code does" in caption(explanation)

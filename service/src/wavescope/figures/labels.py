@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wavescope.engine.types import Explanation, Prediction
+from wavescope.engine.types import Explanation, Faithfulness, Kept, Prediction, Sufficiency
 
 _VALUE_POLICIES = {
     "clip": "values clipped to [0, 1]",
@@ -12,12 +12,18 @@ _VALUE_POLICIES = {
     "none": "values not limited",
 }
 _APPROXIMATIONS = {"keep": "approximation kept", "drop": "approximation dropped"}
+_BASELINES = {
+    "zero": "masked pixels black",
+    "mean": "masked pixels of the mean colour",
+    "blur": "masked pixels blurred",
+}
+DOMAINS = {"pixel": "pixels", "wavelet": "wavelet factors", "fourier": "Fourier factors"}
 
 
-def scale_label(scale_px: tuple[int, int | None]) -> str:
+def scale_label(scale_px: tuple[float, float | None]) -> str:
     """A scale in words: ``2-4 px``, or ``> 8 px`` for the approximation, whose upper end is open."""
     start, end = scale_px
-    return f"> {start} px" if end is None else f"{start}-{end} px"
+    return f"> {start:g} px" if end is None else f"{start:g}-{end:g} px"
 
 
 def shorten(text: str, limit: int) -> str:
@@ -29,6 +35,30 @@ def shorten(text: str, limit: int) -> str:
 def probability_label(prediction: Prediction) -> str:
     """The probability to three digits; empty where the model has none."""
     return "" if prediction.probability is None else f"{prediction.probability:.3f}"
+
+
+def percent(share: float) -> str:
+    """A share to a tenth of a percent."""
+    return f"{100 * share:.1f} %"
+
+
+def bytes_label(count: int) -> str:
+    """A number of bytes in kB, as a file manager shows it."""
+    return f"{count:,} bytes" if count < 1000 else f"{count / 1000:,.1f} kB"
+
+
+def corruption_label(name: str) -> str:
+    """``gaussian_noise`` as ``gaussian noise``."""
+    return name.replace("_", " ")
+
+
+def band_label(level: int, orientation: str | None, scale_px: tuple[int, int | None]) -> str:
+    """A factor of the scale profile: ``2-4 px horizontal``, or the scale alone where it is a whole level."""
+    return (
+        scale_label(scale_px)
+        if level == 0 or orientation is None
+        else f"{scale_label(scale_px)} {orientation}"
+    )
 
 
 def heading(explanation: Explanation) -> str:
@@ -47,27 +77,98 @@ def constant_sentence(explanation: Explanation) -> str:
     )
 
 
+def worth_words(explanation: Explanation) -> str:
+    """What the map is worth, in one paragraph; empty where nothing was measured."""
+    worth = explanation.worth
+    if worth is None:
+        return ""
+    parts: list[str] = []
+    if worth.split_half is not None:
+        parts.append(
+            f"split-half reliability {worth.split_half:.2f} (1: both halves of the design rank alike)"
+        )
+    if worth.class_contrast is not None and worth.runner_up is not None:
+        other = shorten(worth.runner_up.label, 40)
+        parts.append(
+            f"contrast with “{other}” {worth.class_contrast:.2f} (0: the same map, 1: an unrelated one)"
+        )
+    return f"Worth of the map: {'; '.join(parts)}." if parts else ""
+
+
+def depth_words(sufficiency: Sufficiency) -> str:
+    """The reconstruction depth: ``37 of 784 factors``, or why there is none."""
+    factors = len(sufficiency.order)
+    if sufficiency.outcome == "empty_suffices":
+        return f"0 of {factors:,} factors"
+    if sufficiency.depth is None:
+        return f"none of 1 to {factors:,} factors"
+    return f"{sufficiency.depth:,} of {factors:,} {'factor' if factors == 1 else 'factors'}"
+
+
+def sufficiency_sentence(sufficiency: Sufficiency, target: Prediction) -> str:
+    """What the reconstruction depth means for this image."""
+    factors, label = len(sufficiency.order), shorten(target.label, 60)
+    if sufficiency.outcome == "empty_suffices":
+        return f"The empty image, rebuilt from no factor, is already called “{label}”: the depth is 0."
+    if sufficiency.depth is None:
+        return f"No number of factors from 1 to {factors:,} rebuilds an image called “{label}”: there is no depth."
+    few = (
+        "The top factor alone is" if sufficiency.depth == 1 else f"The {sufficiency.depth:,} top factors are"
+    )
+    return f"{few} enough for “{label}”: reconstruction depth {sufficiency.depth:,} of {factors:,} factors."
+
+
+def kept_words(kept: Kept) -> str:
+    """What the sufficient image keeps of the transform."""
+    share = kept.coefficients / kept.coefficients_total if kept.coefficients_total else 0.0
+    return (
+        f"Kept: {kept.coefficients:,} of {kept.coefficients_total:,} coefficients ({percent(share)}) with "
+        f"{percent(kept.energy_share)} of the energy: {bytes_label(kept.compressed_bytes)} compressed, "
+        f"of {bytes_label(kept.compressed_bytes_total)}."
+    )
+
+
+def fidelity_words(entry: Faithfulness) -> str:
+    """µ-fidelity by values and by ranks."""
+    values = [("Pearson", entry.mu_fidelity), ("by ranks", entry.mu_fidelity_spearman)]
+    known = [f"{name} {value:.2f}" for name, value in values if value is not None]
+    return f"µ-fidelity: {', '.join(known)}" if known else "µ-fidelity: undefined"
+
+
 def caption(explanation: Explanation) -> str:
     """The parameters a reader needs to make the figure again, as one paragraph."""
     given = explanation.parameters
+    transform = _TRANSFORM_WORDS.get(explanation.kind, _wavelet_words)
     parts = [
-        _transform_words(given),
+        transform(given),
         _partition_words(explanation),
         f"N = {given['nb_design']}" if "nb_design" in given else "",
         f"{explanation.forwards:,} forwards",
         f"seed {given['seed']}" if "seed" in given else "",
         _estimator_words(given),
         _VALUE_POLICIES.get(str(given.get("value_policy")), ""),
-        _APPROXIMATIONS.get(str(given.get("approximation")), ""),
+        _APPROXIMATIONS.get(str(given.get("approximation")), "") if transform is _wavelet_words else "",
+        "computed as the authors' code does" if given.get("compat") == "reference" else "",
     ]
     return "; ".join(part for part in parts if part) + "."
 
 
-def _transform_words(given: dict[str, Any]) -> str:
+def _wavelet_words(given: dict[str, Any]) -> str:
     if "wavelet" not in given or "levels" not in given:
         return ""
     levels = given["levels"]
     return f"Wavelet {given['wavelet']}, {levels} {'level' if levels == 1 else 'levels'}"
+
+
+def _fourier_words(given: dict[str, Any]) -> str:
+    return "Fourier magnitudes, phases kept"
+
+
+def _pixel_words(given: dict[str, Any]) -> str:
+    return "; ".join(["Pixels", *filter(None, [_BASELINES.get(str(given.get("baseline")), "")])])
+
+
+_TRANSFORM_WORDS = {"fam": _fourier_words, "sobol": _pixel_words}
 
 
 def _partition_words(explanation: Explanation) -> str:
@@ -79,7 +180,8 @@ def _partition_words(explanation: Explanation) -> str:
     if partition in ("grid", "aligned") and "grid_size" in given:
         words += f" {given['grid_size']}×{given['grid_size']}"
     if explanation.indices is not None:
-        words += f", {len(explanation.indices.total):,} factors"
+        factors = len(explanation.indices.total)
+        words += f", {factors:,} {'factor' if factors == 1 else 'factors'}"
     return words
 
 

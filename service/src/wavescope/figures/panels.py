@@ -7,40 +7,25 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LinearSegmentedColormap
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
-from matplotlib.ticker import MaxNLocator
 
-from wavescope.engine.types import BandImportance, Explanation, LevelImportance, Maps, Prediction
-from wavescope.figures.colours import (
-    COLORMAP,
-    INK,
-    MUTED,
-    NO_FACTOR,
-    ORIENTATION_STYLES,
-    OTHER,
-    TARGET,
-    Display,
-)
+from wavescope.engine.types import Explanation, LevelImportance, Prediction
+from wavescope.figures.colours import CHANGE, COLORMAP, INK, MUTED, NO_FACTOR, OTHER, TARGET, Display
 from wavescope.figures.labels import probability_label, scale_label, shorten
-from wavescope.figures.layout import Orientation, packed_bands, spread
+from wavescope.figures.layout import packed_bands, spread
 from wavescope.figures.text import FONT, drawable
 
 _OPACITY = 0.78  # of the spatial map over the image
 _HINT_MIN_PT = 26.0  # the smallest sub-band side that has room for its letter
 _LABEL_GAP_PT = 11.0  # between the scale labels beside the packed map
-_LEGEND: dict[Orientation, str] = {
-    "horizontal": "horizontal (h)",
-    "vertical": "vertical (v)",
-    "diagonal": "diagonal (d)",
-    "approximation": "approximation",
-}
+# White on black is seen on both ends of the map of colours.
+_OUTLINED = [Stroke(linewidth=2.2, foreground="black", alpha=0.65), Normal()]
 
 
 def words(size: float = 8.5, **style: object) -> dict[str, Any]:
@@ -65,15 +50,40 @@ def draw_image(axes: Axes, pixels: Float32[np.ndarray, "c h w"]) -> None:
 def draw_spatial(
     axes: Axes, pixels: Float32[np.ndarray, "c h w"], spatial: Float[np.ndarray, "h w"], display: Display
 ) -> None:
-    """The spatial WCAM, cell by cell, over the image in grey."""
+    """A map over the image's pixels, cell by cell, over the image in grey."""
     _bare(axes)
     axes.imshow(_luminance(pixels), "gray", aspect="auto", vmin=0, vmax=1, interpolation="antialiased")
     axes.imshow(spatial, COLORMAP, norm=display.norm, aspect="auto", interpolation="nearest", alpha=_OPACITY)
 
 
+def draw_change(axes: Axes, change: Float[np.ndarray, "h w"], display: Display) -> None:
+    """Where importance was lost and gained, in colours that part at 0."""
+    _bare(axes)
+    axes.imshow(change, CHANGE, norm=display.norm, aspect="auto", interpolation="nearest")
+
+
+def draw_frame(axes: Axes, box: tuple[float, float, float, float]) -> None:
+    """A rectangle on a picture: (left, top, right, bottom) as fractions of its width and height."""
+    left, top, right, bottom = box
+    low_x, high_x = axes.get_xlim()
+    high_y, low_y = axes.get_ylim()
+    width, height = high_x - low_x, high_y - low_y
+    frame = Rectangle(
+        (low_x + left * width, low_y + top * height),
+        (right - left) * width,
+        (bottom - top) * height,
+        fill=False,
+        edgecolor="white",
+        linewidth=1.4,
+        path_effects=_OUTLINED,
+    )
+    axes.add_patch(frame)
+
+
 def draw_packed(
     axes: Axes,
-    maps: Maps,
+    wcam: Float[np.ndarray, "H W"],
+    factors: Int[np.ndarray, "H W"],
     levels: Sequence[LevelImportance],
     display: Display,
     size_pt: tuple[float, float],
@@ -81,24 +91,23 @@ def draw_packed(
     """The WCAM in packed layout with sub-band lines, scale labels at the left, orientation letters inside.
 
     Args:
-        maps: coefficients of no factor are left grey, as no index belongs to them.
+        wcam: the map.
+        factors: coefficients of no factor (-1) are left grey, as no index belongs to them.
         levels: approximation first.
         size_pt: (width, height) of ``axes``, points; decides which letters and labels have room.
     """
     _bare(axes)
     axes.set_facecolor(NO_FACTOR)
-    indices = np.ma.masked_array(maps.wcam, maps.factors < 0)
+    indices = np.ma.masked_array(wcam, factors < 0)
     axes.imshow(indices, COLORMAP, norm=display.norm, aspect="auto", interpolation="nearest")
-    height, width = maps.wcam.shape[0], maps.wcam.shape[1]
+    height, width = wcam.shape[0], wcam.shape[1]
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     bands = packed_bands((height, width), len(levels) - 1)
-    # White on black is seen on both ends of the map of colours.
-    outlined = [Stroke(linewidth=2.2, foreground="black", alpha=0.65), Normal()]
     for band in bands:
         if band.orientation == "diagonal":
             x, y = band.left - 0.5, band.top - 0.5
             for xs, ys in (([-0.5, band.right], [y, y]), ([x, x], [-0.5, band.bottom])):
-                axes.plot(xs, ys, color="white", linewidth=0.9, path_effects=outlined, solid_capstyle="butt")
+                axes.plot(xs, ys, color="white", linewidth=0.9, path_effects=_OUTLINED, solid_capstyle="butt")
         room = min(
             (band.right - band.left) / width * size_pt[0], (band.bottom - band.top) / height * size_pt[1]
         )
@@ -110,7 +119,7 @@ def draw_packed(
                 xytext=(5, -4),
                 textcoords="offset points",
                 va="top",
-                **words(9, color="white", path_effects=outlined),
+                **words(9, color="white", path_effects=_OUTLINED),
             )
     _scale_labels(axes, levels, size_pt[1])
 
@@ -136,10 +145,11 @@ def _scale_labels(axes: Axes, levels: Sequence[LevelImportance], height_pt: floa
         )
 
 
-def draw_colour_bar(axes: Axes, display: Display, label: str, *, over_grey: bool = False) -> None:
+def draw_colour_bar(
+    axes: Axes, display: Display, label: str, *, over_grey: bool = False, colours: Colormap | None = None
+) -> None:
     """A horizontal colour bar with its unit; ``over_grey`` for a map that lets the grey image through."""
-    colours = _over_grey() if over_grey else COLORMAP
-    mappable = ScalarMappable(display.norm, colours)
+    mappable = ScalarMappable(display.norm, colours or (_over_grey() if over_grey else COLORMAP))
     bar = axes.figure.colorbar(mappable, cax=axes, orientation="horizontal", ticks=display.ticks())
     bar.outline.set_linewidth(0.6)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
     axes.tick_params(axis="x", labelsize=7.5, labelcolor=INK, labelfontfamily=FONT, length=2.5, width=0.6)
@@ -148,12 +158,12 @@ def draw_colour_bar(axes: Axes, display: Display, label: str, *, over_grey: bool
     axes.set_xlabel(label, **words(8), labelpad=2, linespacing=1.3)
 
 
-def draw_predictions(axes: Axes, explanation: Explanation) -> None:
+def draw_predictions(axes: Axes, explanation: Explanation, name: str = "Prediction") -> None:
     """The model's top classes with their probabilities; the explained class is dark, and added if missing."""
     rows = list(explanation.prediction)
     if explanation.target.index not in [row.index for row in rows]:
         rows.append(explanation.target)
-    title(axes, "Prediction")
+    title(axes, name)
     axes.set(xlim=(0, 1), ylim=(max(len(rows), 5) - 0.3, -0.75))
     axes.axis("off")
     for place, row in enumerate(rows):
@@ -167,107 +177,6 @@ def _prediction_row(axes: Axes, place: int, row: Prediction, *, is_target: bool)
     axes.text(1, place - 0.12, probability_label(row), va="bottom", ha="right", **words(8, fontweight=weight))
     axes.barh(place + 0.08, 1.0, height=0.17, color="#eeeeee")
     axes.barh(place + 0.08, row.probability or 0.0, height=0.17, color=TARGET if is_target else OTHER)
-
-
-def draw_scales(axes: Axes, levels: Sequence[LevelImportance]) -> None:
-    """Share of importance per scale, coarse at the top, stacked by orientation.
-
-    A diamond shows the mean per coefficient, normalised: 1-2 px has 64 times the coefficients of 8-16 px, so
-    that a sum alone favours fine scales.
-    """
-    title(axes, "Importance per scale")
-    for place, level in enumerate(levels):
-        _stack(axes, place, level)
-    ends = [level.share for level in levels] + [level.mean_share for level in levels]
-    axes.scatter(
-        [level.mean_share for level in levels],
-        range(len(levels)),
-        marker="D",
-        s=20,
-        facecolor="white",
-        edgecolor=INK,
-        linewidth=1.0,
-        zorder=4,
-        clip_on=False,
-    )
-    axes.set_yticks(range(len(levels)), labels=[scale_label(level.scale_px) for level in levels])
-    axes.set_ylim(len(levels) - 0.45, -0.55)
-    low, high = min(0.0, *ends), max(*ends, 0.05)
-    axes.set_xlim(1.1 * low, high + 0.04 * (high - low))
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{round(100 * value, 6):g} %")
-    axes.set_xlabel("share of the summed total Sobol indices", **words(8), labelpad=2)
-    axes.tick_params(labelsize=8.5, labelcolor=INK, labelfontfamily=FONT, length=3, width=0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.axvline(0, color=INK, linewidth=0.8)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    _legend(axes)
-
-
-def _stack(axes: Axes, place: int, level: LevelImportance) -> None:
-    """One scale's bar; negative parts grow to the left, so that no part hides another."""
-    right, left = 0.0, 0.0
-    for orientation, share in _parts(level):
-        style = ORIENTATION_STYLES[orientation]
-        start = right if share >= 0 else left
-        axes.barh(
-            place,
-            share,
-            0.62,
-            left=start,
-            facecolor=style.face,
-            hatch=style.hatch,
-            edgecolor="white",
-            linewidth=0,
-        )
-        axes.barh(place, share, 0.62, left=start, facecolor="none", edgecolor=INK, linewidth=0.6)
-        right, left = right + max(share, 0.0), left + min(share, 0.0)
-    axes.annotate(
-        f"{100 * level.share:.1f} %",
-        (1.0, place),
-        xycoords=("axes fraction", "data"),
-        xytext=(42, 0),
-        textcoords="offset points",
-        ha="right",
-        va="center",
-        **words(8.5),
-    )
-
-
-def _parts(level: LevelImportance) -> list[tuple[Orientation, float]]:
-    bands: dict[Orientation, BandImportance | None] = {
-        "horizontal": level.horizontal,
-        "vertical": level.vertical,
-        "diagonal": level.diagonal,
-    }
-    if all(band is None for band in bands.values()):
-        return [("approximation", level.share)]
-    return [(name, band.share) for name, band in bands.items() if band is not None]
-
-
-def _legend(axes: Axes) -> None:
-    hatched = [
-        (_patch(style.face, style.hatch, "white"), _patch("none", "", INK))
-        for style in ORIENTATION_STYLES.values()
-    ]
-    mean = Line2D(
-        [], [], marker="D", markersize=4.5, linestyle="", markerfacecolor="white", markeredgecolor=INK
-    )
-    axes.legend(
-        [*hatched, mean],
-        [_LEGEND[name] for name in ORIENTATION_STYLES] + ["mean per coefficient,\nnormalised"],
-        loc="upper left",
-        bbox_to_anchor=(1.13, 1.02),
-        frameon=False,
-        prop={"family": FONT, "size": 8},
-        labelcolor=INK,
-        handlelength=1.8,
-        handleheight=1.0,
-    )
-
-
-def _patch(face: str, hatch: str, edge: str) -> Patch:
-    return Patch(facecolor=face, hatch=hatch, edgecolor=edge, linewidth=0.6)
 
 
 def _bare(axes: Axes) -> None:

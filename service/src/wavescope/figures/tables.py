@@ -1,0 +1,251 @@
+"""The tables of the terminal's report: one per product of an explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from wavescope.engine.types import (
+    BandImportance,
+    Comparison,
+    Explanation,
+    Faithfulness,
+    Indices,
+    LevelImportance,
+    Maps,
+    ProfileBand,
+    Ring,
+    Robustness,
+    Sufficiency,
+    Zoom,
+)
+from wavescope.figures.labels import (
+    DOMAINS,
+    corruption_label,
+    percent,
+    probability_label,
+    scale_label,
+    shorten,
+)
+
+_TABLE_WIDTH = 67  # characters, of the table of scales around its bars
+_BAR_WIDTHS = (4, 24)
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_CELLS_LISTED = 5  # of a map over the image's pixels
+
+
+def scale_table(levels: Sequence[LevelImportance], *, width: int = 80, ascii_only: bool = False) -> Table:
+    """Importance per scale: level 0 (approximation) first, shares in percent of the summed total indices."""
+    table = _table("Importance per scale", "level", "scale", "share")
+    room = _add_bar_column(table, width - _TABLE_WIDTH)
+    for name in ("horizontal", "vertical", "diagonal"):
+        table.add_column(name, justify="right", no_wrap=True)
+    bars = _bars([level.share for level in levels], room, ascii_only)
+    for level, bar in zip(levels, bars, strict=True):
+        table.add_row(
+            str(level.level),
+            scale_label(level.scale_px),
+            percent(level.share),
+            *bar,
+            *(_band(band) for band in (level.horizontal, level.vertical, level.diagonal)),
+        )
+    return table
+
+
+def prediction_table(explanation: Explanation, name: str = "Prediction") -> Table:
+    """The model's top classes, the explained one marked."""
+    table = _table(name)
+    table.add_column("class", justify="right")
+    table.add_column("label")
+    table.add_column("probability", justify="right")
+    table.add_column("")
+    rows = list(explanation.prediction)
+    if explanation.target.index not in [row.index for row in rows]:
+        rows.append(explanation.target)
+    for row in rows:
+        mark = "explained" if row.index == explanation.target.index else ""
+        table.add_row(str(row.index), Text(shorten(row.label, 48)), probability_label(row), mark)
+    return table
+
+
+def radial_table(rings: Sequence[Ring], *, width: int = 80, ascii_only: bool = False) -> Table:
+    """The radial profile: mean total index per ring of frequencies, the lowest first."""
+    table = _table("Importance per frequency", "cycles per px", "px per cycle", "total index", "share")
+    room = _add_bar_column(table, width - 60)
+    bars = _bars([ring.share for ring in rings], room, ascii_only)
+    for ring, bar in zip(rings, bars, strict=True):
+        low, high = ring.frequency
+        period = f"> {1 / high:.1f}" if low <= 0 else f"{1 / high:.1f}-{1 / low:.1f}"
+        table.add_row(f"{low:.3f}-{high:.3f}", period, f"{ring.mean:.4f}", percent(ring.share), *bar)
+    return table
+
+
+def cell_table(maps: Maps, indices: Indices) -> Table:
+    """The factors of the largest total indices, by where they lie in the image."""
+    table = _table("Most important places", "columns", "rows", "total index", "95 % interval")
+    for factor in np.argsort(-indices.total, kind="stable")[:_CELLS_LISTED]:
+        rows, columns = np.nonzero(maps.factors == factor)
+        interval = None if indices.interval_95 is None else indices.interval_95[factor]
+        table.add_row(
+            f"{columns.min()}-{columns.max() + 1} px",
+            f"{rows.min()}-{rows.max() + 1} px",
+            f"{indices.total[factor]:.3f}",
+            "" if interval is None else f"{interval[0]:.3f}-{interval[1]:.3f}",
+        )
+    return table
+
+
+def profile_table(bands: Sequence[ProfileBand], *, width: int = 80, ascii_only: bool = False) -> Table:
+    """The scale profile: total index and share per factor, each with its standard error."""
+    table = _table("Importance per sub-band", "level", "scale")
+    table.add_column("orientation", no_wrap=True)
+    for name in ("total index", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    room = _add_bar_column(table, width - 68)
+    bars = _bars([band.share for band in bands], room, ascii_only)
+    plus = "+-" if ascii_only else "±"
+    for band, bar in zip(bands, bars, strict=True):
+        error, share_error = band.standard_error, band.share_standard_error
+        table.add_row(
+            str(band.level),
+            scale_label(band.scale_px),
+            "" if band.level == 0 else band.orientation or "",
+            f"{band.total:.3f}" + ("" if error is None else f" {plus} {error:.3f}"),
+            percent(band.share) + ("" if share_error is None else f" {plus} {100 * share_error:.1f}"),
+            *bar,
+        )
+    return table
+
+
+def depth_table(found: Sufficiency) -> Table:
+    """The target's probability at the numbers of factors that mean something."""
+    factors = len(found.order)
+    marks = [(0, "none"), (min(1, factors), "the top factor alone")]
+    marks += [] if not found.depth or found.depth == 1 else [(found.depth, "the sufficient image")]
+    marks += [(found.positive_factors, "the positive factors"), (factors, "all")]
+    table = _table("Rebuilt from the top factors", "factors", "probability")
+    table.add_column("class", justify="right")
+    table.add_column("")
+    for count, name in sorted(marks):
+        table.add_row(f"{count:,}", f"{found.probability[count]:.3f}", str(found.predicted[count]), name)
+    return table
+
+
+def change_table(found: Comparison) -> Table:
+    """The shares per scale of both images."""
+    table = _table("Importance per scale", "level", "scale", "image", "other", "points")
+    for change in found.scales:
+        table.add_row(
+            str(change.level),
+            scale_label(change.scale_px),
+            percent(change.share),
+            percent(change.other_share),
+            f"{100 * change.change:+.1f}",
+        )
+    return table
+
+
+def corruption_table(found: Robustness) -> Table:
+    """The target's probability per corruption and severity, and the share that keeps the label.
+
+    A probability with a star is that of an image which is given another label.
+    """
+    severities = sorted({each.severity for each in found.corrupted})
+    answers = {(each.corruption, each.severity): each for each in found.corrupted}
+    table = _table("Probability by severity (*: another label)")
+    table.padding = (0, 0, 0, 1)  # five severities fit a narrow terminal
+    table.add_column("corruption", no_wrap=True)
+    for name in (*map(str, severities), "kept"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, share in found.shares.items():
+        cells: list[Text] = []
+        for severity in severities:
+            each = answers.get((name, severity))
+            if each is None:
+                cells.append(Text(""))
+            elif each.same_label:
+                cells.append(Text(f"{each.probability:.2f} "))
+            else:
+                cells.append(Text(f"{each.probability:.2f}*", style="yellow"))
+        table.add_row(corruption_label(name), *cells, f"{100 * share:.0f} %")
+    return table
+
+
+def zoom_table(found: Zoom) -> Table:
+    """The shares per scale of the regular and of the enlarged image; the last scale is new."""
+    table = _table("Importance per scale", "level", "scale", "regular", "x2", "regular mean", "x2 mean")
+    for level in found.levels:
+        table.add_row(
+            str(level.level),
+            scale_label(level.scale_px),
+            "new" if level.share is None else percent(level.share),
+            percent(level.zoomed_share),
+            "" if level.mean_share is None else percent(level.mean_share),
+            percent(level.zoomed_mean_share),
+        )
+    return table
+
+
+def faithfulness_table(entries: Sequence[Faithfulness]) -> Table:
+    """Insertion (higher is better), deletion (lower is better) and µ-fidelity, per domain."""
+    table = _table("Faithfulness")
+    table.add_column("domain", no_wrap=True)
+    for name in ("insertion", "deletion", "mu-fidelity", "by ranks"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for entry in entries:
+        fidelity = [
+            "" if value is None else f"{value:.3f}"
+            for value in (entry.mu_fidelity, entry.mu_fidelity_spearman)
+        ]
+        table.add_row(DOMAINS[entry.domain], f"{entry.insertion:.3f}", f"{entry.deletion:.3f}", *fidelity)
+    return table
+
+
+def _table(name: str, *numbers: str) -> Table:
+    """A table with a column per number, each at the right of its column."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=name,
+        pad_edge=False,
+        title_justify="left",
+        title_style="bold",
+    )
+    for number in numbers:
+        table.add_column(number, justify="right", no_wrap=True)
+    return table
+
+
+def _add_bar_column(table: Table, room: int) -> int:
+    """Adds a column for bars where there is room; returns its width, 0 without one."""
+    shortest, longest = _BAR_WIDTHS
+    room = min(room, longest)
+    if room < shortest:
+        return 0
+    table.add_column("", width=room, no_wrap=True)
+    return room
+
+
+def _bars(shares: Sequence[float], room: int, ascii_only: bool) -> list[list[Text]]:
+    """Per share its cells: one with a bar, the longest of them ``room`` characters; none without room."""
+    largest = max((*shares, 0.0))
+    if room == 0:
+        return [[] for _ in shares]
+    lengths = [room * share / largest if largest > 0 else 0.0 for share in shares]
+    return [[Text(_bar(length, ascii_only), style="cyan")] for length in lengths]
+
+
+def _band(band: BandImportance | None) -> str:
+    return "" if band is None else percent(band.share)
+
+
+def _bar(length: float, ascii_only: bool) -> str:
+    """A bar of ``length`` characters, blocks drawn to an eighth; empty for a negative one."""
+    length = max(length, 0.0)
+    if ascii_only:
+        return "#" * round(length)
+    whole, eighths = divmod(round(8 * length), 8)
+    return "█" * whole + (_EIGHTHS[eighths] if eighths else "")
