@@ -1,0 +1,179 @@
+"""docs/methods.md says what the code does: its tables are computed anew, its names and links looked up."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tools.pictures import NAMES
+
+from wavescope.core.faithfulness import GRID, SAMPLES, STEPS, SUBSET
+from wavescope.core.partition import FOURIER_PARTITIONS, PARTITIONS
+from wavescope.engine import warnings
+from wavescope.engine.checks import product_forwards, sample_forwards
+from wavescope.engine.choices import CHOICES, KINDS, PARTITIONS_OF
+from wavescope.engine.plan import make_plan
+from wavescope.engine.requests import make_request
+from wavescope.engine.types import CropBox, Picture
+from wavescope.imaging.corruptions import CORRUPTIONS
+from wavescope.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "methods.md"
+TEXT = DOCUMENT.read_text("utf-8")
+CLEAN = Picture(np.full((3, 224, 224), 0.5, dtype=np.float32), CropBox(0, 0, 224, 224), (224, 224))
+DOCUMENTS = tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md")))
+LISTED = (
+    "kind",
+    "score",
+    "plan",
+    "partition",
+    "sampler",
+    "estimator",
+    "approximation",
+    "value_policy",
+    "baseline",
+)
+COVERED = ("± 1.96 SE", "bootstrap-t, log scale", "log scale, pooled (ours)")
+
+
+def rows_below(heading: str) -> list[list[str]]:
+    """The cells of the first table whose heading row begins with ``heading``."""
+    table = TEXT[TEXT.index(f"\n| {heading} |") + 1 :].split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in table[2:]]
+
+
+def shown(value: Any) -> str:
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
+def test_the_table_of_defaults_is_that_of_the_code() -> None:
+    fields = list(make_request().parameters())
+    assert fields.pop(0) == "kind"
+    expected: list[list[str]] = []
+    for field in fields:
+        usual = getattr(make_request(), field)
+        by_kind = {kind: getattr(make_request(kind=kind), field) for kind in KINDS}
+        reference = {kind: getattr(make_request(kind=kind, compat="reference"), field) for kind in KINDS}
+        changed = {kind: value for kind, value in reference.items() if value != by_kind[kind]}
+        others = "; ".join(f"{kind}: {value}" for kind, value in by_kind.items() if value != usual)
+        same = len(changed) == len(KINDS) and len(set(changed.values())) == 1
+        compat = (
+            shown(changed["wcam"])
+            if same
+            else "; ".join(f"{kind}: {value}" for kind, value in changed.items())
+        )
+        expected.append([f"`{field}`", shown(usual), others, compat])
+    assert sorted([name, *rest] for name, _, *rest in rows_below("field")) == sorted(expected)
+
+
+def test_the_table_of_kinds_has_the_codes_transforms_factors_and_forwards() -> None:
+    expected: list[list[str]] = []
+    for kind, transform in KINDS.items():
+        request = make_request(kind=kind)
+        factors = make_plan(CLEAN, request, max_forwards=10**6).n_factors
+        images = 2 if kind in ("compare", "zoom") else 1
+        forwards = images * sample_forwards(request, factors) + product_forwards(request, factors)
+        expected.append([f"`{kind}`", transform, str(factors), f"{forwards:,}"])
+    assert [[row[0], row[1], row[3], row[5]] for row in rows_below("kind")] == expected
+
+
+def test_the_table_of_partitions_has_the_codes_numbers_of_factors() -> None:
+    transform, told = "", {}
+    for kinds, names, _, count in rows_below("kinds"):
+        transform = kinds or transform
+        numbers = map(int, count.split(", "))
+        told |= {(transform, name): next(numbers) for name in re.findall(r"`(\w+)`", names)}
+    asked = {
+        "wavelet kinds but `profile`": "wcam",
+        "`profile`": "profile",
+        "`fam`": "fam",
+        "`sobol`": "sobol",
+    }
+    wanted = {
+        (words, name): make_plan(CLEAN, make_request(kind=kind, partition=name), max_forwards=10**6).n_factors
+        for words, kind in asked.items()
+        for name in PARTITIONS_OF[kind]
+    }
+    assert told == wanted
+
+
+@pytest.mark.parametrize("field", LISTED)
+def test_every_choice_is_named(field: str) -> None:
+    missing = [value for value in CHOICES[field] if f"`{value}`" not in TEXT and f'"{value}"' not in TEXT]
+    assert not missing
+
+
+def test_every_kind_has_a_section_and_every_partition_a_row() -> None:
+    headings = set(re.findall(r"^## (.+)$", TEXT, flags=re.MULTILINE))
+    assert set(KINDS) <= headings
+    named = " ".join(row[1] for row in rows_below("kinds"))
+    assert all(f"`{name}`" in named for name in (*PARTITIONS, *FOURIER_PARTITIONS))
+
+
+def test_thresholds_are_those_that_the_warnings_have() -> None:
+    thresholds = {name: value for name, value in vars(warnings).items() if re.fullmatch("[A-Z][A-Z_]+", name)}
+    told = dict(re.findall(r"`([A-Z_]+)` = ([\d.]+)", TEXT))
+    assert told == {name: str(value) for name, value in thresholds.items() if isinstance(value, int | float)}
+
+
+def test_limits_are_those_of_the_settings() -> None:
+    settings = Settings()
+    told = dict(re.findall(r"`WAVESCOPE_(\w+)`, ([\d,]+)", TEXT))
+    assert told == {name: f"{getattr(settings, name.lower()):,}" for name in told}
+    assert set(told) == {"MAX_FORWARDS", "MAX_IMAGES", "MAX_TARGETS"}
+
+
+def test_the_parameters_of_faithfulness_and_robustness_are_those_of_the_code() -> None:
+    told = {row[0].split()[0]: row[2] for row in rows_below("measure")}
+    assert told["`insertion`"] == told["`deletion`"] == f"{STEPS} steps"
+    assert f"{SAMPLES} subsets of {SUBSET:.0%}".replace("%", " %") in told["`mu_fidelity`"]
+    assert f"{GRID} × {GRID} cells" in told["`mu_fidelity`"]
+    assert f"{len(CORRUPTIONS)} corruptions" in TEXT
+
+
+def test_the_table_of_coverage_is_that_of_the_benchmark() -> None:
+    published = (ROOT / "bench" / "results" / "coverage.md").read_text("utf-8")
+    table = published[published.index("| model | N |") :].split("\n\n")[0].splitlines()
+    heading, _, *rows = ([cell.strip() for cell in row.split("|")[1:-1]] for row in table)
+    columns = [heading.index(method) for method in COVERED]
+    expected = [
+        [row[0], *(row[column].split(" / ")[0] for column in columns)] for row in rows if row[1] == "8"
+    ]
+    assert rows_below("score | ± 1.96 standard errors") == expected
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", *DOCUMENTS])
+def test_every_link_leads_somewhere(name: str) -> None:
+    document = ROOT / name
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text("utf-8")):
+        path, _, anchor = target.partition("#")
+        if path.startswith("http"):
+            continue
+        linked = (document.parent / path).resolve() if path else document
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text("utf-8"), flags=re.MULTILINE)
+            assert anchor in {
+                re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings
+            }, target
+
+
+def test_every_picture_is_one_that_the_command_draws_and_none_is_large() -> None:
+    linked = set(re.findall(r"\]\(images/([\w-]+)\.png\)", TEXT))
+    assert linked == set(NAMES)
+    assert all((ROOT / "docs" / "images" / f"{name}.png").stat().st_size <= 250_000 for name in linked)
+
+
+def test_every_command_and_file_that_is_named_exists() -> None:
+    spans = re.findall(r"`([^`\n]+)`", TEXT)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE))
+    named = {words[1] for span in spans if (words := span.split())[0] == "make"}
+    assert {"pictures", "bench", "test"} <= named <= targets
+    paths = {path for span in spans for path in re.findall(r"\b(?:tests|tools|bench|service)/[\w/.]+", span)}
+    assert len(paths) > 5
+    assert not [path for path in paths if not (ROOT / path).exists()]
