@@ -239,6 +239,14 @@ def test_glens_index_is_one_where_nothing_of_the_variation_is_left(n: int, value
     assert ESTIMATORS["glen"](f_a, f_b, f_c)[1] == 1.0
 
 
+def test_glens_index_sees_a_faint_c() -> None:
+    """A correlation has no units: a millionth of a's variation, around the mean of all, correlates in full."""
+    f_a, f_b, _ = random_scores(8, 1, 0)
+    middle = np.concatenate([f_a, f_b]).mean()
+    faint = np.stack([middle + 1e-6 * f_a, middle - 1e-6 * f_a])
+    np.testing.assert_allclose(ESTIMATORS["glen"](f_a, f_b, faint), [0, 2], atol=1e-6)
+
+
 def test_glens_index_is_one_where_c_stays_at_the_mean() -> None:
     f_a, f_b = np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0])
     assert ESTIMATORS["glen"](f_a, f_b, np.full((1, 3), 2.0)).tolist() == [1.0]

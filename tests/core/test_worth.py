@@ -7,15 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from tests.oracles.indices import g_function, linear, pick_freeze
+from tests.oracles.indices import linear, pick_freeze
 
 from wavescope.core.design import make_design
 from wavescope.core.estimators import ESTIMATORS
 from wavescope.core.worth import (
-    additive_share,
     class_contrast,
-    interval_ratio,
-    rivals,
+    interaction,
     saturation,
     spearman,
     split_half,
@@ -133,23 +131,23 @@ def test_class_contrast_is_one_for_unrelated_maps() -> None:
     assert class_contrast(x, y) == pytest.approx(1, abs=0.05)
 
 
-def test_the_additive_share_of_a_sum_is_one_even_from_few_rows() -> None:
-    shares = [additive_share(*linear_scores(8, seed)) for seed in range(20)]
-    assert np.mean(shares) == pytest.approx(1, abs=0.1)
+@pytest.mark.parametrize("n", [1, 2, 8])
+def test_single_effects_of_a_sum_add_up_at_any_n(n: int) -> None:
+    assert interaction(*linear_scores(n, 3)) == pytest.approx(0, abs=1e-12)
 
 
-def test_the_additive_share_of_a_product_is_below_one() -> None:
-    known = g_function((0.0,) * 6)
-    design = make_design("sobol", 6, 4096, 0)
-    found = additive_share(*pick_freeze(known.f, design.a, design.b))
-    assert found == pytest.approx(known.first.sum(), abs=0.05)
-    assert known.first.sum() < 0.5
+def test_single_effects_of_a_product_miss_what_follows_by_hand() -> None:
+    """f = x y: b − a is x'y' − xy, the single effects add up to x'y + xy' − 2xy: missing is (x' − x)(y' − y)."""
+    a, b = np.random.default_rng(4).random((2, 16, 2))
+    f_c = np.stack([b[:, 0] * a[:, 1], a[:, 0] * b[:, 1]])
+    missing = np.prod(b - a, axis=1)
+    expected = np.sqrt(np.mean(missing**2) / np.mean((b.prod(axis=1) - a.prod(axis=1)) ** 2))
+    assert interaction(a.prod(axis=1), b.prod(axis=1), f_c) == pytest.approx(expected)
+    assert expected > 0.1
 
 
-def test_the_additive_share_takes_v_over_a_alone_on_request() -> None:
-    f_a, f_b, f_c = random_scores(8, 5, 0)
-    ratio = np.var([*f_a, *f_b], ddof=1) / np.var(f_a, ddof=1)
-    assert additive_share(f_a, f_b, f_c, over="a") == pytest.approx(additive_share(f_a, f_b, f_c) * ratio)
+def test_interaction_is_untold_where_all_factors_together_do_nothing() -> None:
+    assert interaction(np.ones(4), np.ones(4), np.zeros((3, 4))) is None
 
 
 def test_the_unresolved_share_counts_factors_whose_error_is_above_half_the_index() -> None:
@@ -157,20 +155,6 @@ def test_the_unresolved_share_counts_factors_whose_error_is_above_half_the_index
     error = np.array([0.2, 0.11, 0.3, 0.0, 0.06])
     assert unresolved_share(total, error) == 3 / 4
     assert unresolved_share(np.zeros(2), np.zeros(2)) is None
-
-
-def test_rivals_are_factors_that_may_be_as_large_as_the_first() -> None:
-    total = np.array([0.3, 0.4, 0.1, 0.2])
-    interval = np.array([[0.2, 0.4], [0.3, 0.5], [0.05, 0.15], [0.1, 0.3]])
-    assert rivals(total, interval) == 2
-    assert rivals(total[1:2], interval[1:2]) == 0
-
-
-def test_the_interval_ratio_is_that_of_the_largest_factor() -> None:
-    total = np.array([0.1, 0.4])
-    assert interval_ratio(total, np.array([[0.0, 0.2], [0.2, 0.6]])) == pytest.approx(3)
-    assert interval_ratio(total, np.array([[0.1, 0.2], [0.0, 0.6]])) is None
-    assert interval_ratio(np.zeros(2), np.zeros((2, 2))) is None
 
 
 def test_saturation_counts_rows_at_the_fuller_end() -> None:

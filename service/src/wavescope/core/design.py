@@ -74,7 +74,9 @@ def check_design(sampler: str, n_factors: int, nb_design: int) -> None:
 
 
 def sobol(n_factors: int, nb_design: int, seed: int) -> Design:
-    """Owen-scrambled Sobol design; its first N rows are the N-row design of the same seed.
+    """Scrambled Sobol design; its first N rows are the N-row design of the same seed.
+
+    SciPy scrambles by a linear matrix scramble and a digital shift.
 
     Args:
         n_factors: K; 2K at most 21,201.

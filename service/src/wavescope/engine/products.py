@@ -143,9 +143,7 @@ def build(
         if request.kind == "profile"
         else None,
     )
-    return replace(
-        explained, warnings=(*explanation.warnings, *of_scores(explained, sample.target, _over(request)))
-    )
+    return replace(explained, warnings=(*explanation.warnings, *of_scores(explained, sample.target)))
 
 
 def _over(request: ExplanationRequest) -> estimators.Over:

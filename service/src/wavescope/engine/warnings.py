@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pywt
 
-from wavescope.core.estimators import Over
-from wavescope.core.worth import additive_share, saturation, unresolved_share
+from wavescope.core.worth import interaction, saturation, unresolved_share
 from wavescope.engine.plan import PlanSpec
 from wavescope.engine.types import Explanation, Indices
 
@@ -15,7 +14,7 @@ LEAST_SPLIT_HALF = 0.7
 LEAST_CONTRAST = 0.2
 MOST_UNRESOLVED = 0.5
 MOST_SATURATED = 0.5
-LEAST_ADDITIVE = 0.5
+MOST_INTERACTION = 0.5
 TOP = 20
 
 
@@ -39,15 +38,12 @@ def of_plan(spec: PlanSpec, n_factors: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-def of_scores(
-    explanation: Explanation, sample: tuple[np.ndarray, np.ndarray, np.ndarray], over: Over
-) -> tuple[str, ...]:
+def of_scores(explanation: Explanation, sample: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[str, ...]:
     """What the scores tell of the worth of the map.
 
     Args:
         explanation: explained, with its worth.
         sample: (f_a, f_b, f_c) of the target.
-        over: rows that V was taken over.
     """
     assert explanation.indices is not None
     assert explanation.worth is not None
@@ -56,7 +52,7 @@ def of_scores(
         _contrast(explanation),
         _unresolved(explanation.indices),
         _saturated(sample),
-        _additive(sample, over),
+        _interacting(sample),
     ]
     return tuple(sentence for sentence in found if sentence is not None)
 
@@ -92,7 +88,7 @@ def _unresolved(indices: Indices) -> str | None:
         return None
     return (
         f"{100 * share:.0f} % of the {len(top)} largest indices have a standard error of more than half their size: "
-        "their order may be chance"
+        "read them as an order at best, not as sizes; raise nb_design"
     )
 
 
@@ -106,11 +102,11 @@ def _saturated(sample: tuple[np.ndarray, np.ndarray, np.ndarray]) -> str | None:
     )
 
 
-def _additive(sample: tuple[np.ndarray, np.ndarray, np.ndarray], over: Over) -> str | None:
-    share = additive_share(*sample, over=over)
-    if share >= LEAST_ADDITIVE:
+def _interacting(sample: tuple[np.ndarray, np.ndarray, np.ndarray]) -> str | None:
+    missed = interaction(*sample)
+    if missed is None or missed <= MOST_INTERACTION:
         return None
     return (
-        f"single factors explain {100 * max(share, 0.0):.0f} % of the score's variance, the rest is interaction: "
-        "total indices count it once for every factor that takes part"
+        f"added up, the effects of single factors miss the effect of all of them by {missed:.2g} times its size: "
+        "factors act together, which total indices count once for every one that takes part"
     )
