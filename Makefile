@@ -66,6 +66,10 @@ bench: $(INSTALLED) ## Run the benchmarks.
 pictures: $(INSTALLED) ## Draw the pictures of docs/methods.md; ARGS='wcam fam' draws these alone.
 	$(BIN)/python tools/pictures.py $(ARGS)
 
+.PHONY: coverage
+coverage: $(INSTALLED) ## Measure how often 95 % intervals hold the true index; about four minutes.
+	$(BIN)/python bench/coverage.py $(ARGS)
+
 .PHONY: image
 image: $(INSTALLED) ## Build the cpu image and run it.
 	$(BIN)/python tools/image/build.py $(ARGS)
@@ -81,6 +85,10 @@ test: $(INSTALLED) ## Run the tests, without those marked slow or exhaustive.
 .PHONY: test-all
 test-all: $(INSTALLED) ## Run every test.
 	$(BIN)/python -m pytest -m "" $(ARGS)
+
+.PHONY: mutants
+mutants: $(INSTALLED) ## Change the formulas one sign at a time: every mutant must fail a test; about fifteen minutes.
+	$(BIN)/python tools/mutate.py $(ARGS)
 
 .PHONY: check check-format check-lint check-types check-layers check-dependencies
 check: check-format check-lint check-types check-layers check-dependencies ## Formatting, lint, types, layers, dependencies.

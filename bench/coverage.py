@@ -132,7 +132,7 @@ def intervals(scores: Scores, seed: int) -> Iterator[tuple[str, Interval]]:
     low, high = np.quantile(resampled, [0.025, 0.975], axis=1)
     yield "percentile", (low, high)
     acts = np.where(total > 0, total, 1.0)
-    yield "log scale, SE / S (before)", _about(total, quantile * error / acts)
+    yield "log scale, SE / S", _about(total, quantile * error / acts)
     deviation = _influence(scores, total)
     yield "log scale, delta method", _about(total, quantile * deviation)
     yield "log scale, jackknife", _about(total, quantile * _jackknife(scores))
