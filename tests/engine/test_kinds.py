@@ -347,7 +347,9 @@ def test_pixels_that_matter_alone_make_insertion_high_and_deletion_low() -> None
     only = np.zeros(SHAPE)
     only[:, :8, :8] = 1 / 20
     request = make_request(kind="sobol", grid_size=2, nb_design=16, target=0, faithfulness=True)
-    (entry,) = run(linear_classifier(only), request).faithfulness or ()
+    done = run(linear_classifier(only), request)
+    assert done.faithfulness is not None
+    (entry,) = done.faithfulness
     quarter = entry.fraction >= 0.25
     assert np.ptp(entry.insertion_curve[quarter]) < 1e-6
     assert np.ptp(entry.deletion_curve[quarter]) < 1e-6
