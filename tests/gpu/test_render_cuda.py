@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scipy import special
 from tests.fakes.classifiers import TorchClassifier, details, linear_classifier, random_picture
+from tests.gpu.device import DEVICE, MARKS, only_cuda, torch
 from tests.oracles.rendering import mask_rows, slow_finish, slow_render
 
+from wavescope.core.batches import BatchRenderer
 from wavescope.core.design import Design, sobol
 from wavescope.core.estimators import jansen, jansen_first
 from wavescope.core.fourier import FourierSynthesis
@@ -23,12 +25,7 @@ from wavescope.core.wavelets import analyse
 from wavescope.engine.run import explain
 from wavescope.engine.types import ExplanationRequest
 
-torch = pytest.importorskip("torch", reason="torch is not installed")
-DEVICE = "cuda"
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-]
+pytestmark = MARKS
 
 SIZE = (45, 62)  # odd, not square
 LEVELS = 3
@@ -69,7 +66,7 @@ def unclipped(wavelet: str) -> Renderer:
 
 def render_with(finish: Finish, wavelet: str, made: Partition, **options: int) -> Renderer:
     synthesis = WaveletSynthesis(coefficients(wavelet), SIZE, wavelet, LEVELS, made, finish.mean)
-    return Renderer(synthesis, made.n_factors, finish, **options)
+    return Renderer(synthesis, made.n_factors, finish, batched=True, **options)
 
 
 def design() -> Design:
@@ -130,7 +127,9 @@ def other_renderer(
     else:
         made = pixel_partition(*SIZE, 5)
         synthesis = PixelSynthesis(image, made, "blur", mean)
-    renderer = Renderer(synthesis, made.n_factors, Finish("clip", mean, std), **options)
+    renderer = Renderer(
+        synthesis, made.n_factors, Finish("clip", mean, std), batched=move is on_device, **options
+    )
     return renderer, sobol(made.n_factors, 2, 0)
 
 
@@ -165,17 +164,28 @@ def test_a_flat_image_stretched_by_minmax_is_black_and_not_nan() -> None:
     assert (flat == 0).all()
 
 
-def test_memory_is_bounded_by_the_batch_and_the_cache() -> None:
-    """54 images of 3×45×62 float32 are 1.8 MB; beside the buffer only a few images are held at a time."""
+@only_cuda
+def test_memory_is_bounded_by_the_batch_the_cache_and_the_work_bytes() -> None:
+    """54 images of 3×45×62 float32 are 1.8 MB; beside a buffer of four, some six arrays of two images are held."""
     image_bytes = 4 * 3 * SIZE[0] * SIZE[1]
-    render, rows = renderer("db4", "clip", cache_bytes=0), design()
+    mean, std = (on_device(v.astype(np.float32)[:, None, None]) for v in (MEAN, STD))
+    synthesis = WaveletSynthesis(coefficients("db4"), SIZE, "db4", LEVELS, factors(), mean)
+    finish, rows = Finish("clip", mean, std), design()
+    render = BatchRenderer(synthesis, 25, finish, cache_bytes=0, work_bytes=2 * image_bytes)
     buffer = torch.empty((4, 3, *SIZE), device=DEVICE)
-    render.rows(rows, 0, 4, out=buffer)  # the libraries' workspaces stay
+    render.rows(rows, 0, buffer)  # the libraries' workspaces stay
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    for start in range(0, 54, 4):
-        render.rows(rows, start, min(start + 4, 54), out=buffer)
-    assert torch.cuda.max_memory_allocated() - before <= 16 * image_bytes
+    for start in range(0, 52, 4):
+        render.rows(rows, start, buffer)
+    assert torch.cuda.max_memory_allocated() - before <= (6 * 2 + 4 * 4) * image_bytes
+
+
+def test_an_accelerator_is_given_whole_batches_without_being_asked() -> None:
+    mean = on_device(np.zeros((3, 1, 1), np.float32))
+    synthesis = WaveletSynthesis(coefficients("haar"), SIZE, "haar", LEVELS, factors(), mean)
+    found = Renderer(synthesis, 25, Finish("clip", mean, mean + 1))
+    assert (found._batches is not None) == (DEVICE == "cuda")
 
 
 @pytest.mark.parametrize("outputs", ["logits", "probabilities", "sigmoid"])

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from wavescope.engine.protocols import Classifier
 from wavescope.engine.types import Preprocessing
-from wavescope.errors import RegistryInvalid, WeightsUnavailable
+from wavescope.errors import ModelFailure, RegistryInvalid, WeightsUnavailable
 from wavescope.models.load import load
 from wavescope.models.spec import ModelSpec
 
@@ -220,6 +220,75 @@ def test_cuda_that_cannot_be_had_is_refused_not_silently_a_cpu(tmp_path: Path) -
         pytest.skip("this onnxruntime has CUDA")
     with pytest.raises(RegistryInvalid, match="'cuda:0' needs onnxruntime-gpu"):
         backend(path, device="cuda:0")
+
+
+def test_a_provider_that_falls_back_to_the_cpu_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the libraries of CUDA or TensorRT are missing: ONNX Runtime itself only warns."""
+    import onnxruntime
+
+    path = write(tmp_path / "toy.onnx")
+    if "TensorrtExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has TensorRT")
+    with pytest.raises(RegistryInvalid, match="'tensorrt' needs onnxruntime-gpu"):
+        backend(path, device="tensorrt")
+    listed = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
+    with (
+        pytest.warns(UserWarning, match="is not in available provider names"),
+        pytest.raises(RegistryInvalid, match="'tensorrt:1' was asked for, but ONNX Runtime fell back to CPU"),
+    ):
+        backend(path, device="tensorrt:1")
+
+
+@pytest.mark.parametrize("source", ["torchvision:resnet18", "timm:resnet18"])
+def test_tensorrt_runs_onnx_models_alone(source: str) -> None:
+    with pytest.raises(RegistryInvalid, match="'tensorrt' runs ONNX models") as caught:
+        ModelSpec(name="m", source=source, device="tensorrt")
+    assert caught.value.field == "device"
+
+
+@pytest.mark.parametrize(
+    ("graph", "rows"),
+    [
+        ({}, None),
+        ({}, 4),
+        ({"batch": 4}, 4),
+        ({"keep_axes": True}, None),
+        ({"input_type": TensorProto.FLOAT16}, 4),
+    ],
+)
+def test_tensors_are_scored_where_they_lie(tmp_path: Path, graph: dict[str, Any], rows: int | None) -> None:
+    """The path of a GPU, on a CPU: the same scores as through NumPy, for batches that are full and not."""
+    torch = pytest.importorskip("torch")
+    from wavescope.models.onnx_binding import Binding
+
+    model = backend(write(tmp_path / "toy.onnx", **graph))
+    row_shape = (CLASSES, 1, 1) if "keep_axes" in graph else (CLASSES,)
+    bound = Binding(model.session, torch.device("cpu"), row_shape=row_shape, rows=rows)
+    for given in (1, 3, 4):
+        # A batch in another memory layout, as a part of a larger one.
+        tensor = bound.to_device(images(8)).contiguous(memory_format=torch.channels_last)[2 : 2 + given]
+        found = bound.run(tensor)
+        assert found.shape == (given, *row_shape)
+        expected = model.forward(images(8)[2 : 2 + given])
+        np.testing.assert_allclose(found.reshape(given, -1).numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_model_bound_to_torch_takes_and_gives_tensors(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from wavescope.models.onnx_binding import Binding
+
+    path = write(tmp_path / "toy.onnx")
+    expected = backend(path, batch_size=2).forward(images(5))
+    model = backend(path, batch_size=2)
+    model._binding = Binding(model.session, torch.device("cpu"), row_shape=(CLASSES,), rows=None)
+    found = model.forward(model.to_device(images(5)))
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ModelFailure, match="model 'toy' failed to run"):
+        model.forward(model.to_device(images(2)[:, :1]))
 
 
 def test_auto_takes_what_there_is(tmp_path: Path) -> None:

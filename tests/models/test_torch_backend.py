@@ -20,6 +20,7 @@ from wavescope.errors import RegistryInvalid, WeightsUnavailable
 from wavescope.models.labels import IMAGENET
 from wavescope.models.load import load
 from wavescope.models.spec import ModelSpec
+from wavescope.models.torch_backend import load_torch
 
 SMALL = Preprocessing(size=(64, 64), resize=64)
 
@@ -129,6 +130,19 @@ def test_bfloat16_is_close_to_float32_and_returns_float32() -> None:
     found, expected = reduced.forward(given), exact.forward(given)
     assert found.dtype == torch.float32
     assert 0 < (found - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+def test_results_are_fetched_and_images_rendered_as_a_device_wants_it() -> None:
+    model = load_torch(
+        ModelSpec(
+            name="m", source="torchvision:resnet18", weights="random", device="cpu", preprocessing=SMALL
+        ),
+        threads=2,
+    )
+    with model.rendering():
+        given = model.to_device(images())
+    found = model.forward(given)
+    assert (model.fetch(found)() == found.numpy()).all()
 
 
 def test_float16_on_a_cpu_is_refused() -> None:

@@ -17,7 +17,7 @@
 {{- fail (printf "models: the name %q is given twice" $model.name) -}}
 {{- end -}}
 {{- $names = append $names $model.name -}}
-{{- $wanted := ternary 1 0 (hasPrefix "cuda" ($model.device | default "auto")) -}}
+{{- $wanted := ternary 1 0 (regexMatch "^(cuda|tensorrt)" ($model.device | default "auto")) -}}
 {{- if hasKey $model "num_gpus" }}{{ $wanted = $model.num_gpus }}{{ end -}}
 {{- if gt (ceil (float64 $wanted)) (float64 $gpus) -}}
 {{- fail (printf "models: %q wants %v GPUs, and no worker group has a gpu for it" $model.name $wanted) -}}

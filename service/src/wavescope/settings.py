@@ -12,7 +12,7 @@ The model registry is one YAML file::
         source: torchvision:resnet50
         weights: weights/resnet50.safetensors   # or the name of a torchvision entry; default: the source's own
         sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08   # of the weights or ONNX file
-        device: cuda                            # auto | cpu | cuda | cuda:<n>
+        device: cuda                            # auto | cpu | cuda[:<n>] | tensorrt[:<n>] (ONNX)
         precision: bfloat16                     # float32 | bfloat16 | float16
         num_cpus: 2                             # cores of one replica
         num_gpus: 0.5                           # GPUs of one replica; default 1 on cuda, else 0
@@ -199,7 +199,7 @@ def _spec(entry: Any, position: int, folder: Path) -> ModelSpec:
         given["source"] = f"onnx:{_resolved(reference, folder)}"
     if parsed.weights is not None and _is_path(parsed.weights):
         given["weights"] = str(_resolved(parsed.weights, folder))
-    given.setdefault("num_gpus", 1.0 if parsed.device.startswith("cuda") else 0.0)
+    given.setdefault("num_gpus", 1.0 if parsed.device.startswith(("cuda", "tensorrt")) else 0.0)
     given.setdefault("max_replicas", max(DEFAULT_MODEL.max_replicas, parsed.min_replicas))
     if parsed.preprocessing is not None:
         given["preprocessing"] = Preprocessing(**parsed.preprocessing.model_dump())

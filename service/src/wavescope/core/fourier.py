@@ -12,7 +12,7 @@ from scipy import fft
 
 from wavescope.core.arrays import Array, like, namespace
 from wavescope.core.partition import Partition, mirrored
-from wavescope.core.render import Patch
+from wavescope.core.synthesis import Patch, members
 
 
 class FourierSynthesis:
@@ -56,10 +56,11 @@ class FourierSynthesis:
         """The image, bit for bit."""
         return self._image
 
-    def plain(self, mask: Float[np.ndarray, " k"]) -> Float32[Array, "c h w"]:
-        """Mask and invert: the unclipped render of one mask row."""
-        values = like(np.append(mask, self._partition.held), self._image)
-        return self._invert(values[self._factors])
+    def plain(self, masks: Float[np.ndarray, "*n k"]) -> Float32[Array, "*n c h w"]:
+        """Mask and invert: the unclipped renders of mask rows."""
+        held = np.full((*masks.shape[:-1], 1), self._partition.held)
+        values = like(np.concatenate([masks, held], axis=-1), self._image)
+        return self._invert(values[..., None, self._factors])
 
     def patches(self, factor: int) -> list[Patch]:
         """P_k: the inverse of factor k's frequencies alone. A wave has no support but the whole image."""
@@ -67,5 +68,10 @@ class FourierSynthesis:
         inside: Bool[np.ndarray, "h half"] = self._half == factor
         return [Patch(slice(0, height), slice(0, width), self._invert(like(inside, self._image)))]
 
-    def _invert(self, mask: Float32[Array, "h half"]) -> Float32[Array, "c h w"]:
-        return namespace(mask).fft.irfftn(self._spectrum * mask, s=self.shape[1:], axes=(-2, -1))
+    def alone(self, first: int, stop: int) -> Float32[Array, "n c h w"]:
+        """P_k of factors first..stop: waves over the whole image."""
+        return self._invert(members(self._factors, first, stop))
+
+    def _invert(self, masks: Float32[Array, "*any"]) -> Float32[Array, "*n c h w"]:
+        """(…, 1, h, half) or (h, half) masks of half the spectrum."""
+        return namespace(masks).fft.irfftn(self._spectrum * masks, s=self.shape[1:], axes=(-2, -1))

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from wavescope.core.arrays import Array, like, namespace
 from wavescope.core.partition import Partition
-from wavescope.core.render import Patch
+from wavescope.core.synthesis import Patch, members
 
 Baseline = Literal["zero", "mean", "blur"]
 BASELINES: tuple[str, ...] = get_args(Baseline)
@@ -78,10 +78,11 @@ class PixelSynthesis:
         """The image, bit for bit."""
         return self._image
 
-    def plain(self, mask: Float[np.ndarray, " k"]) -> Float32[Array, "c h w"]:
-        """The render of one mask row: baseline + m · (x − baseline)."""
-        values = like(np.append(mask, self._partition.held), self._image)
-        return self._masked + values[self._factors] * self._difference
+    def plain(self, masks: Float[np.ndarray, "*n k"]) -> Float32[Array, "*n c h w"]:
+        """The renders of mask rows: baseline + m · (x − baseline)."""
+        held = np.full((*masks.shape[:-1], 1), self._partition.held)
+        values = like(np.concatenate([masks, held], axis=-1), self._image)
+        return self._masked + values[..., None, self._factors] * self._difference
 
     def patches(self, factor: int) -> list[Patch]:
         """P_k: x − baseline on the factor's pixels, 0 elsewhere in their bounding box; none without pixels."""
@@ -91,3 +92,7 @@ class PixelSynthesis:
         rows, columns = box
         inside = like(self._partition.factors[rows, columns] == factor, self._image)
         return [Patch(rows, columns, self._difference[:, rows, columns] * inside)]
+
+    def alone(self, first: int, stop: int) -> Float32[Array, "n c h w"]:
+        """P_k of factors first..stop: x − baseline on the pixels of each."""
+        return self._difference * members(self._factors, first, stop)

@@ -8,89 +8,27 @@ design rows give a whole partial map. Rendering is linear in the mask, and C_j�
 with P_k the inverse transform of factor k's coefficients alone. Only A and B need a full inverse; what leaves [0, 1] is
 dealt with after this sum, by the value policy, and then normalised for the model. What is masked and how it becomes an
 image is the business of a :class:`Synthesis`, one per transform.
+
+On a CPU images are rendered one by one, each touched on the support of P_k alone while it is in the processor's cache.
+On an accelerator a :class:`~wavescope.core.batches.BatchRenderer` renders the whole batch in a few operations.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32
 
+from wavescope.core import batches
 from wavescope.core.arrays import Array, namespace
+from wavescope.core.batches import BatchRenderer
 from wavescope.core.design import Design
+from wavescope.core.rows import Moved
+from wavescope.core.synthesis import Finish, Patch, Synthesis
+from wavescope.core.synthesis import ValuePolicy as ValuePolicy
 
-ValuePolicy = Literal["clip", "minmax", "none"]
 CACHE_BYTES = 64 * 2**20
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Finish:
-    """What turns an unclipped render into the model's input: the value policy, then (x − mean) / std.
-
-    Attributes:
-        policy: ``clip`` to [0, 1]; ``minmax`` stretches the whole image to [0, 1]; ``none`` leaves it.
-        mean, std: (channels, 1, 1), in units of [0, 1].
-    """
-
-    policy: ValuePolicy
-    mean: Float32[Array, "c 1 1"]
-    std: Float32[Array, "c 1 1"]
-
-    @property
-    def pointwise(self) -> bool:
-        """Whether a pixel's result depends on that pixel alone."""
-        return self.policy != "minmax"
-
-    def values(self, image: Float32[Array, "c h w"]) -> Float32[Array, "c h w"]:
-        """The value policy alone: an image in [0, 1], unless the policy is ``none``."""
-        xp = namespace(image)
-        if self.policy == "clip":
-            return xp.clip(image, 0.0, 1.0)
-        if self.policy == "minmax":
-            low, high = xp.min(image), xp.max(image)
-            # A flat image has no contrast to stretch; dividing by 1 leaves it black instead of NaN.
-            return (image - low) / xp.where(high > low, high - low, xp.ones_like(high))
-        return image
-
-    def __call__(self, image: Float32[Array, "c h w"]) -> Float32[Array, "c h w"]:
-        return (self.values(image) - self.mean) / self.std
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Patch:
-    """A rectangle of P_k in the image, and its values."""
-
-    rows: slice
-    columns: slice
-    values: Float32[Array, "c h w"]
-
-
-@runtime_checkable  # for the type checks under pytest
-class Synthesis(Protocol):
-    """One image in one transform and partition: from a mask row to the image it gives, before any clipping.
-
-    Linear: ``plain(a + t·e_k)`` is ``plain(a)`` with t times ``patches(k)`` added, to float32 rounding.
-    """
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
-        ...
-
-    def clean(self) -> Float32[Array, "c h w"]:
-        """The unperturbed image."""
-        ...
-
-    def plain(self, mask: Float[np.ndarray, " k"]) -> Float32[Array, "c h w"]:
-        """The unclipped render of one mask row, in full."""
-        ...
-
-    def patches(self, factor: int) -> list[Patch]:
-        """P_k as disjoint rectangles."""
-        ...
 
 
 class Renderer:
@@ -103,17 +41,28 @@ class Renderer:
         synthesis: the image in its transform.
         n_factors: K of its partition.
         finish: value policy and normalisation; on the library and the device of ``synthesis``.
-        cache_bytes: bound on the patches kept.
+        cache_bytes: bound on the P_k kept; ``None`` takes 64 MiB on a CPU, 256 MiB on an accelerator.
+        batched: render whole batches at once; ``None`` does so on an accelerator.
     """
 
     def __init__(
-        self, synthesis: Synthesis, n_factors: int, finish: Finish, *, cache_bytes: int = CACHE_BYTES
+        self,
+        synthesis: Synthesis,
+        n_factors: int,
+        finish: Finish,
+        *,
+        cache_bytes: int | None = None,
+        batched: bool | None = None,
     ) -> None:
         self.finish = finish
         self._synthesis = synthesis
         self._n_factors = n_factors
+        self._batches: BatchRenderer | None = None
+        if _on_accelerator(finish.mean) if batched is None else batched:
+            limit = batches.CACHE_BYTES if cache_bytes is None else cache_bytes
+            self._batches = BatchRenderer(synthesis, n_factors, finish, cache_bytes=limit)
         self._cache: dict[int, list[Patch]] = {}
-        self._cache_left = cache_bytes
+        self._cache_left = CACHE_BYTES if cache_bytes is None else cache_bytes
         self._kept: tuple[Design, int, Array, Array] | None = None
 
     @property
@@ -146,6 +95,9 @@ class Renderer:
             (n, c, h, w).
         """
         rendered = self._room(len(masks), out)
+        if self._batches is not None:
+            self._batches.masks(masks, rendered)
+            return rendered
         for place, mask in enumerate(masks):
             rendered[place, ...] = self.finish(self.plain(mask))
         return rendered
@@ -164,6 +116,9 @@ class Renderer:
             (stop − start, c, h, w).
         """
         rendered = self._room(stop - start, out)
+        if self._batches is not None:
+            self._batches.rows(design, start, rendered)
+            return rendered
         for place, row in enumerate(range(start, stop)):
             j, column = divmod(row, self._n_factors + 2)
             if column == 1:
@@ -174,6 +129,27 @@ class Renderer:
                 rendered[place, ...] = finished
             else:
                 factor = column - 2
+                step = float(design.b[j, factor] - design.a[j, factor])
+                self._picked(base, finished, factor, step, rendered[place, ...])
+        return rendered
+
+    def moved(
+        self, design: Design, rows: Moved, start: int, stop: int, out: Float32[Array, "_ c h w"] | None = None
+    ) -> Float32[Array, "n c h w"]:
+        """Renders rows start..stop of an adaptive plan; arguments as :meth:`rows`."""
+        rendered = self._room(stop - start, out)
+        if self._batches is not None:
+            self._batches.masks(np.stack([rows.mask(design, row) for row in range(start, stop)]), rendered)
+            return rendered
+        for place, row in enumerate(range(start, stop)):
+            j, factor = int(rows.base[row]), int(rows.moved[row])
+            if factor >= self._n_factors:
+                rendered[place, ...] = self.finish(self.plain(rows.mask(design, row)))
+                continue
+            base, finished = self._base(design, j)
+            if factor < 0:
+                rendered[place, ...] = finished
+            else:
                 step = float(design.b[j, factor] - design.a[j, factor])
                 self._picked(base, finished, factor, step, rendered[place, ...])
         return rendered
@@ -217,3 +193,8 @@ class Renderer:
         for patch in self.patches(factor):
             out[:, patch.rows, patch.columns] += step * patch.values
         out[...] = self.finish(out)
+
+
+def _on_accelerator(array: Array) -> bool:
+    # A torch device is an object with a type, NumPy's is the word.
+    return getattr(array.device, "type", array.device) != "cpu"

@@ -1,7 +1,7 @@
-"""Rows of masks that are no pick-freeze design, as specifications of a few kilobytes.
+"""Rows of masks that are no full pick-freeze sample, as specifications of a few kilobytes.
 
-A row says what is kept: 1 keeps a factor, 0 removes it. Rows are made where they are rendered, any range of them at a
-time; the same row is the same bits whatever range it is asked in.
+A mask value says how much is kept: 1 keeps a factor, 0 removes it. Rows are made where they are rendered, any range of
+them at a time; the same row is the same bits whatever range it is asked in.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Float, Float32, Int32
+
+from wavescope.core.design import Design
 
 # Keeps the stream of the subsets apart from others that are drawn from the same seed.
 SUBSETS_STREAM = 0x73756273
@@ -68,3 +70,33 @@ class Subsets:
             generator = np.random.default_rng([SUBSETS_STREAM, row, self.seed])
             mask[generator.permutation(self.n_factors)[: self.size]] = 0
         return rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moved:
+    """Rows A_j of a design, with the columns of one factor or of a group of them from B_j: an adaptive plan.
+
+    The design is the plan's own; 8 bytes a row travel.
+
+    Attributes:
+        base: (m,) j of every row.
+        moved: (m,) a factor 0..K−1; K + g for group g; −1 for A_j itself.
+        groups: the factors of each group.
+    """
+
+    base: Int32[np.ndarray, " m"]
+    moved: Int32[np.ndarray, " m"]
+    groups: tuple[Int32[np.ndarray, " _"], ...] = ()
+
+    @property
+    def count(self) -> int:
+        return len(self.base)
+
+    def mask(self, design: Design, row: int) -> Float[np.ndarray, " k"]:
+        """One row."""
+        j, moved = int(self.base[row]), int(self.moved[row])
+        values = design.a[j].copy()
+        if moved >= 0:
+            columns = self.groups[moved - design.n_factors] if moved >= design.n_factors else [moved]
+            values[columns] = design.b[j, columns]
+        return values

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from wavescope.core.arrays import Array, like, namespace
 from wavescope.core.partition import Partition
-from wavescope.core.render import Patch
+from wavescope.core.synthesis import Patch, members
 from wavescope.core.wavelets import Band, band_basis, bands, synthesis, synthesise
 
 
@@ -68,10 +68,11 @@ class WaveletSynthesis:
         """The unperturbed image: every coefficient at 1, those of no factor too."""
         return self._invert(self._coefficients)
 
-    def plain(self, mask: Float[np.ndarray, " k"]) -> Float32[Array, "c h w"]:
-        """Mask and invert: the unclipped render of one mask row."""
-        values = like(np.append(mask, self._partition.held), self._coefficients)
-        return self._invert(self._coefficients * values[self._factors])
+    def plain(self, masks: Float[np.ndarray, "*n k"]) -> Float32[Array, "*n c h w"]:
+        """Mask and invert: the unclipped renders of mask rows."""
+        held = np.full((*masks.shape[:-1], 1), self._partition.held)
+        values = like(np.concatenate([masks, held], axis=-1), self._coefficients)
+        return self._invert(self._coefficients * values[..., None, self._factors])
 
     def patches(self, factor: int) -> list[Patch]:
         """P_k as disjoint rectangles, none where the factor lies in the padding."""
@@ -86,9 +87,13 @@ class WaveletSynthesis:
             boxes += [(y, x) for y in _runs(block.rows) for x in _runs(block.columns)]
         return [self._patch(rows, columns, blocks) for rows, columns in _disjoint(boxes)]
 
-    def _invert(self, packed: Float32[Array, "c H W"]) -> Float32[Array, "c h w"]:
+    def alone(self, first: int, stop: int) -> Float32[Array, "n c h w"]:
+        """P_k of factors first..stop: the inverse transform of the coefficients of each alone."""
+        return self._invert(self._coefficients * members(self._factors, first, stop))
+
+    def _invert(self, packed: Float32[Array, "*n c H W"]) -> Float32[Array, "*n c h w"]:
         _, height, width = self.shape
-        return synthesise(packed, self._matrices)[:, :height, :width]
+        return synthesise(packed, self._matrices)[..., :height, :width]
 
     def _block(self, band: Band, box: tuple[slice, slice], factor: int) -> _Block:
         _, height, width = self._host.shape

@@ -90,13 +90,12 @@ def unresolved_share(total: Float[np.ndarray, " k"], standard_error: Float[np.nd
     return float((standard_error[acts] > np.abs(total[acts]) / 2).mean()) if acts.any() else None
 
 
-def saturation(f_a: Float[np.ndarray, " n"], f_b: Float[np.ndarray, " n"]) -> float:
-    """Share of the rows of A and B whose score is at the end of the scores' range that holds more of them.
+def saturation(rows: Float[np.ndarray, " n"]) -> float:
+    """Share of independent rows whose score is at the end of the scores' range that holds more of them.
 
     At the end is within 1 % of the range; the row that marks the end is not counted. 0 where scores spread out;
     towards 1 where the score is stuck, as a probability near 0 or 1 is, and few rows tell.
     """
-    rows = np.concatenate([f_a, f_b])
     low, high = rows.min(), rows.max()
     near = 0.01 * (high - low)
     stuck = max(int((rows <= low + near).sum()), int((rows >= high - near).sum()))

@@ -1,25 +1,32 @@
-"""Classifiers in ONNX files, run by ONNX Runtime. Never imports torch: a replica stays under 200 MB of its own."""
+"""Classifiers in ONNX files, run by ONNX Runtime. On a CPU torch is never imported: a replica stays under 200 MB."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32
 
+from wavescope.core.arrays import Array, namespace
 from wavescope.engine.types import ModelDetails, Outputs, Preprocessing
 from wavescope.errors import ModelFailure
 from wavescope.models.backend import PROBE_ROWS, check_file, check_scores, class_names, in_batches
 from wavescope.models.quiet_ort import ort, ort_errors
 from wavescope.models.spec import ModelSpec
 
+if TYPE_CHECKING:
+    from wavescope.models.onnx_binding import Binding
+
 # Measured with EfficientNet-Lite0 on 2 threads: 4, 8 and 16 images per run give the same throughput within noise
 # (1 image: 15 % less) at 135, 168 and 245 MB resident.
 CPU_BATCH_SIZE = 4
 CUDA_BATCH_SIZE = 64
 CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
+# By the word in ``device``.
+_PROVIDERS = {"cuda": CUDA, "tensorrt": TENSORRT}
 
 _INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
@@ -40,8 +47,9 @@ _RUN_ERRORS = (ort_errors.Fail, ort_errors.InvalidArgument, ort_errors.RuntimeEx
 class OnnxBackend:
     """A classifier in an ONNX file: one float input (n, c, h, w), one output (n, classes).
 
-    The batch axis may be free or fixed; rows are padded up to a fixed one. On a CPU, an image's scores have the same
-    bits whatever batch it is in and however many threads there are (tested for the embedded model).
+    The batch axis may be free or fixed; rows are padded up to a fixed one, and for TensorRT, which builds an engine per
+    shape. On a GPU that torch sees too, images are tensors that never leave it. On a CPU, an image's scores have the
+    same bits whatever batch it is in and however many threads there are (tested for the embedded model).
 
     Args:
         spec: of the model; ``device``, ``batch_size``, ``labels`` and ``sha256`` are honoured.
@@ -74,6 +82,10 @@ class OnnxBackend:
         self._output = _check_output(spec, self._session)
         default_batch = CPU_BATCH_SIZE if device == "cpu" else CUDA_BATCH_SIZE
         self._batch_size = self._fixed_batch or spec.batch_size or default_batch
+        tensorrt = self._session.get_providers()[0] == TENSORRT
+        if tensorrt:
+            self._fixed_batch = self._batch_size
+        self._binding: Binding | None = None
         scores = self._probe(preprocessing)
         check_scores(spec, outputs, scores)
         self._details = ModelDetails(
@@ -83,9 +95,11 @@ class OnnxBackend:
             labels=class_names(spec, scores.shape[1], labels),
             device=device,
             precision=np.dtype(self._dtype).name,
-            runtime=f"onnxruntime {ort.__version__}",
+            runtime=f"onnxruntime {ort.__version__}" + (", TensorRT" if tensorrt else ""),
             batch_size=self._batch_size,
         )
+        if device != "cpu":
+            self._binding = self._bind(device)
 
     @property
     def details(self) -> ModelDetails:
@@ -97,17 +111,38 @@ class OnnxBackend:
         """The session itself: benchmarks run it bare."""
         return self._session
 
-    def to_device(self, array: np.ndarray) -> np.ndarray:
-        """``array`` itself: ONNX Runtime takes NumPy arrays, and copies them to a GPU by itself."""
-        return np.asarray(array)
+    def to_device(self, array: np.ndarray) -> Array:
+        """``array`` itself, which ONNX Runtime copies by itself; with torch on a GPU, a tensor there."""
+        return np.asarray(array) if self._binding is None else self._binding.to_device(array)
 
-    def forward(self, images: Float32[np.ndarray, "n c h w"]) -> Float32[np.ndarray, "n classes"]:
+    def forward(self, images: Float32[Array, "n c h w"]) -> Float32[Array, "n classes"]:
         """The raw outputs of normalised images, at most ``details.batch_size`` of them per run.
 
         Raises:
             ModelFailure: ONNX Runtime failed, for instance for want of memory.
         """
+        if self._binding is not None:
+            return in_batches(images, self._batch_size, self._run_bound, namespace(images).concat)
         return in_batches(images, self._batch_size, self._run, np.concatenate)
+
+    def _run_bound(self, images: Array) -> Array:
+        assert self._binding is not None
+        try:
+            scores = self._binding.run(images)
+        except (*_RUN_ERRORS, RuntimeError) as error:
+            raise ModelFailure(f"model {self._spec.name!r} failed to run: {error}") from error
+        return scores.reshape(scores.shape[0], -1).float()
+
+    def _bind(self, device: str) -> Binding | None:
+        """What runs tensors on the device; ``None`` without torch there: images then come from the host."""
+        try:
+            from wavescope.models.onnx_binding import Binding, torch_device
+        except ImportError:
+            return None
+        found = torch_device(device)
+        if found is None:
+            return None
+        return Binding(self._session, found, row_shape=self._row_shape, rows=self._fixed_batch)
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         rows = images.shape[0]
@@ -142,6 +177,7 @@ class OnnxBackend:
                 "source",
                 f"not a classifier: {rows} images gave an output of {scores.shape}, not (n, classes)",
             )
+        self._row_shape = scores.shape[1:]
         return scores.reshape(rows, -1)
 
     def _fill(self, images: np.ndarray) -> np.ndarray:
@@ -160,33 +196,35 @@ def load_onnx(spec: ModelSpec, *, threads: int | None = None) -> OnnxBackend:
 def _open(spec: ModelSpec, path: Path, *, threads: int, field: str) -> tuple[ort.InferenceSession, str]:
     """A session, and the device it really runs on (``cpu``, ``cuda:<n>``)."""
     available = ort.get_available_providers()
-    asked = spec.device.startswith("cuda")
-    if asked and CUDA not in available:
+    word, _, number = spec.device.partition(":")
+    asked, index = _PROVIDERS.get(word), int(number or 0)
+    if asked and asked not in available:
         raise spec.invalid(
             "device",
             f"{spec.device!r} needs onnxruntime-gpu; this onnxruntime has {', '.join(available)}",
             allowed=["auto", "cpu"],
         )
-    index = int(spec.device.partition(":")[2] or 0)
     providers: list[Any] = ["CPUExecutionProvider"]
     if spec.device != "cpu" and CUDA in available:
         ort.preload_dlls()  # finds the CUDA libraries that pip installed
         # float32 stays float32: TF32 keeps 10 bits of mantissa.
         providers.insert(0, (CUDA, {"device_id": str(index), "use_tf32": "0"}))
+    if asked == TENSORRT:
+        providers.insert(0, (TENSORRT, {"device_id": str(index)}))
     try:
         session = ort.InferenceSession(str(path), _options(threads), providers=providers)
     except _LOAD_ERRORS as error:
         raise spec.invalid(field, f"{str(path)!r} is not a usable ONNX model: {error}") from error
     # ONNX Runtime falls back to the CPU without an error.
     used = session.get_providers()
-    if asked and used[0] != CUDA:
+    if asked and used[0] != asked:
         raise spec.invalid(
             "device",
             f"{spec.device!r} was asked for, but ONNX Runtime fell back to {', '.join(used)}:"
             " check the driver, CUDA and cuDNN",
             allowed=["auto", "cpu"],
         )
-    return session, f"cuda:{index}" if used[0] == CUDA else "cpu"
+    return session, f"cuda:{index}" if used[0] in _PROVIDERS.values() else "cpu"
 
 
 def _options(threads: int) -> ort.SessionOptions:

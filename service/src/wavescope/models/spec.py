@@ -22,7 +22,7 @@ MAX_SIZE_PX = 4096
 MAX_CHANNELS = 16
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_DEVICE = re.compile(r"auto|cpu|cuda(?::\d+)?")
+_DEVICE = re.compile(r"auto|cpu|(?:cuda|tensorrt)(?::\d+)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -36,7 +36,9 @@ class ModelSpec:
         preprocessing: ``None`` takes the weights' own; an ONNX file has none, so there it is required.
         outputs: what the raw output is; ``None`` is ``logits``; required for an ONNX file.
         labels: class names in index order; ``None`` takes the weights' own, or ``class 0``, ``class 1`` …
-        device: ``auto`` | ``cpu`` | ``cuda`` | ``cuda:<n>``; ``auto`` takes a GPU where there is one.
+        device: ``auto`` | ``cpu`` | ``cuda`` | ``cuda:<n>``; ``auto`` takes a GPU where there is one. ONNX models also
+            ``tensorrt`` | ``tensorrt:<n>``, a GPU by TensorRT, which builds its engine for minutes when it is loaded
+            and may compute float32 layers in TF32.
         precision: ``float32`` | ``bfloat16`` | ``float16``; for an ONNX file the file decides.
         weights: path of a weights file (``.safetensors``, or what ``torch.save`` wrote), the name of a
             torchvision weights entry (``IMAGENET1K_V1``), or ``random``: seeded random weights, which explain
@@ -79,6 +81,12 @@ class ModelSpec:
             raise self.invalid("source", f"{self.source!r} is none of {', '.join(allowed)}", allowed=allowed)
         self._check_choices()
         self._check_amounts()
+        if self.device.startswith("tensorrt") and kind not in ("onnx", "embedded"):
+            raise self.invalid(
+                "device",
+                f"{self.device!r} runs ONNX models, not {kind}: auto, cpu or cuda",
+                allowed=["auto", "cpu", "cuda", "cuda:<n>"],
+            )
         if self.preprocessing is not None:
             check_preprocessing(self.preprocessing, model=self.name)
         if kind == "onnx":
@@ -125,7 +133,7 @@ class ModelSpec:
             self._check_choice("outputs", self.outputs, OUTPUTS)
         self._check_choice("precision", self.precision, PRECISIONS)
         if not _DEVICE.fullmatch(self.device):
-            allowed = ["auto", "cpu", "cuda", "cuda:<n>"]
+            allowed = ["auto", "cpu", "cuda", "cuda:<n>", "tensorrt", "tensorrt:<n>"]
             raise self.invalid("device", f"{self.device!r} is none of {', '.join(allowed)}", allowed=allowed)
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
             raise self.invalid("sha256", "must be 64 lower-case hexadecimal digits")
