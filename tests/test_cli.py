@@ -83,7 +83,15 @@ def test_a_wrong_command_is_one_line_that_leads_to_the_help(failing: Failing, wo
 
 
 def test_every_field_of_a_request_is_an_option() -> None:
-    values = {"int": 5, "str": "other", "int | str | None": 285, "str | None": "other", "bool": True}
+    values = {
+        "int": 5,
+        "str": "other",
+        "int | str | None": 285,
+        "str | None": "other",
+        "bool": True,
+        "int | None": 64,
+        "float | None": 0.5,
+    }
     given = {name: CHOICES.get(name, [values[str(field.type)]])[-1] for name, field in REQUEST.items()}
     words = [
         word
@@ -126,15 +134,25 @@ def test_the_help_tells_every_choice_and_meaning(explain_help: str) -> None:
 
 
 def test_the_help_tells_the_defaults_of_every_kind(explain_help: str) -> None:
-    for name, field in REQUEST.items():
+    for name in REQUEST:
         entry = _entry(explain_help, name)
-        if field.default is None or field.default is False:
+        full, adaptive = (getattr(make_request(plan=plan), name) for plan in ("full", "adaptive"))
+        assert (f"plan adaptive: {adaptive})" in entry) == (adaptive != full and name != "plan")
+        plan = {} if name == "plan" else {"plan": "full"}
+        usual = getattr(make_request(**plan), name)
+        if usual is None or usual is False:
             assert "(default:" not in entry
             continue
-        assert f"(default: {field.default}" in entry
+        assert f"(default: {usual}" in entry
         for kind in DEFAULTS_OF:
-            settled = getattr(make_request(kind=kind), name)
-            assert (f"; {kind}: {settled}" in entry) == (settled != field.default and name != "kind")
+            settled = getattr(make_request(kind=kind, **plan), name)
+            assert (f"; {kind}: {settled}" in entry) == (settled != usual and name != "kind")
+
+
+def test_the_help_tells_a_whole_sentence_of_every_option(explain_help: str) -> None:
+    assert "--nb-design N N, rows of A and of B; a power of two for Sobol (default" in explain_help
+    assert "--max-forwards N of the adaptive plan: the most it scores of one image (plan" in explain_help
+    assert "no round begins later, seconds; leave it out for no deadline --standard-error" in explain_help
 
 
 def _entry(told: str, name: str) -> str:

@@ -16,6 +16,7 @@ from tests.ingress.fakes import (
     MODEL,
     Asked,
     FakePlane,
+    adaptive,
     constant,
     make_app,
     make_explanation,
@@ -90,6 +91,22 @@ def test_an_explanation_without_a_depth_arrives(explanation: Explanation) -> Non
     assert_arrived(absent, parse(absent))
 
 
+def test_what_an_adaptive_plan_resolved_arrives(explanation: Explanation) -> None:
+    got = parse(adaptive(explanation))
+    assert_arrived(adaptive(explanation), got)
+    assert got.indices is not None
+    assert got.indices.resolved is not None
+    assert got.indices.resolved.dtype == np.bool_
+
+
+def test_a_reply_older_than_the_adaptive_plan_is_read(explanation: Explanation) -> None:
+    content = json.loads(encode_json(explanation))
+    del content["screening"], content["indices"]["resolved"], content["indices"]["upper_bound"]
+    got = _calls.parse_explanation(_calls.Reply(200, {}, json.dumps(content).encode()))
+    assert got.indices is not None
+    assert (got.screening, got.indices.resolved, got.indices.upper_bound) == (None, None, None)
+
+
 def test_constant_score_arrives_without_what_is_made_of_indices(explanation: Explanation) -> None:
     assert_arrived(constant(explanation), parse(constant(explanation)))
 
@@ -126,7 +143,7 @@ def test_request_fields_are_the_services() -> None:
     assert set(RequestFields.__annotations__) == set(ExplanationFields.model_fields) - {"targets"}
 
 
-@pytest.mark.parametrize("name", sorted(set(CHOICES) - {"wavelet", "plan"}))
+@pytest.mark.parametrize("name", sorted(set(CHOICES) - {"wavelet"}))
 def test_choices_are_the_services(name: str) -> None:
     choices = get_type_hints(RequestFields)[name]
     values = [value for part in get_args(choices) for value in get_args(part) or (part,)]

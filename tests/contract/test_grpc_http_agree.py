@@ -25,6 +25,7 @@ from tests.ingress.fakes import (
     FakeContext,
     FakePlane,
     MemoryRecorder,
+    adaptive,
     body,
     constant,
     make_app,
@@ -35,6 +36,7 @@ from tests.ingress.fakes import (
 
 from wavescope import errors
 from wavescope.engine.choices import CHOICES, KINDS
+from wavescope.engine.requests import make_request
 from wavescope.engine.types import Explanation, ExplanationRequest, Worth
 from wavescope.ingress.complaints import MAX_COMPLAINTS
 from wavescope.ingress.examples import TINY_PNG
@@ -133,6 +135,11 @@ valid_fields = st.fixed_dictionaries(
         "baseline": st.sampled_from(CHOICES["baseline"]),
         "faithfulness": st.booleans(),
         "compat": st.just("reference"),
+        "plan": st.sampled_from(CHOICES["plan"]),
+        "max_forwards": st.integers(32, 10**9),
+        "deadline_s": st.floats(1e-9, 1e9),
+        "standard_error": st.floats(1e-9, 1.0),
+        "top_k": st.integers(1, 4096),
     },
 )
 
@@ -144,7 +151,7 @@ def test_the_same_request_is_the_same_over_both(fields: dict[str, Any], images: 
 
 
 def test_an_absent_field_is_the_default_and_a_zero_is_a_value() -> None:
-    assert to_request(pb.ExplainRequest(image=IMAGE), LIMITS).request == ExplanationRequest()
+    assert to_request(pb.ExplainRequest(image=IMAGE), LIMITS).request == make_request()
     assert to_request(pb.ExplainRequest(image=IMAGE, target_index=0), LIMITS).request.target == 0
     assert to_request(pb.ExplainRequest(image=IMAGE, seed=0), LIMITS).request.seed == 0
     with pytest.raises(errors.InvalidRequest, match="levels must be at least 1, not 0"):
@@ -169,6 +176,10 @@ def test_an_absent_field_is_the_default_and_a_zero_is_a_value() -> None:
         {"model": ""},
         {"score": "x"},
         {"grid_size": 5000, "plan": "a"},
+        {"plan": "adaptive", "max_forwards": 0},
+        {"plan": "adaptive", "deadline_s": 0.0},
+        {"plan": "adaptive", "standard_error": -0.5},
+        {"plan": "adaptive", "top_k": 5000},
     ],
 )
 def test_a_wrong_field_is_told_alike_over_both(plane: FakePlane, fields: dict[str, Any]) -> None:
@@ -244,7 +255,9 @@ def without_absent(reply: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "changed", [lambda e: e, constant, without_errors], ids=["whole", "constant", "small"]
+    "changed",
+    [lambda e: e, constant, without_errors, adaptive],
+    ids=["whole", "constant", "small", "adaptive"],
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_reply_is_the_same_field_by_field_over_both(

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import pickle
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavescope.core.rows import Nested, Subsets
+from wavescope.core.design import Design, make_design
+from wavescope.core.fourier import FourierSynthesis
+from wavescope.core.partition import fourier_partition, partition, pixel_partition
+from wavescope.core.pixel import PixelSynthesis
+from wavescope.core.render import Finish, Renderer
+from wavescope.core.rows import Moved, Nested, Subsets
+from wavescope.core.wavelet_synthesis import WaveletSynthesis
+from wavescope.core.wavelets import analyse
 
 
 @st.composite
@@ -88,3 +96,76 @@ def test_rows_that_travel_are_a_few_kilobytes_and_arrive_unchanged() -> None:
         sent = pickle.dumps(rows)
         assert len(sent) < limit
         assert (pickle.loads(sent).masks(0, rows.count) == rows.masks(0, rows.count)).all()
+
+
+# ---- rows of an adaptive plan ------------------------------------------------------------------
+
+
+@st.composite
+def moved(draw: st.DrawFn) -> tuple[Design, Moved]:
+    """Rows of a small random design, with groups that may share factors."""
+    n, k = draw(st.integers(1, 5)), draw(st.integers(1, 9))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    groups = draw(st.lists(st.sets(st.integers(0, k - 1), min_size=1), max_size=3))
+    count = draw(st.integers(1, 12))
+    base, what = rng.integers(0, n, count), rng.integers(-1, k + len(groups), count)
+    members = tuple(np.array(sorted(group), np.int32) for group in groups)
+    return Design(rng.random((n, k)), rng.random((n, k))), Moved(
+        base.astype(np.int32), what.astype(np.int32), members
+    )
+
+
+@given(case=moved())
+def test_a_moved_row_is_its_row_of_a_with_the_columns_named_from_b(case: tuple[Design, Moved]) -> None:
+    design, rows = case
+    for row in range(rows.count):
+        j, what = int(rows.base[row]), int(rows.moved[row])
+        group = what - design.n_factors
+        taken = {what} if group < 0 else set(rows.groups[group].tolist())
+        expected = [design.b[j, k] if k in taken else design.a[j, k] for k in range(design.n_factors)]
+        assert rows.mask(design, row).tolist() == expected
+
+
+@given(case=moved())
+def test_a_moved_row_leaves_the_design_as_it_was(case: tuple[Design, Moved]) -> None:
+    design, rows = case
+    before = design.a.tobytes()
+    for row in range(rows.count):
+        rows.mask(design, row)[...] = 9
+    assert design.a.tobytes() == before
+
+
+@pytest.mark.parametrize("policy", ["clip", "minmax", "none"])
+@pytest.mark.parametrize("transform", ["wavelet", "pixel", "fourier"])
+def test_moved_images_are_those_of_their_masks_and_rows_of_a_bit_for_bit(transform: str, policy: str) -> None:
+    image = np.random.default_rng(0).random((3, 16, 24)).astype(np.float32)
+    mean, std = np.full((3, 1, 1), 0.4, np.float32), np.full((3, 1, 1), 0.25, np.float32)
+    synthesis: Any
+    if transform == "wavelet":
+        factors = partition("aligned", 16, 24, 2, grid_size=4, approximation="perturb")
+        packed = analyse(image, "db2", 2)
+        synthesis = WaveletSynthesis(packed, (16, 24), "db2", 2, factors, packed)
+    elif transform == "pixel":
+        factors = pixel_partition(16, 24, 4)
+        synthesis = PixelSynthesis(image, factors, "zero", mean)
+    else:
+        factors = fourier_partition("square", 16, 24, grid_size=6)
+        synthesis = FourierSynthesis(image, factors, mean)
+    k = factors.n_factors
+    renderer = Renderer(synthesis, k, Finish(policy, mean, std))
+    design = make_design("sobol", k, 4, 0)
+    groups = (np.arange(k // 2, dtype=np.int32), np.array([0, k - 1], np.int32))
+    base = np.repeat(np.arange(4, dtype=np.int32), k + 3)
+    rows = Moved(base, np.tile(np.arange(-1, k + 2, dtype=np.int32), 4), groups)
+    masks = np.stack([rows.mask(design, row) for row in range(rows.count)])
+    found, expected = renderer.moved(design, rows, 0, rows.count), renderer.masks(masks)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    of_a = np.flatnonzero(rows.moved == -1)
+    assert found[of_a].tobytes() == renderer.masks(design.a).tobytes()
+    part = renderer.moved(design, rows, 5, 11)
+    assert part.tobytes() == found[5:11].tobytes()
+
+
+def test_a_moved_row_travels_as_8_bytes() -> None:
+    rows = Moved(np.zeros(1000, np.int32), np.zeros(1000, np.int32))
+    assert len(pickle.dumps(rows)) < 8 * 1000 + 1000

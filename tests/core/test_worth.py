@@ -158,14 +158,14 @@ def test_the_unresolved_share_counts_factors_whose_error_is_above_half_the_index
 
 
 def test_saturation_counts_rows_at_the_fuller_end() -> None:
-    assert saturation(np.linspace(0, 1, 8), np.linspace(0.05, 0.95, 8)) == 0
-    stuck = np.array([1.0, 0.999, 0.995, 1.0])
-    assert saturation(stuck, np.array([0.0, 1.0, 0.5, 1.0])) == 5 / 7
-    assert saturation(1 - stuck, np.array([1.0, 0.0, 0.5, 0.0])) == 5 / 7
-    assert saturation(np.ones(4), np.ones(4)) == 1
+    assert saturation(np.linspace(0, 1, 16)) == 0
+    stuck = np.array([1.0, 0.999, 0.995, 1.0, 0.0, 1.0, 0.5, 1.0])
+    assert saturation(stuck) == 5 / 7
+    assert saturation(1 - stuck) == 5 / 7
+    assert saturation(np.ones(8)) == 1
 
 
 @given(shift=st.floats(-10, 10), scale=st.floats(0.1, 10) | st.floats(-10, -0.1), seed=st.integers(0, 99))
 def test_saturation_does_not_depend_on_the_units_of_the_score(shift: float, scale: float, seed: int) -> None:
-    f_a, f_b = np.random.default_rng(seed).random((2, 8)) ** 8
-    assert saturation(scale * f_a + shift, scale * f_b + shift) == saturation(f_a, f_b)
+    rows = np.random.default_rng(seed).random(16) ** 8
+    assert saturation(scale * rows + shift) == saturation(rows)

@@ -5,20 +5,29 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from tools.pictures import NAMES
 
+from wavescope.core import draws, survey
+from wavescope.core import field as prior
 from wavescope.core.faithfulness import GRID, SAMPLES, STEPS, SUBSET
 from wavescope.core.partition import FOURIER_PARTITIONS, PARTITIONS
 from wavescope.engine import warnings
-from wavescope.engine.checks import product_forwards, sample_forwards
-from wavescope.engine.choices import CHOICES, KINDS, PARTITIONS_OF
+from wavescope.engine.checks import LEAST_FORWARDS, product_forwards, sample_forwards
+from wavescope.engine.choices import (
+    ADAPTIVE_FORWARDS,
+    CHOICES,
+    KINDS,
+    MAX_ADAPTIVE_FACTORS,
+    PARTITIONS_OF,
+    STOPS,
+)
 from wavescope.engine.plan import make_plan
 from wavescope.engine.requests import make_request
-from wavescope.engine.types import CropBox, Picture
+from wavescope.engine.types import CropBox, Indices, Picture, Screening, Stop
 from wavescope.imaging.corruptions import CORRUPTIONS
 from wavescope.settings import Settings
 
@@ -56,8 +65,10 @@ def test_the_table_of_defaults_is_that_of_the_code() -> None:
     assert fields.pop(0) == "kind"
     expected: list[list[str]] = []
     for field in fields:
-        usual = getattr(make_request(), field)
-        by_kind = {kind: getattr(make_request(kind=kind), field) for kind in KINDS}
+        # What an adaptive plan settles is told in words.
+        plan = {} if field == "plan" else {"plan": "full"}
+        usual = getattr(make_request(**plan), field)
+        by_kind = {kind: getattr(make_request(kind=kind, **plan), field) for kind in KINDS}
         reference = {kind: getattr(make_request(kind=kind, compat="reference"), field) for kind in KINDS}
         changed = {kind: value for kind, value in reference.items() if value != by_kind[kind]}
         others = "; ".join(f"{kind}: {value}" for kind, value in by_kind.items() if value != usual)
@@ -74,12 +85,14 @@ def test_the_table_of_defaults_is_that_of_the_code() -> None:
 def test_the_table_of_kinds_has_the_codes_transforms_factors_and_forwards() -> None:
     expected: list[list[str]] = []
     for kind, transform in KINDS.items():
-        request = make_request(kind=kind)
-        factors = make_plan(CLEAN, request, max_forwards=10**6).n_factors
         images = 2 if kind in ("compare", "zoom") else 1
-        forwards = images * sample_forwards(request, factors) + product_forwards(request, factors)
-        expected.append([f"`{kind}`", transform, str(factors), f"{forwards:,}"])
-    assert [[row[0], row[1], row[3], row[5]] for row in rows_below("kind")] == expected
+        told = [f"`{kind}`", transform]
+        for request in (make_request(kind=kind, plan="full"), make_request(kind=kind)):
+            factors = make_plan(CLEAN, request, max_forwards=10**6).n_factors
+            forwards = images * sample_forwards(request, factors) + product_forwards(request, factors)
+            told += [str(factors), f"{forwards:,}"]
+        expected.append([*told[:4], told[5]])
+    assert [[row[0], row[1], row[3], row[5], row[6]] for row in rows_below("kind")] == expected
 
 
 def test_the_table_of_partitions_has_the_codes_numbers_of_factors() -> None:
@@ -126,6 +139,46 @@ def test_limits_are_those_of_the_settings() -> None:
     told = dict(re.findall(r"`WAVESCOPE_(\w+)`, ([\d,]+)", TEXT))
     assert told == {name: f"{getattr(settings, name.lower()):,}" for name in told}
     assert set(told) == {"MAX_FORWARDS", "MAX_IMAGES", "MAX_TARGETS"}
+
+
+def test_the_table_of_the_prior_is_that_of_the_field() -> None:
+    told = {row[0]: float(row[2]) for row in rows_below(r"part of $\ln S_{T_k}$")}
+    names = {
+        "scale": prior.SCALE_SD,
+        "slope": prior.SLOPE_SD,
+        "level": prior.LEVEL_SD,
+        "sub-band": prior.BAND_SD,
+        "place": prior.PLACE_SD,
+        "place in the sub-band": prior.BAND_PLACE_SD,
+        "own": prior.OWN_SD,
+    }
+    assert told == names
+    for words in (
+        f"grows by {prior.SLOPE} for each unit",
+        f"$\\ell$ = {prior.PLACE_LENGTH} of its side",
+        f"$\\ell$ = {prior.BAND_PLACE_LENGTH} |",
+        f"shifted by −{-prior.TOGETHER} ± {prior.TOGETHER_SD}",
+    ):
+        assert words in TEXT
+
+
+def test_the_adaptive_plan_is_told_with_the_codes_numbers_and_limits() -> None:
+    told = [re.findall(r"`(\w+)`", row[0])[0] for row in rows_below("`screening.stopped`")]
+    assert sorted(told) == sorted(get_args(Stop))
+    assert set(STOPS) < set(told)
+    sections = {"indices": Indices, "screening": Screening}
+    for name, _ in rows_below("field of the reply"):
+        section, attribute = name.strip("`").split(".")
+        assert attribute in sections[section].__dataclass_fields__
+    for words in (
+        f"(there {ADAPTIVE_FORWARDS})",
+        f"up to {MAX_ADAPTIVE_FACTORS:,} factors",
+        f"{MAX_ADAPTIVE_FACTORS:,} with plan `adaptive`",
+        f"| `max_forwards` | {LEAST_FORWARDS} or more |",
+        f"A round takes {survey.ROUND} forwards, or half of those",
+    ):
+        assert words in TEXT
+    assert (survey.ROUND_SHARE, survey.QUARTERS_SHARE, draws.EVEN, draws.FIRST) == (0.5, 1 / 8, 0.1, 4)
 
 
 def test_the_parameters_of_faithfulness_and_robustness_are_those_of_the_code() -> None:

@@ -113,7 +113,9 @@ def test_renderings_and_scores_are_recorded_with_their_seconds() -> None:
     scorer.score(None, 0, 8, "logit", [0])
     scorer.score(None, 8, 11, "logit", [0])
     assert tally.images_rendered == tally.images_scored == {"fake": 11}
-    assert tally.seconds == 4.0  # two calls, each with one tick of rendering and one of scoring
+    assert (
+        tally.seconds == 6.0
+    )  # two calls, each with a tick of rendering, one of the forward, one of reading back
 
 
 def test_a_score_that_is_not_finite_names_its_row() -> None:

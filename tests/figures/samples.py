@@ -25,7 +25,9 @@ from wavescope.engine.types import (
     ProfileBand,
     Ring,
     Robustness,
+    Round,
     ScaleChange,
+    Screening,
     Sufficiency,
     Worth,
     Zoom,
@@ -381,6 +383,20 @@ def faithfulness(domain: str = "pixel") -> Faithfulness:
         deletion,
         {"steps": 32, "baseline": 0.0},
     )
+
+
+def adaptive(explanation: Explanation, resolved: float = 0.12) -> Explanation:
+    """The same, had only this share of the factors been perturbed by themselves: those of the largest indices."""
+    found = explanation.indices
+    assert found is not None
+    count = max(round(resolved * len(found.total)), 1)
+    alone = np.zeros(len(found.total), bool)
+    alone[np.argsort(-found.total, kind="stable")[:count]] = True
+    bound = np.where(alone, 1.2 * found.total, 1.5 * found.total.max())
+    parameters = explanation.parameters | {"plan": "adaptive", "max_forwards": 628, "nb_design": 64}
+    screening = Screening("max_forwards", 22, (Round(104, 0, 0.2), Round(628, count, 0.034)))
+    indices = replace(found, first=None, resolved=alone, upper_bound=bound)
+    return replace(explanation, indices=indices, screening=screening, parameters=parameters, forwards=628)
 
 
 MAKERS = {

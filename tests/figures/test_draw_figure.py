@@ -15,6 +15,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patches import PathPatch
 from matplotlib.text import Text
 from PIL import Image
 from tests.figures import samples
@@ -24,6 +25,7 @@ from wavescope.engine.types import Explanation, Prediction
 from wavescope.errors import InvalidRequest
 from wavescope.figures.colours import COLORMAP
 from wavescope.figures.draw import build_figure, draw_png
+from wavescope.figures.unresolved import predicted_pixels
 
 MakeExplanation = Callable[..., Explanation]
 
@@ -308,6 +310,86 @@ def test_the_map_of_a_kind_is_shown_as_it_is(make_explanation: MakeExplanation, 
     explanation = make_explanation(kind)
     [shown] = _shown_maps(build_figure(explanation))
     np.testing.assert_array_equal(shown, getattr(explanation.maps, kind))
+
+
+@pytest.mark.parametrize("shape", _SHAPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_adaptive_plan_of_every_kind_is_drawn_without_one_text_over_another(kind: str, shape: str) -> None:
+    explanation = samples.adaptive(_shaped(kind, _SHAPES[shape]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = build_figure(explanation)
+        _check_texts(figure)
+    indices = explanation.indices
+    assert indices is not None
+    assert indices.resolved is not None
+    resolved = f"{indices.resolved.sum()} of {len(indices.resolved)} factors resolved"
+    assert f"Adaptive: 628 forwards, {resolved}" in " ".join(_texts(figure).split())
+
+
+def _hatchings(axes: Axes) -> list[PathPatch]:
+    return [patch for patch in axes.patches if isinstance(patch, PathPatch) and patch.get_hatch()]
+
+
+def _titled(figure: Figure, title: str) -> Axes:
+    return next(axes for axes in figure.axes if axes.get_title("left") == title)
+
+
+@pytest.mark.parametrize("grid", [5, 28])
+def test_exactly_the_coefficients_of_unresolved_factors_are_hatched(
+    make_explanation: MakeExplanation, grid: int
+) -> None:
+    explanation = samples.adaptive(make_explanation(grid=grid))
+    assert explanation.maps is not None
+    assert explanation.indices is not None
+    assert explanation.indices.resolved is not None
+    figure = build_figure(explanation)
+    hatchings = _hatchings(_titled(figure, "Where and on which scale: WCAM"))
+    places = np.stack(np.meshgrid(np.arange(224), np.arange(224)), -1).reshape(-1, 2)
+    unresolved = ~explanation.indices.resolved[explanation.maps.factors]
+    assert hatchings
+    for hatching in hatchings:
+        inside = hatching.get_path().contains_points(places).reshape(224, 224)
+        np.testing.assert_array_equal(inside, unresolved)
+    assert "hatched: not perturbed by itself;\nat most its group's bound" in _texts(figure)
+
+
+@pytest.mark.parametrize(
+    ("kind", "title"),
+    [
+        ("wcam", "Where: spatial WCAM"),
+        ("sobol", "Where: Sobol attribution of pixels"),
+        ("fam", "Which frequencies: Fourier attribution"),
+    ],
+)
+def test_predictions_are_hatched_and_nothing_where_all_factors_are_resolved(
+    make_explanation: MakeExplanation, kind: str, title: str
+) -> None:
+    for resolved, hatched in ((0.12, True), (1.0, False)):
+        figure = build_figure(samples.adaptive(make_explanation(kind), resolved))
+        assert bool(_hatchings(_titled(figure, title))) is hatched
+        assert ("hatched: " in _texts(figure)) is hatched
+    assert "hatched" not in _texts(build_figure(make_explanation(kind)))
+
+
+def test_a_map_over_the_image_is_hatched_where_most_of_the_sum_is_a_prediction(
+    make_explanation: MakeExplanation,
+) -> None:
+    whole = samples.adaptive(make_explanation(shape=(3, 16, 16), grid=4, levels=1))
+    assert whole.indices is not None
+    # The approximation's cells alone are resolved, and only its upper half holds more than the details.
+    resolved = np.array([1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], bool)
+    total = np.where(resolved, [5, 5, 0, 0, 1, 1, 0, 0] + [0] * 8, 1.0)
+    indices = replace(whole.indices, resolved=resolved, total=total)
+    predicted = predicted_pixels(replace(whole, indices=indices))
+    assert predicted is not None
+    np.testing.assert_array_equal(predicted, np.arange(16)[:, None].repeat(16, 1) >= 8)
+
+
+def test_bars_of_a_profile_that_are_predictions_are_pale(make_explanation: MakeExplanation) -> None:
+    figure = build_figure(samples.adaptive(make_explanation("profile"), 0.5))
+    axes = _titled(figure, "Importance per sub-band (pale: predicted)")
+    assert sum(patch.get_alpha() not in (None, 1.0) for patch in axes.patches) == 5
 
 
 def test_the_numbers_of_a_comparison_are_those_of_the_explanation(make_explanation: MakeExplanation) -> None:

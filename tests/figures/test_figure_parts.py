@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 from rich.console import Console
-from tests.figures.samples import faithfulness
+from tests.figures.samples import adaptive, faithfulness
 
 from wavescope.engine.choices import KINDS
 from wavescope.engine.types import Explanation
@@ -30,7 +30,7 @@ from wavescope.figures.colours import (
     log_display_of,
 )
 from wavescope.figures.labels import caption, scale_label, shorten
-from wavescope.figures.layout import packed_bands, spread
+from wavescope.figures.layout import packed_bands, rectangles, spread
 from wavescope.figures.terminal import report
 
 MakeExplanation = Callable[..., Explanation]
@@ -121,6 +121,20 @@ def test_spread_labels_keep_their_order_and_distance_and_centre(positions: list[
     places = spread(positions, gap)
     assert all(b - a >= gap - 1e-6 for a, b in itertools.pairwise(places))
     assert np.mean(places) == pytest.approx(np.mean(positions), abs=1e-6)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**31))
+def test_rectangles_are_disjoint_and_cover_exactly_the_places(height: int, width: int, seed: int) -> None:
+    places = np.random.default_rng(seed).random((height, width)) < 0.5
+    covered = np.zeros((height, width), int)
+    for left, top, right, bottom in rectangles(places):
+        covered[top:bottom, left:right] += 1
+    np.testing.assert_array_equal(covered, places)
+
+
+def test_a_row_of_cells_is_one_rectangle_per_run() -> None:
+    places = np.kron(np.array([[1, 0, 1, 1], [0, 0, 0, 1]]), np.ones((8, 8))) > 0
+    assert rectangles(places) == [(0, 0, 8, 8), (16, 0, 32, 8), (24, 8, 32, 16)]
 
 
 def test_labels_that_have_room_do_not_move() -> None:
@@ -249,6 +263,26 @@ def test_the_terminal_tells_the_numbers_of_every_kind(make_explanation: MakeExpl
     told = " ".join(_terminal(make_explanation(kind)).split())
     for words in (*REPORTED[kind], "split-half reliability 0.83", "contrast with “tiger cat” 0.12"):
         assert words in told
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_terminal_tells_what_an_adaptive_plan_resolved(
+    make_explanation: MakeExplanation, kind: str
+) -> None:
+    explanation = adaptive(make_explanation(kind))
+    assert explanation.indices is not None
+    assert explanation.indices.resolved is not None
+    assert explanation.indices.upper_bound is not None
+    text = _terminal(explanation, width=66)
+    assert all(len(line.rstrip()) <= 66 for line in text.splitlines())
+    told = " ".join(text.split())
+    count, factors = explanation.indices.resolved.sum(), len(explanation.indices.resolved)
+    assert f"Adaptive: 628 forwards, {count} of {factors} factors resolved" in told
+    assert "22 groups, stopped: max_forwards; largest standard error 0.034." in told
+    top = int(explanation.indices.total.argmax())
+    assert f"{explanation.indices.upper_bound[top]:.3f} yes" in told
+    assert "at most resolved" in told
+    assert "Adaptive" not in _terminal(make_explanation(kind))
 
 
 def test_the_terminal_tells_faithfulness_per_domain(make_explanation: MakeExplanation) -> None:

@@ -31,7 +31,9 @@ from wavescope.engine.types import (
     ProfileBand,
     Ring,
     Robustness,
+    Round,
     ScaleChange,
+    Screening,
     Sufficiency,
     Worth,
     Zoom,
@@ -156,9 +158,22 @@ def constant(explanation: Explanation) -> Explanation:
     """The same, had the score not varied."""
     derived = (
         "indices", "maps", "levels", "worth", "radial", "profile", "sufficiency", "comparison", "robustness", "zoom",
-        "faithfulness",
+        "faithfulness", "screening",
     )  # fmt: skip
     return replace(explanation, outcome="constant_score", **dict.fromkeys(derived))
+
+
+def adaptive(explanation: Explanation) -> Explanation:
+    """The same, had most factors been perturbed in groups alone."""
+    assert explanation.indices is not None
+    total = explanation.indices.total
+    indices = replace(
+        explanation.indices, first=None, resolved=np.arange(len(total)) % 3 == 0, upper_bound=total + 0.25
+    )
+    rounds = (Round(40, 1, 0.375), Round(64, 3, 0.15))
+    parameters = make_request(kind=explanation.kind, plan="adaptive", max_forwards=64).parameters()
+    screening = Screening("max_forwards", 4, rounds)
+    return replace(explanation, indices=indices, screening=screening, parameters=parameters, forwards=64)
 
 
 def without_depth(explanation: Explanation) -> Explanation:

@@ -27,7 +27,8 @@ from tests.ingress.fakes import (
 )
 
 from wavescope import errors
-from wavescope.engine.types import Explanation, ExplanationRequest
+from wavescope.engine.requests import make_request
+from wavescope.engine.types import Explanation
 from wavescope.ingress.examples import TINY_PNG
 from wavescope.ingress.http import build_app
 from wavescope.ingress.plane import IngressLimits
@@ -51,12 +52,12 @@ def test_json_reply_matches_its_documented_schema(plane: FakePlane) -> None:
     assert response.headers["content-type"] == "application/json"
     reply = ExplanationReply.model_validate_json(response.content)
     assert reply.figure is None
-    assert reply.parameters == ExplanationRequest().parameters()
+    assert reply.parameters == make_request().parameters()
 
 
 def test_request_reaches_the_plane_whole(plane: FakePlane) -> None:
     post(make_app(plane), {"seed": 4, "target": "tabby"}, headers={"X-Request-ID": "mine"})
-    request = ExplanationRequest(seed=4, target="tabby")
+    request = make_request(seed=4, target="tabby")
     assert plane.calls == [Asked((IMAGE,), MODEL, request, (("tabby",),), None, "mine")]
 
 
@@ -151,12 +152,12 @@ def test_multipart_takes_the_image_as_it_is(plane: FakePlane, request_part: Any)
     image = bytes(range(256)) * 8_000  # larger than what would be spooled to disk by default
     response = post(make_app(plane), **multipart(image=("cat.jpg", image), request=request_part))
     assert response.status_code == 200, response.text
-    assert (plane.calls[0].images, plane.calls[0].request) == ((image,), ExplanationRequest(seed=9))
+    assert (plane.calls[0].images, plane.calls[0].request) == ((image,), make_request(seed=9))
 
 
 def test_multipart_needs_no_request_part(plane: FakePlane) -> None:
     assert post(make_app(plane), **multipart(image=("cat.jpg", IMAGE))).status_code == 200
-    assert (plane.calls[0].images, plane.calls[0].request) == ((IMAGE,), ExplanationRequest())
+    assert (plane.calls[0].images, plane.calls[0].request) == ((IMAGE,), make_request())
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from tests.ingress.fakes import (
     FIGURE,
     IMAGE,
     FakePlane,
+    adaptive,
     constant,
     make_app,
     make_explanation,
@@ -114,6 +115,36 @@ def test_where_no_number_of_factors_suffices_the_curve_is_whole(plane: FakePlane
         None,
     ) * 3
     assert len(reply["curve"]["probability"]) == 10
+
+
+def test_the_reply_of_an_adaptive_plan_matches_its_documented_schema(plane: FakePlane, kind: str) -> None:
+    plane.explanation = adaptive(plane.explanation)
+    content = post(make_app(plane), {"kind": kind, "plan": "adaptive"}).content
+    ExplanationReply.model_validate_json(content)
+    reply, sent = json.loads(content), plane.explanation
+    assert sent.indices is not None
+    assert sent.indices.resolved is not None
+    assert sent.indices.upper_bound is not None
+    assert reply["indices"]["first"] is None
+    assert reply["indices"]["resolved"] == sent.indices.resolved.tolist()
+    assert reply["indices"]["upper_bound"] == sent.indices.upper_bound.tolist()
+    assert reply["screening"] == {
+        "stopped": "max_forwards",
+        "groups": 4,
+        "rounds": [
+            {"forwards": 40, "resolved": 1, "standard_error": 0.375},
+            {"forwards": 64, "resolved": 3, "standard_error": 0.15},
+        ],
+    }
+
+
+def test_an_archive_of_an_adaptive_plan_has_what_was_resolved(plane: FakePlane, kind: str) -> None:
+    plane.explanation = adaptive(plane.explanation)
+    content = post(make_app(plane), {"kind": kind, "plan": "adaptive"}, headers=NPZ).content
+    archive = np.load(io.BytesIO(content), allow_pickle=False)
+    assert "first" not in archive
+    assert archive["resolved"].dtype == np.bool_
+    assert json.loads(str(archive["explanation"]))["screening"]["rounds"][1]["resolved"] == 3
 
 
 def test_the_other_image_and_the_zoomed_one_are_told_whole() -> None:

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.ingress.fakes import IMAGE, body
 
-from wavescope.engine.choices import KINDS, PARTITIONS_OF
+from wavescope.engine.choices import CHOICES, KINDS, PARTITIONS_OF
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import ExplanationRequest
 from wavescope.errors import InvalidRequest
 from wavescope.ingress.examples import REQUESTS
-from wavescope.ingress.parsing import Files, parse_json, parse_parts
+from wavescope.ingress.parsing import Files, parse_fields, parse_json, parse_parts
 from wavescope.ingress.plane import IngressLimits, Parsed
 from wavescope.ingress.schemas import ExplanationFields
 
@@ -29,7 +29,7 @@ def parse(**fields: Any) -> Parsed:
 
 def test_defaults_are_the_engines() -> None:
     parsed = parse()
-    assert parsed.request == ExplanationRequest()
+    assert parsed.request == make_request()
     assert parsed.model == "efficientnet-lite0"
     assert (parsed.images, parsed.targets, parsed.other, parsed.batch) == ((IMAGE,), ((None,),), None, False)
 
@@ -47,12 +47,14 @@ def test_every_default_that_depends_on_the_kind_is_told_and_none_is_shown_for_al
     properties = ExplanationFields.model_json_schema()["properties"]
     assert "Default 28, 8 for kind sobol, 32 for kind zoom." in properties["grid_size"]["description"]
     assert "Default probability, logit for compat reference." in properties["score"]["description"]
-    usual = ExplanationRequest()
+    assert "Default 8 with plan full, for kind zoom 4." in properties["nb_design"]["description"]
+    assert "there 628 by default" in properties["max_forwards"]["description"]
+    usual = make_request()
     for name, schema in properties.items():
         defaults = {
-            getattr(make_request(kind=kind, compat=compat), name, None)
+            getattr(make_request(kind=kind, **given), name, None)
             for kind in KINDS
-            for compat in (None, "reference")
+            for given in ({}, {"compat": "reference"}, *({"plan": plan} for plan in CHOICES["plan"]))
         }
         if name in ("kind", "compat") or len(defaults) == 1:
             assert schema.get("default") == getattr(usual, name, schema.get("default"))
@@ -115,7 +117,17 @@ def test_a_target_is_an_index_or_a_name(target: object) -> None:
         ("model", "m" * 129, r"model must have at most 128 characters, not 129"),
         ("kind", "fan", r"kind must be 'wcam', 'fam', .* or 'zoom', not \"fan\""),
         ("kind", 1, r"kind must be 'wcam', .* or 'zoom', not 1"),
-        ("plan", "adaptive", r"plan must be 'full', not \"adaptive\""),
+        ("plan", "quick", r"plan must be 'full' or 'adaptive', not \"quick\""),
+        ("max_forwards", 31, r"max_forwards must be at least 32, not 31"),
+        ("max_forwards", 2**31, r"max_forwards must be at most 1000000000, not 2147483648"),
+        ("max_forwards", 64.5, r"max_forwards must be an integer, not a number with a fraction \(64\.5\)"),
+        ("deadline_s", 0, r"deadline_s must be more than 0, not 0$"),
+        ("deadline_s", "2 s", r"deadline_s must be a number, not a string \(\"2 s\"\)"),
+        ("deadline_s", True, r"deadline_s must be a number, not true or false \(true\)"),
+        ("standard_error", -0.5, r"standard_error must be more than 0, not -0\.5"),
+        ("standard_error", 1.5, r"standard_error must be at most 1, not 1\.5"),
+        ("top_k", 0, r"top_k must be at least 1, not 0"),
+        ("top_k", 4097, r"top_k must be at most 4096, not 4097"),
         ("sampler", "random", r"sampler must be 'sobol', .* or 'monte_carlo', not \"random\""),
         ("estimator", "sobol", r"estimator must be 'jansen', .* or 'saltelli', not \"sobol\""),
         ("baseline", 0, r"baseline must be 'zero', 'mean' or 'blur', not 0"),
@@ -192,6 +204,20 @@ def test_limits_come_with_the_error() -> None:
     assert caught.value.limits == {"supported": ["reference"]}
 
 
+def test_an_adaptive_plan_settles_its_budget_and_rows_and_a_given_field_wins() -> None:
+    assert parse(plan="adaptive").request == make_request(plan="adaptive")
+    assert parse(plan="adaptive", max_forwards=None, top_k=None).request == make_request(plan="adaptive")
+    stops = {"max_forwards": 100, "deadline_s": 2, "standard_error": 0.5, "top_k": 10}
+    request = parse(plan="adaptive", **stops, nb_design=16).request
+    assert (stops | {"nb_design": 16}).items() <= request.parameters().items()
+
+
+@pytest.mark.parametrize(("value", "told"), [(float("nan"), "NaN"), (float("inf"), "Infinity")])
+def test_a_number_that_is_not_finite_is_refused_where_a_message_can_hold_one(value: float, told: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"deadline_s must be a finite number, not {told}"):
+        parse_fields({"deadline_s": value}, Files(IMAGE), LIMITS)
+
+
 def test_several_errors_are_told_at_once() -> None:
     with pytest.raises(InvalidRequest, match=r"seed must .*; levels must .*") as caught:
         parse(levels=0, seed="1")
@@ -235,7 +261,7 @@ def test_lone_surrogates_are_refused_in_text_that_can_be_encoded(body: bytes) ->
 def test_parts_take_the_image_beside_the_fields() -> None:
     parsed = parse_parts(Files(IMAGE), b'{"seed": 5}', LIMITS)
     assert (parsed.images, parsed.request.seed) == ((IMAGE,), 5)
-    assert parse_parts(Files(IMAGE), None, LIMITS).request == ExplanationRequest()
+    assert parse_parts(Files(IMAGE), None, LIMITS).request == make_request()
 
 
 @pytest.mark.parametrize(

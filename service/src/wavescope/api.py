@@ -69,8 +69,8 @@ def explain(
         models_file: path of the registry, for a name.
         progress: called with (forwards done, forwards in all) after every device batch.
         settings: limits and directories; ``None`` reads the environment.
-        **fields: of :class:`wavescope.ExplanationRequest`, such as ``kind="fam"``, ``target="lynx"`` or
-            ``nb_design=16``.
+        **fields: of :class:`wavescope.ExplanationRequest`, such as ``kind="fam"``, ``target="lynx"``,
+            ``nb_design=16``, or ``plan="adaptive"`` with ``max_forwards=628`` and ``deadline_s=2``.
 
     Raises:
         InvalidRequest: names the field that is wrong.

@@ -28,7 +28,9 @@ from wavescope_client._types import (
     ProfileBand,
     Ring,
     Robustness,
+    Round,
     ScaleChange,
+    Screening,
     Sufficiency,
     Worth,
     Zoom,
@@ -63,6 +65,7 @@ def read_explanation(content: dict[str, Any], request_id: str | None) -> Explana
         robustness=_maybe(_robustness, content.get("robustness")),
         zoom=_maybe(lambda found: _zoom(found, nested), content.get("zoom")),
         faithfulness=_each(_faithfulness, content.get("faithfulness")),
+        screening=_maybe(_screening, content.get("screening")),
         crop=_made(Crop, content["crop"]),
         forwards=content["forwards"],
         timing=content["timing"],
@@ -114,10 +117,21 @@ def _prediction(content: dict[str, Any]) -> Prediction:
 def _indices(content: dict[str, Any]) -> Indices:
     return Indices(
         total=_numbers(content["total"]),
-        first=_numbers(content["first"]),
+        first=_maybe(_numbers, content["first"]),
         standard_error=_maybe(_numbers, content["standard_error"]),
         interval_95=_maybe(_numbers, content["interval_95"]),
+        # A service older than the adaptive plan has neither.
+        resolved=_maybe(lambda values: _numbers(values, np.bool_), content.get("resolved")),
+        upper_bound=_maybe(_numbers, content.get("upper_bound")),
     )
+
+
+def _screening(content: dict[str, Any]) -> Screening:
+    return _made(Screening, content, rounds=_every(_round, content["rounds"]))
+
+
+def _round(content: dict[str, Any]) -> Round:
+    return _made(Round, content)
 
 
 def _maps(content: dict[str, Any]) -> Maps:

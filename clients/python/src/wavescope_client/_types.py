@@ -25,7 +25,7 @@ class RequestFields(TypedDict, total=False):
     target: Target
     score: Literal["probability", "logit", "log_probability", "margin"]
     seed: int
-    plan: str
+    plan: Literal["full", "adaptive"]
     wavelet: str
     levels: int
     partition: Literal["grid", "aligned", "subbands", "levels", "circle", "square"]
@@ -38,6 +38,10 @@ class RequestFields(TypedDict, total=False):
     baseline: Literal["zero", "mean", "blur"]
     faithfulness: bool
     compat: Literal["reference"] | None
+    max_forwards: int
+    deadline_s: float
+    standard_error: float
+    top_k: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +59,20 @@ class Indices:
 
     Attributes:
         total: (K,) float64 total indices.
-        first: (K,) float64 first-order indices.
+        first: (K,) float64 first-order indices; ``None`` for the adaptive plan.
         standard_error: (K,) float64, of ``total``; ``None`` below N = 4.
         interval_95: (K, 2) float64 low and high, of ``total``; ``None`` below N = 4.
+        resolved: (K,) bool, whether the factor was perturbed by itself, where its index is otherwise a prediction;
+            ``None`` for the full plan, where all are.
+        upper_bound: (K,) float64, what ``total`` does not exceed; ``None`` for the full plan.
     """
 
     total: np.ndarray
-    first: np.ndarray
+    first: np.ndarray | None
     standard_error: np.ndarray | None
     interval_95: np.ndarray | None
+    resolved: np.ndarray | None
+    upper_bound: np.ndarray | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,6 +149,30 @@ class Worth:
     split_half: float | None
     runner_up: Prediction | None
     class_contrast: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Where an adaptive plan stood: images scored, factors perturbed by themselves, the largest standard error."""
+
+    forwards: int
+    resolved: int
+    standard_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """How an adaptive plan came to its end.
+
+    Attributes:
+        stopped: the field of the request that ended it; ``all_resolved`` where nothing was left to score.
+        groups: groups of factors that were perturbed together.
+        rounds: in order; the indices were a valid answer after each.
+    """
+
+    stopped: str
+    groups: int
+    rounds: tuple[Round, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +372,7 @@ class Explanation:
         profile: the sub-bands of kind ``profile``.
         sufficiency: of kinds ``sufficient-image`` and ``robustness``.
         faithfulness: one entry per domain, where it was asked for.
+        screening: of the adaptive plan.
         forwards: images scored, the clean predictions not counted.
         figure: the bytes of a PNG file, ``None`` when it was not asked for.
         request_id: names the request in the service's log.
@@ -361,6 +395,7 @@ class Explanation:
     robustness: Robustness | None
     zoom: Zoom | None
     faithfulness: tuple[Faithfulness, ...] | None
+    screening: Screening | None
     crop: Crop
     forwards: int
     timing: Mapping[str, float]

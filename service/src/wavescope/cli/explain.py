@@ -28,6 +28,8 @@ examples:
       a quick look, 264 forwards: another class than the predicted one, another score
   curl -s https://host/cat.jpg | wavescope explain - --kind profile --json -
       importance per sub-band only, for 96 forwards, from a pipe to a pipe
+  wavescope explain cat.jpg --plan adaptive --max-forwards 628 --deadline-s 2 -o cat.png
+      a tenth of the forwards: what was not perturbed by itself is predicted, and hatched in the picture
   wavescope explain cat.jpg --kind sufficient-image --sufficient-image least.png
       the least of the image that keeps its label; --kind robustness sets it beside 19 corruptions
   wavescope explain cat.jpg --kind compare --other noisy.jpg -o moved.png
@@ -72,7 +74,8 @@ def add_explain(commands: Commands) -> None:
     )
     add_models_file(model)
     request = parser.add_argument_group(
-        "request", "the parameters of the explanation; a default may depend on the kind and on --compat"
+        "request",
+        "the parameters of the explanation; a default may depend on the kind, on --plan and on --compat",
     )
     add_request_options(request)
 

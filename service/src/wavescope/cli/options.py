@@ -10,7 +10,8 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from wavescope.engine.choices import CHOICES, DEFAULTS_OF
+from wavescope.engine.choices import CHOICES, KINDS
+from wavescope.engine.requests import make_request
 from wavescope.engine.types import ExplanationRequest
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[Any]
 
 SETTINGS = ("host", "port", "grpc_port", "no_auth", "log_level")  # of serve
+_METAVARS = {frozenset({int}): "N", frozenset({float}): "X"}
 _MAX_LISTED_CHOICES = 8  # more would fill the screen: there are over a hundred wavelets
 
 
@@ -30,8 +32,8 @@ def add_request_options(group: Options) -> None:
         members = set(get_args(hints[field.name]) or [hints[field.name]]) - {NoneType}
         choices = [choice for choice in CHOICES.get(field.name, ()) if choice is not None]
         listed = choices if 0 < len(choices) <= _MAX_LISTED_CHOICES else None
-        metavar = None if listed else "N" if members == {int} else field.name.upper()
-        text = (documentation.get(field.name, "") + _default_words(field)).replace("%", "%%")
+        metavar = None if listed else _METAVARS.get(frozenset(members), field.name.upper())
+        text = (documentation.get(field.name, "") + _default_words(field.name)).replace("%", "%%")
         if members == {bool}:
             group.add_argument(flag(field.name), action="store_true", help=text)
             continue
@@ -45,13 +47,18 @@ def add_request_options(group: Options) -> None:
         )
 
 
-def _default_words(field: dataclasses.Field[Any]) -> str:
+def _default_words(name: str) -> str:
     """`` (default: 28; sobol: 8; zoom: 32)``; empty for what is off unless it is asked for."""
-    if field.default is None or field.default is False:
-        return ""
-    by_kind = [(kind, given[field.name]) for kind, given in DEFAULTS_OF.items() if field.name in given]
-    others = [f"; {kind}: {value}" for kind, value in by_kind if value not in (field.default, kind)]
-    return f" (default: {field.default}{''.join(others)})"
+    plan = {} if name == "plan" else {"plan": "full"}
+    usual = getattr(make_request(**plan), name)
+    told = [] if usual is None or usual is False else [f"default: {usual}"]
+    if name != "kind":
+        by_kind = {kind: getattr(make_request(kind=kind, **plan), name) for kind in KINDS}
+        told += [f"{kind}: {value}" for kind, value in by_kind.items() if value != usual]
+    if name != "plan":
+        full, adaptive = (getattr(make_request(plan=plan), name) for plan in ("full", "adaptive"))
+        told += [f"plan adaptive: {adaptive}"] if adaptive != full else []
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def add_models_file(parser: Options) -> None:
@@ -91,7 +98,14 @@ def _number_or_name(text: str) -> int | str:
 
 
 def _field_documentation(cls: type) -> dict[str, str]:
-    """What a dataclass's docstring says of its attributes; empty under ``python -OO``, which strips it."""
-    lines = re.findall(r"^    (\w+): (.+)$", inspect.getdoc(cls) or "", flags=re.MULTILINE)
-    plain = ((name, text.replace("``None``", "leaving it out").replace("``", "")) for name, text in lines)
-    return {name: text.rstrip(".") for name, text in plain}
+    """The first sentence of what a dataclass's docstring says of each attribute.
+
+    Empty under ``python -OO``, which strips it.
+    """
+    entries = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)$", inspect.getdoc(cls) or "", flags=re.MULTILINE)
+    said: dict[str, str] = {}
+    for name, text in entries:
+        sentence = re.split(r"\.(?:\s|$)", " ".join(text.split()))[0]
+        sentence = sentence.replace("``None`` for", "leave it out for").replace("``None``", "leaving it out")
+        said[name] = sentence.replace("``", "")
+    return said

@@ -1,16 +1,20 @@
-"""The step that every kind begins with: the pick-freeze sample of one plan, scored for all targets in one pass."""
+"""The step that every kind begins with: one plan, full or adaptive, scored for all targets in one pass."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from wavescope.engine import products
+from wavescope.core.survey import Survey
+from wavescope.engine import adaptive, products
 from wavescope.engine.plan import Plan
-from wavescope.engine.products import Clean, Sample
+from wavescope.engine.products import Clean, Found
 from wavescope.engine.protocols import Runner
-from wavescope.engine.scoreboard import Scored
-from wavescope.engine.types import Explanation, ExplanationRequest
+from wavescope.engine.types import Explanation, ExplanationRequest, Indices, Prediction
+from wavescope.errors import ConstantScore
+
+Find = Callable[[], Found]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +30,7 @@ class Case:
         second: of the other image (``compare``) or of the enlarged one (``zoom``).
         planned_s: seconds that the plans took.
         clock: seconds, monotonic.
+        partial: told the indices so far, of the first class, and the forwards, after every round of an adaptive plan.
     """
 
     runner: Runner
@@ -36,6 +41,7 @@ class Case:
     second: Plan | None
     planned_s: float
     clock: Callable[[], float]
+    partial: Callable[[Indices, int], None] | None
 
 
 async def attribute(case: Case, plan: Plan, targets: tuple[int | None, ...]) -> list[Explanation]:
@@ -62,29 +68,60 @@ async def attribute(case: Case, plan: Plan, targets: tuple[int | None, ...]) -> 
     ]
     classes = tuple(dict.fromkeys(wanted))
     predicted = case.clock()
-    scored = await runner.score(plan, None, request.score, classes)
+    finds, forwards = await (_survey if request.plan == "adaptive" else _sample)(case, plan, cleans, classes)
     timing = {"plan_s": case.planned_s + predicted - began, "score_s": case.clock() - predicted}
     return [
         await runner.compute(
-            products.build,
-            plan,
-            request,
-            runner.details,
-            clean,
-            _sample(plan, scored, classes, clean, timing),
-            identity="",
+            products.build, plan, request, runner.details, clean, find, forwards=forwards, timing=timing
         )
-        for clean in cleans
+        for clean, find in zip(cleans, finds, strict=True)
     ]
 
 
-def _sample(
-    plan: Plan, scored: Scored, classes: tuple[int, ...], clean: Clean, timing: dict[str, float]
-) -> Sample:
-    other = clean.runner_up
-    return Sample(
-        target=scored.pick_freeze(plan.n_factors, classes.index(clean.target.index)),
-        runner_up=None if other is None else scored.pick_freeze(plan.n_factors, classes.index(other.index)),
-        forwards=scored.done,
-        timing=timing,
-    )
+async def _sample(
+    case: Case, plan: Plan, cleans: list[Clean], classes: tuple[int, ...]
+) -> tuple[list[Find], int]:
+    """The full pick-freeze sample: what it says of every target, and its forwards."""
+    scored = await case.runner.score(plan, None, case.request.score, classes)
+
+    def scores(entry: Prediction | None) -> products.Scores | None:
+        return None if entry is None else scored.pick_freeze(plan.n_factors, classes.index(entry.index))
+
+    def find(clean: Clean) -> Find:
+        target = scores(clean.target)
+        assert target is not None
+        return partial(products.of_sample, case.request, target, scores(clean.runner_up))
+
+    return [find(clean) for clean in cleans], scored.done
+
+
+async def _survey(
+    case: Case, plan: Plan, cleans: list[Clean], classes: tuple[int, ...]
+) -> tuple[list[Find], int]:
+    """The adaptive plan: what it says of every target, and its forwards."""
+    runner, request = case.runner, case.request
+
+    def tell(survey: Survey) -> None:
+        if case.partial is not None:
+            case.partial(products.survey_indices(survey, 0), survey.spent)
+
+    try:
+        survey, screening = await adaptive.screen(
+            runner, plan, request, classes, clock=case.clock, partial=tell
+        )
+    except ConstantScore as constant:
+        return [partial(_fail, constant) for _ in cleans], plan.spec.nb_design
+    return [
+        partial(
+            products.of_survey,
+            survey,
+            screening,
+            classes.index(clean.target.index),
+            None if clean.runner_up is None else classes.index(clean.runner_up.index),
+        )
+        for clean in cleans
+    ], survey.spent
+
+
+def _fail(error: ConstantScore) -> Found:
+    raise error

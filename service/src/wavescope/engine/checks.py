@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from difflib import get_close_matches
 
 from wavescope.core import wavelets
 from wavescope.core.faithfulness import SAMPLES, STEPS, counts
-from wavescope.engine.choices import CHOICES, KINDS, PARTITIONS_OF
+from wavescope.engine.choices import CHOICES, KINDS, MAX_ADAPTIVE_FACTORS, PARTITIONS_OF, STOPS
 from wavescope.engine.types import ExplanationRequest
 from wavescope.errors import CostLimitExceeded, InvalidRequest
 
 MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exactly
 CORRUPTED_IMAGES = 19 * 5
+LEAST_FORWARDS = 32  # of an adaptive plan: below, groups alone could be perturbed
 REFERENCE_CORRUPTED_IMAGES = 14 * 6  # the authors count the strongest severity twice
 
 
@@ -44,6 +46,7 @@ def check_request(request: ExplanationRequest, size: tuple[int, int]) -> None:
         )
     if KINDS[request.kind] == "wavelet":
         _check_levels(request, size)
+    _check_plan(request)
 
 
 def check_choice(field: str, value: str | None, supported: Sequence[str | None]) -> None:
@@ -66,7 +69,9 @@ def check_choice(field: str, value: str | None, supported: Sequence[str | None])
 
 
 def sample_forwards(request: ExplanationRequest, n_factors: int) -> int:
-    """Images of the pick-freeze sample, which serves every target of an image: N(K + 2)."""
+    """Images scored for the indices, which serve every target of an image: N(K + 2), or at most an adaptive plan's."""
+    if request.max_forwards is not None:
+        return request.max_forwards
     return request.nb_design * (n_factors + 2)
 
 
@@ -93,6 +98,13 @@ def check_cost(request: ExplanationRequest, n_factors: int, max_forwards: int) -
     """
     images = 2 if request.kind in ("compare", "zoom") else 1
     needed = images * sample_forwards(request, n_factors) + product_forwards(request, n_factors)
+    if needed > max_forwards and request.plan == "adaptive":
+        raise CostLimitExceeded(
+            f"max_forwards is {request.max_forwards}: {needed} forwards in all; at most {max_forwards} are admitted",
+            field="max_forwards",
+            forwards=needed,
+            maximum=max_forwards,
+        )
     if needed > max_forwards:
         raise CostLimitExceeded(
             f"nb_design {request.nb_design} with {n_factors} factors needs {needed} forwards; "
@@ -100,6 +112,74 @@ def check_cost(request: ExplanationRequest, n_factors: int, max_forwards: int) -
             field="nb_design",
             forwards=needed,
             maximum=max_forwards,
+        )
+
+
+def check_adaptive(request: ExplanationRequest, n_factors: int) -> None:
+    """Refuses an adaptive plan over more factors than it can hold.
+
+    Raises:
+        InvalidRequest: names the limit.
+    """
+    if request.plan == "adaptive" and n_factors > MAX_ADAPTIVE_FACTORS:
+        raise InvalidRequest(
+            f"this partition has {n_factors} factors; plan 'adaptive' holds at most {MAX_ADAPTIVE_FACTORS}: "
+            "lower grid_size, or take plan 'full'",
+            field="grid_size",
+            maximum_factors=MAX_ADAPTIVE_FACTORS,
+        )
+
+
+def _check_plan(request: ExplanationRequest) -> None:
+    """Refuses what a plan has no use for."""
+    if request.plan == "full":
+        for field in STOPS:
+            if getattr(request, field) is not None:
+                raise InvalidRequest(
+                    f"{field} ends a plan 'adaptive'; plan {request.plan!r} scores its whole sample",
+                    field=field,
+                )
+        return
+    if request.sampler == "latin_hypercube":
+        raise InvalidRequest(
+            "sampler 'latin_hypercube' has no nested designs; plan 'adaptive' takes sobol, halton or monte_carlo",
+            field="sampler",
+            supported=["sobol", "halton", "monte_carlo"],
+        )
+    if request.estimator != "jansen":
+        raise InvalidRequest(
+            f"estimator {request.estimator!r} needs the rows of B; plan 'adaptive' takes jansen",
+            field="estimator",
+            supported=["jansen"],
+        )
+    if request.compat is not None:
+        raise InvalidRequest("compat 'reference' is the authors' design: it takes plan 'full'", field="plan")
+    _check_stops(request)
+
+
+def _check_stops(request: ExplanationRequest) -> None:
+    if request.max_forwards is None:
+        raise InvalidRequest(
+            "plan 'adaptive' needs max_forwards: the most it may score", field="max_forwards"
+        )
+    for field, least in (("max_forwards", LEAST_FORWARDS), ("top_k", 1)):
+        value = getattr(request, field)
+        if value is not None and value < least:
+            raise InvalidRequest(
+                f"{field} is {value}; it must be at least {least}", field=field, minimum=least
+            )
+    for field, most in (("deadline_s", math.inf), ("standard_error", 1)):
+        value = getattr(request, field)
+        if value is not None and not 0 < value <= most:
+            until = f" and at most {most}" if math.isfinite(most) else ""
+            raise InvalidRequest(f"{field} is {value:g}; it must be above 0{until}", field=field)
+    if not 4 <= request.nb_design <= request.max_forwards // 2:
+        raise InvalidRequest(
+            f"nb_design is {request.nb_design}; with plan 'adaptive' and max_forwards {request.max_forwards} it must "
+            f"be between 4 and {request.max_forwards // 2}: the rest goes to the factors",
+            field="nb_design",
+            minimum=4,
+            maximum=request.max_forwards // 2,
         )
 
 

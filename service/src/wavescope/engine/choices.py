@@ -28,7 +28,7 @@ KINDS: dict[str, Transform] = {
 CHOICES: dict[str, tuple[str | None, ...]] = {
     "kind": tuple(KINDS),
     "score": SCORES,
-    "plan": ("full",),
+    "plan": ("full", "adaptive"),
     "wavelet": tuple(pywt.wavelist(kind="discrete")),
     "partition": (*PARTITIONS, *(name for name in FOURIER_PARTITIONS if name not in PARTITIONS)),
     "sampler": tuple(SAMPLERS),
@@ -50,6 +50,23 @@ PARTITIONS_OF: dict[str, tuple[str, ...]] = {
     "robustness": ("grid", "aligned", "subbands", "levels"),
     "zoom": ("aligned", "grid", "subbands", "levels"),
 }
+
+# Partitions beyond are refused with the adaptive plan, which keeps a (K, K) covariance: 134 MB.
+MAX_ADAPTIVE_FACTORS = 4096
+# Of the adaptive plan: a tenth of the forwards of the full plan's defaults.
+ADAPTIVE_FORWARDS = 628
+# Fields that say when an adaptive plan stops; the full plan takes none of them.
+STOPS = ("max_forwards", "deadline_s", "standard_error", "top_k")
+# What the full plan alone can do, or does best: given any of it, the full plan is the default.
+FULL_ALONE: dict[str, tuple[str, ...] | None] = {
+    "nb_design": None,  # whatever it is: it is the size of a full plan
+    "compat": None,
+    "estimator": tuple(name for name in ESTIMATORS if name != "jansen"),
+    "sampler": ("latin_hypercube",),
+}
+# Kinds and partitions whose maps were measured to be as good for a tenth of the forwards (``make adaptive``).
+ADAPTIVE_KINDS = ("wcam", "sufficient-image", "compare", "robustness")
+ADAPTIVE_PARTITIONS = ("grid", "aligned")
 
 # Where a kind's defaults differ from those of ``wcam``.
 DEFAULTS_OF: dict[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ from wavescope.engine import checks, comparing, faithful, robust, sufficient
 from wavescope.engine.attribution import Case, attribute
 from wavescope.engine.plan import Plan
 from wavescope.engine.protocols import Runner
-from wavescope.engine.types import Explanation, ExplanationRequest
+from wavescope.engine.types import Explanation, ExplanationRequest, Indices
 from wavescope.errors import InvalidRequest, WavescopeError
 
 
@@ -53,6 +53,7 @@ async def explain_all(
     inquiry: Inquiry,
     *,
     planned: Callable[[int], None] = lambda forwards: None,
+    partial: Callable[[Indices, int], None] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[Explanation, ...]:
     """Explanations of all images and targets, image by image, each as if it had been asked for alone.
@@ -60,7 +61,8 @@ async def explain_all(
     Args:
         runner: carries out the steps.
         inquiry: what is asked.
-        planned: told the forwards in all, before the first.
+        planned: told the forwards in all, before the first; of adaptive plans the most they may take.
+        partial: told the indices so far and the forwards, after every round of an adaptive plan.
         clock: seconds, monotonic.
 
     Raises:
@@ -68,7 +70,7 @@ async def explain_all(
         ModelFailure: the model returned something that is not a number.
     """
     _check_other(inquiry)
-    cases = [await _prepare(runner, inquiry, image, clock) for image in range(len(inquiry.targets))]
+    cases = [await _prepare(runner, inquiry, image, clock, partial) for image in range(len(inquiry.targets))]
     planned(sum(_forwards(case) for case in cases))
     identities = iter(inquiry.identities)
     return tuple([explanation for case in cases for explanation in await _explain(case, identities)])
@@ -108,7 +110,13 @@ def _check_other(inquiry: Inquiry) -> None:
         raise InvalidRequest(f"other is the image of kind 'compare'; kind {kind!r} takes none", field="other")
 
 
-async def _prepare(runner: Runner, inquiry: Inquiry, image: int, clock: Callable[[], float]) -> Case:
+async def _prepare(
+    runner: Runner,
+    inquiry: Inquiry,
+    image: int,
+    clock: Callable[[], float],
+    partial: Callable[[Indices, int], None] | None,
+) -> Case:
     began = clock()
     request = inquiry.request
     plan = await _plan(runner, inquiry, image, request, zoom=1)
@@ -119,7 +127,7 @@ async def _prepare(runner: Runner, inquiry: Inquiry, image: int, clock: Callable
         # As a plain map: a level more than was asked for is what ``zoom`` has checked that the image allows.
         deeper = replace(request, kind="wcam", levels=request.levels + 1)
         second = await _plan(runner, inquiry, image, deeper, zoom=2)
-    return Case(runner, request, image, inquiry.targets[image], plan, second, clock() - began, clock)
+    return Case(runner, request, image, inquiry.targets[image], plan, second, clock() - began, clock, partial)
 
 
 async def _plan(

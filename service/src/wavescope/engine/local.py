@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+from wavescope.core.rows import Moved
 from wavescope.engine import scoreboard
 from wavescope.engine.plan import Plan, Stack, make_plan, make_stack
 from wavescope.engine.protocols import Classifier, Recorder, Rows, Source
@@ -98,7 +99,7 @@ class LocalRunner:
         return scorer.image(), scorer.predict()
 
     async def score(
-        self, work: Plan | Stack, rows: Rows | None, score: str, targets: tuple[int, ...]
+        self, work: Plan | Stack, rows: Rows | Moved | None, score: str, targets: tuple[int, ...]
     ) -> Scored:
         scorer = self._scorer(work)
         parts: list[Scored] = []

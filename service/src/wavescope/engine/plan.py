@@ -16,7 +16,7 @@ from wavescope.core.partition import Approximation, Partition, fourier_partition
 from wavescope.core.pixel import Baseline
 from wavescope.core.reference import reference_partition
 from wavescope.core.render import ValuePolicy
-from wavescope.engine.checks import check_cost, check_request
+from wavescope.engine.checks import check_adaptive, check_cost, check_request
 from wavescope.engine.choices import KINDS, Transform
 from wavescope.engine.types import CropBox, ExplanationRequest, Picture
 
@@ -168,6 +168,7 @@ def make_plan(picture: Picture, request: ExplanationRequest, *, max_forwards: in
     factors = spec.make_partition().n_factors
     design.check_design(request.sampler, factors, request.nb_design)
     check_estimator(request.estimator, request.nb_design)
+    check_adaptive(request, factors)
     check_cost(request, factors, max_forwards)
     travels = spec.transform == "wavelet" and not spec.reference
     array = wavelets.analyse(picture.pixels, spec.wavelet, spec.levels) if travels else picture.pixels

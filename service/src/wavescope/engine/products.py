@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from wavescope.core import estimators, maps, reference_maps, wavelets, worth
 from wavescope.core.bootstrap import index_errors, share_errors
 from wavescope.core.partition import Partition
 from wavescope.core.scores import check_score, probabilities
+from wavescope.core.survey import Survey
 from wavescope.engine.plan import Plan
 from wavescope.engine.types import (
     Explanation,
@@ -22,6 +24,7 @@ from wavescope.engine.types import (
     Prediction,
     ProfileBand,
     Ring,
+    Screening,
     Worth,
 )
 from wavescope.engine.warnings import of_plan, of_scores
@@ -52,20 +55,108 @@ class Clean:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """The scores one explanation is made of.
+class Found:
+    """What the scores of one class say: all that a product is built of.
 
     Attributes:
-        target: (f_a, f_b, f_c) of the class that is explained.
-        runner_up: the same of the runner-up; ``None`` where there is none.
-        forwards: images scored for it.
-        timing: seconds by stage.
+        indices: of the class that is explained.
+        variance: V.
+        split_half: see :class:`wavescope.engine.types.Worth`.
+        runner_up: (K,) total indices of the runner-up; ``None`` where there is none, or its score does not vary.
+        independent: (n,) scores of independent rows.
+        interaction: see :func:`wavescope.core.worth.interaction`; ``None`` where it was not measured.
+        share_errors: (K,) of the indices' shares; ``None`` where they are not known.
+        screening: of the adaptive plan.
     """
 
-    target: Scores
-    runner_up: Scores | None
-    forwards: int
-    timing: dict[str, float]
+    indices: Indices
+    variance: float
+    split_half: float | None
+    runner_up: Float[np.ndarray, " k"] | None
+    independent: Float[np.ndarray, " n"]
+    interaction: float | None
+    share_errors: Float[np.ndarray, " k"] | None
+    screening: Screening | None = None
+
+
+def of_sample(request: ExplanationRequest, target: Scores, runner_up: Scores | None) -> Found:
+    """What a full pick-freeze sample says.
+
+    Args:
+        target: (f_a, f_b, f_c) of the class that is explained.
+        runner_up: the same of the runner-up; ``None`` where there is none.
+
+    Raises:
+        ConstantScore: the score does not vary.
+    """
+    name, over = request.estimator, _over(request)
+    errors = index_errors(name, *target, seed=request.seed, over=over)
+    indices = Indices(
+        total=estimators.ESTIMATORS[name](*target, over=over),
+        first=estimators.first_order(name, *target, over=over),
+        standard_error=None if errors is None else errors[0],
+        interval_95=None if errors is None else errors[1],
+    )
+    return Found(
+        indices=indices,
+        variance=float(estimators.variance(*target[:2], over=over)),
+        split_half=worth.split_half(name, *target, over=over),
+        runner_up=None
+        if runner_up is None
+        else _varying(lambda: estimators.ESTIMATORS[name](*runner_up, over=over)),
+        independent=np.concatenate(target[:2]),
+        interaction=worth.interaction(*target),
+        share_errors=share_errors(name, *target, seed=request.seed, over=over)
+        if request.kind == "profile"
+        else None,
+    )
+
+
+def of_survey(survey: Survey, screening: Screening, target: int, runner_up: int | None) -> Found:
+    """What an adaptive plan says.
+
+    Args:
+        survey: with all scores.
+        screening: how it ended.
+        target, runner_up: columns of its scores.
+
+    Raises:
+        ConstantScore: the score does not vary.
+    """
+    return Found(
+        indices=survey_indices(survey, target),
+        variance=survey.variance(target),
+        split_half=survey.split_half(target),
+        runner_up=None if runner_up is None else _varying(lambda: survey.estimate(runner_up).total),
+        independent=survey.rows(target),
+        interaction=None,
+        share_errors=None,
+        screening=screening,
+    )
+
+
+def survey_indices(survey: Survey, target: int) -> Indices:
+    """The indices of an adaptive plan so far.
+
+    Raises:
+        ConstantScore: the score does not vary.
+    """
+    found = survey.estimate(target)
+    return Indices(
+        total=found.total,
+        first=None,
+        standard_error=found.standard_error,
+        interval_95=found.interval_95,
+        resolved=found.resolved,
+        upper_bound=found.upper_bound,
+    )
+
+
+def _varying(total: Callable[[], Float[np.ndarray, " k"]]) -> Float[np.ndarray, " k"] | None:
+    try:
+        return total()
+    except ConstantScore:
+        return None
 
 
 def read_clean(
@@ -102,13 +193,20 @@ def build(
     request: ExplanationRequest,
     details: ModelDetails,
     clean: Clean,
-    sample: Sample,
+    find: Callable[[], Found],
     *,
-    identity: str,
+    forwards: int,
+    timing: dict[str, float],
 ) -> Explanation:
-    """The explanation of a scored plan; a constant score is an outcome, not an error."""
+    """The explanation of a scored plan, without an id; a constant score is an outcome, not an error.
+
+    Args:
+        find: what the scores say, or ConstantScore.
+        forwards: images scored for it.
+        timing: seconds by stage.
+    """
     explanation = Explanation(
-        id=identity,
+        id="",
         kind=request.kind,
         model=details.name,
         outcome="constant_score",
@@ -118,66 +216,50 @@ def build(
         maps=None,
         levels=None,
         crop=plan.crop,
-        forwards=sample.forwards,
-        timing=sample.timing,
+        forwards=forwards,
+        timing=timing,
         parameters=replace(request, target=clean.target.index).parameters(),
         image=clean.image,
         warnings=of_plan(plan.spec, plan.n_factors),
     )
     try:
-        indices = _indices(request, sample.target)
+        found = find()
     except ConstantScore as constant:
         return replace(explanation, warnings=(*explanation.warnings, constant.message))
     factors = plan.make_partition()
-    drawn = _maps(plan, factors, indices)
+    drawn = _maps(plan, factors, found.indices)
     transform = plan.spec.transform
     explained = replace(
         explanation,
         outcome="explained",
-        indices=indices,
+        indices=found.indices,
         maps=drawn,
-        worth=_worth(request, clean, sample, indices),
-        levels=_levels(plan, factors, drawn, indices) if transform == "wavelet" else None,
-        radial=_radial(plan, indices, drawn) if transform == "fourier" else None,
-        profile=_profile(plan, factors, indices, sample.target, request)
-        if request.kind == "profile"
-        else None,
+        worth=_worth(clean, found),
+        levels=_levels(plan, factors, drawn, found.indices) if transform == "wavelet" else None,
+        radial=_radial(plan, found.indices, drawn) if transform == "fourier" else None,
+        profile=_profile(plan, factors, found) if request.kind == "profile" else None,
+        screening=found.screening,
     )
-    return replace(explained, warnings=(*explanation.warnings, *of_scores(explained, sample.target)))
+    told = of_scores(explained, found.independent, found.interaction)
+    return replace(explained, warnings=(*explanation.warnings, *told))
 
 
 def _over(request: ExplanationRequest) -> estimators.Over:
     return "a" if request.compat == "reference" else "ab"  # paper, below equation 7: V over A alone
 
 
-def _indices(request: ExplanationRequest, sample: Scores) -> Indices:
-    name, over = request.estimator, _over(request)
-    errors = index_errors(name, *sample, seed=request.seed, over=over)
-    return Indices(
-        total=estimators.ESTIMATORS[name](*sample, over=over),
-        first=estimators.first_order(name, *sample, over=over),
-        standard_error=None if errors is None else errors[0],
-        interval_95=None if errors is None else errors[1],
-    )
-
-
-def _worth(request: ExplanationRequest, clean: Clean, sample: Sample, indices: Indices) -> Worth:
+def _worth(clean: Clean, found: Found) -> Worth:
+    contrast = None
+    if found.runner_up is not None:
+        # Factors that were not perturbed by themselves are alike for all classes: they have the same traits.
+        own = slice(None) if found.indices.resolved is None else found.indices.resolved
+        contrast = worth.class_contrast(found.indices.total[own], found.runner_up[own])
     return Worth(
-        variance=float(estimators.variance(*sample.target[:2], over=_over(request))),
-        split_half=worth.split_half(request.estimator, *sample.target, over=_over(request)),
+        variance=found.variance,
+        split_half=found.split_half,
         runner_up=clean.runner_up,
-        class_contrast=_contrast(request, sample.runner_up, indices),
+        class_contrast=contrast,
     )
-
-
-def _contrast(request: ExplanationRequest, runner_up: Scores | None, indices: Indices) -> float | None:
-    if runner_up is None:
-        return None
-    try:
-        other = estimators.ESTIMATORS[request.estimator](*runner_up, over=_over(request))
-    except ConstantScore:
-        return None
-    return worth.class_contrast(indices.total, other)
 
 
 def _maps(plan: Plan, factors: Partition, indices: Indices) -> Maps:
@@ -232,12 +314,9 @@ def _reference_means(
     }
 
 
-def _profile(
-    plan: Plan, factors: Partition, indices: Indices, sample: Scores, request: ExplanationRequest
-) -> tuple[ProfileBand, ...]:
-    spec = plan.spec
+def _profile(plan: Plan, factors: Partition, found: Found) -> tuple[ProfileBand, ...]:
+    spec, indices, errors = plan.spec, found.indices, found.share_errors
     whole = float(indices.total.sum())
-    errors = share_errors(request.estimator, *sample, seed=request.seed, over=_over(request))
     return tuple(
         ProfileBand(
             level=level,

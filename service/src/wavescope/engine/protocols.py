@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from wavescope.core.arrays import Array
+from wavescope.core.rows import Moved
 from wavescope.engine.plan import Plan, Stack
 from wavescope.engine.scoreboard import Scored
 from wavescope.engine.types import ExplanationRequest, ModelDetails, Picture
@@ -100,9 +101,9 @@ class Runner(Protocol):
         ...
 
     async def score(
-        self, work: Plan | Stack, rows: Rows | None, score: str, targets: tuple[int, ...]
+        self, work: Plan | Stack, rows: Rows | Moved | None, score: str, targets: tuple[int, ...]
     ) -> Scored:
-        """Scores of all rows, in order: ``rows`` of a plan, or its pick-freeze sample, or the images of a stack."""
+        """Scores of all rows in order: ``rows`` of a plan, or for ``None`` its pick-freeze sample; or of a stack."""
         ...
 
     async def compute(

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from wavescope.engine.choices import DEFAULTS_OF, REFERENCE
+from wavescope.engine.choices import (
+    ADAPTIVE_FORWARDS,
+    ADAPTIVE_KINDS,
+    ADAPTIVE_PARTITIONS,
+    DEFAULTS_OF,
+    FULL_ALONE,
+    MAX_ADAPTIVE_FACTORS,
+    REFERENCE,
+    STOPS,
+)
 from wavescope.engine.types import ExplanationRequest
+
+PAPERS_ROWS = 8  # N of the full plan
 
 
 def make_request(**given: Any) -> ExplanationRequest:
-    """The request with the defaults of its kind, then those of ``compat``, then what was given.
+    """The request with the defaults of its kind, then those of ``compat`` and of the plan, then what was given.
 
     Values are not checked here: an unknown kind keeps the defaults of ``wcam`` until it is refused.
 
@@ -24,4 +35,28 @@ def make_request(**given: Any) -> ExplanationRequest:
                 settled |= {field: value[kind]} if kind in value else {}
             else:
                 settled[field] = value
+    settled.setdefault("plan", _plan(kind, settled, given))
+    if given.get("plan", settled["plan"]) == "adaptive":
+        budget = given.get("max_forwards") or ADAPTIVE_FORWARDS
+        settled |= {"max_forwards": ADAPTIVE_FORWARDS, "nb_design": independent_rows(budget)}
     return ExplanationRequest(**settled | given)
+
+
+def _plan(kind: str, settled: dict[str, Any], given: dict[str, Any]) -> str:
+    """The plan of a request that names none: the adaptive one where it is as good for a fraction of the forwards."""
+    if any(given.get(field) is not None for field in STOPS):
+        return "adaptive"
+    fields = ExplanationRequest().parameters() | settled | given
+    for field, values in FULL_ALONE.items():
+        if given.get(field) is not None and (values is None or given[field] in values):
+            return "full"
+    cells = fields["grid_size"]
+    suits = kind in ADAPTIVE_KINDS and fields["partition"] in ADAPTIVE_PARTITIONS and isinstance(cells, int)
+    if not suits or cells**2 > MAX_ADAPTIVE_FACTORS:
+        return "full"
+    return "adaptive" if PAPERS_ROWS * (cells**2 + 2) > ADAPTIVE_FORWARDS else "full"
+
+
+def independent_rows(max_forwards: int) -> int:
+    """Rows of A that suit a budget: the power of two of at most an eighth of it, 8 to 256."""
+    return 2 ** min(max(int(max_forwards // 8).bit_length() - 1, 3), 8)

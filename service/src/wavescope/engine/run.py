@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from wavescope.engine.kinds import Inquiry, explain_all
 from wavescope.engine.local import LocalRunner, Prepared, drive
 from wavescope.engine.protocols import Classifier, Recorder, Source
-from wavescope.engine.types import Explanation, ExplanationRequest, Picture
+from wavescope.engine.types import Explanation, ExplanationRequest, Indices, Picture
 
 Progress = Callable[[int, int], None]
 
@@ -22,6 +22,7 @@ def explain(
     max_forwards: int,
     other: Picture | Source | None = None,
     progress: Progress | None = None,
+    partial: Callable[[Indices, int], None] | None = None,
     recorder: Recorder | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Explanation:
@@ -34,7 +35,9 @@ def explain(
         identity: the explanation's id.
         max_forwards: the most forwards admitted.
         other: the image that kind ``compare`` compares with.
-        progress: called with (forwards done, forwards in all) after every device batch.
+        progress: called with (forwards done, forwards in all) after every device batch; an adaptive plan
+            may take fewer.
+        partial: called with (indices so far, forwards done) after every round of an adaptive plan.
         recorder: told what was rendered and scored.
         clock: seconds, monotonic.
 
@@ -51,6 +54,7 @@ def explain(
         classifier,
         max_forwards=max_forwards,
         progress=progress,
+        partial=partial,
         recorder=recorder,
         clock=clock,
     )[0]
@@ -63,6 +67,7 @@ def explain_many(
     *,
     max_forwards: int,
     progress: Progress | None = None,
+    partial: Callable[[Indices, int], None] | None = None,
     recorder: Recorder | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[Explanation, ...]:
@@ -83,4 +88,4 @@ def explain_many(
     runner = LocalRunner(
         sources, classifier, max_forwards=max_forwards, scored=scored, recorder=recorder, clock=clock
     )
-    return drive(explain_all(runner, inquiry, planned=planned, clock=clock))
+    return drive(explain_all(runner, inquiry, planned=planned, partial=partial, clock=clock))

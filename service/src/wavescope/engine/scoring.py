@@ -1,9 +1,11 @@
-"""Renders and scores rows of a plan where the model is; images live for one device batch."""
+"""Renders and scores rows of plans where the model is; images live for one device batch."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -14,6 +16,7 @@ from wavescope.core.fourier import FourierSynthesis
 from wavescope.core.pixel import PixelSynthesis
 from wavescope.core.reference import ReferenceRenderer
 from wavescope.core.render import Finish, Renderer, Synthesis
+from wavescope.core.rows import Moved
 from wavescope.core.wavelet_synthesis import WaveletSynthesis
 from wavescope.engine.plan import Plan, Stack
 from wavescope.engine.protocols import Classifier, Recorder, Rows, Silent
@@ -53,6 +56,202 @@ def render_images(
     return [np.clip(renderer.image(mask), 0.0, 1.0) for mask in masks]
 
 
+class Rendering:
+    """Renders rows of one plan, or the images of one stack, finished for one model.
+
+    Args:
+        work: what to render.
+        preprocessing: of the model.
+        to_device: of the classifier; decides the library and the device of every render.
+    """
+
+    def __init__(
+        self, work: Plan | Stack, preprocessing: Preprocessing, to_device: Callable[[np.ndarray], Array]
+    ) -> None:
+        self._work = work
+        self._to_device = to_device
+        mean, std = (_per_channel(values, to_device) for values in (preprocessing.mean, preprocessing.std))
+        self._normalise = Finish("none", mean, std)
+        if isinstance(work, Plan):
+            self._renderer = make_renderer(work, preprocessing, to_device)
+            # Without design rows a plan is made for other masks.
+            self._design = work.spec.make_design(work.n_factors) if work.spec.nb_design else None
+
+    def image(self) -> Float32[np.ndarray, "c h w"]:
+        """The unperturbed crop in [0, 1]."""
+        return to_numpy(self._renderer.clean())
+
+    def clean(self) -> Float32[Array, "c h w"]:
+        """The unperturbed crop, normalised for the model."""
+        return self._normalise(self._renderer.clean())
+
+    def render(
+        self, rows: Rows | Moved | None, start: int, stop: int, out: Float32[Array, "n c h w"]
+    ) -> None:
+        """Writes rows start..stop to ``out``.
+
+        Args:
+            rows: mask rows of a plan; ``None`` for its pick-freeze sample, and for a stack.
+            start, stop: half-open row range.
+            out: (stop − start, c, h, w).
+        """
+        if isinstance(self._work, Stack):
+            for place, levels in enumerate(self._work.images[start:stop]):
+                image = self._to_device(levels.astype(np.float32) / np.float32(255))
+                out[place, ...] = self._normalise(image)
+        elif isinstance(rows, Moved):
+            assert self._design is not None
+            assert isinstance(self._renderer, Renderer), "the authors' code has no adaptive plan"
+            self._renderer.moved(self._design, rows, start, stop, out=out)
+        elif rows is not None:
+            self._renderer.masks(rows.masks(start, stop), out=out)
+        else:
+            assert self._design is not None, "a plan without design rows has no pick-freeze sample"
+            self._renderer.rows(self._design, start, stop, out=out)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Rows that are wanted of one plan or stack.
+
+    Attributes:
+        rendering: of the plan or stack.
+        rows: mask rows of a plan; ``None`` for its pick-freeze sample, and for a stack.
+        start, stop: half-open row range.
+        score: which scalar.
+        targets: class indices.
+    """
+
+    rendering: Rendering
+    rows: Rows | Moved | None
+    start: int
+    stop: int
+    score: str
+    targets: Sequence[int]
+
+    @property
+    def count(self) -> int:
+        """Rows wanted."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flight:
+    """A device batch on its way: its results are on the device, and maybe not computed yet.
+
+    Attributes:
+        parts: whose rows it holds, in order.
+        values: of each part, (n, targets).
+        predicted, confidence: of all rows.
+        forward_s: spent on the forward pass so far.
+    """
+
+    parts: Sequence[Part]
+    values: Sequence[Array]
+    predicted: Array
+    confidence: Array
+    forward_s: float
+
+
+class DeviceBatches:
+    """Scores device batches, each put together from rows of any plans; holds the images of one.
+
+    A batch is launched and later landed: on a GPU the next one can be launched in between, so that the device never
+    waits for the host. One thread only.
+
+    Args:
+        classifier: what scores.
+        recorder: told the images and seconds of rendering and of scoring.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        recorder: Recorder | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._classifier = classifier
+        self._details = classifier.details
+        self._recorder = recorder or Silent()
+        self._clock = clock
+        shape = (self.size, *self._details.preprocessing.shape)
+        self._buffer = classifier.to_device(np.zeros(shape, dtype=np.float32))
+
+    @property
+    def size(self) -> int:
+        """Images of one device batch."""
+        return self._details.batch_size
+
+    def predict(self, rendering: Rendering) -> Float[np.ndarray, " classes"]:
+        """Raw outputs of the model for the unperturbed image, float64.
+
+        Raises:
+            ModelFailure: the model returned something that is not a number.
+        """
+        outputs = to_numpy(self._forward(rendering.clean()[None, ...]))[0]
+        if np.isnan(outputs).any():  # infinities may be meant: a class that is ruled out
+            raise ModelFailure(
+                f"model {self._details.name!r} returned something that is not a number for the unperturbed image"
+            )
+        return outputs
+
+    def launch(self, parts: Sequence[Part]) -> Flight:
+        """Renders and forwards at most ``size`` rows in all, without waiting for a device that computes by itself."""
+        began = self._clock()
+        edges = np.cumsum([0, *(part.count for part in parts)]).tolist()
+        for part, (first, last) in zip(parts, pairwise(edges), strict=True):
+            part.rendering.render(part.rows, part.start, part.stop, self._buffer[first:last, ...])
+        rendered = self._clock()
+        outputs = self._forward(self._buffer[: edges[-1], ...])
+        kind = self._details.outputs
+        values = [
+            core_scores.scores(outputs[first:last, ...], kind, part.score, part.targets)
+            for part, (first, last) in zip(parts, pairwise(edges), strict=True)
+        ]
+        xp = namespace(outputs)
+        predicted = xp.argmax(outputs, axis=-1)
+        confidence = xp.max(core_scores.probabilities(outputs, kind), axis=-1)
+        self._recorder.rendered(self._details.name, edges[-1], rendered - began)
+        return Flight(parts, values, predicted, confidence, self._clock() - rendered)
+
+    def land(self, flight: Flight) -> list[Scored]:
+        """Scores of a launched batch, part by part.
+
+        Raises:
+            ModelFailure: the model returned something that is not a number.
+        """
+        began = self._clock()
+        predicted = to_numpy(flight.predicted).astype(np.int32)
+        confidence = to_numpy(flight.confidence)
+        found = [to_numpy(values) for values in flight.values]
+        # Only what was spent here: between launch and landing the thread may have done other things.
+        self._recorder.scored(self._details.name, len(predicted), flight.forward_s + self._clock() - began)
+        scored: list[Scored] = []
+        at = 0
+        for part, values in zip(flight.parts, found, strict=True):
+            self._check(part, values)
+            rows = slice(at, at + part.count)
+            scored.append(Scored(values, predicted[rows], confidence[rows]))
+            at = rows.stop
+        return scored
+
+    def _check(self, part: Part, values: Float[np.ndarray, "n t"]) -> None:
+        finite = np.isfinite(values).all(axis=1)
+        if not finite.all():
+            bad = part.start + int(np.flatnonzero(~finite)[0])
+            raise ModelFailure(
+                f"model {self._details.name!r} returned a {part.score} that is not finite for perturbation {bad}",
+                row=bad,
+            )
+
+    def _forward(self, images: Array) -> Array:
+        outputs = self._classifier.forward(images)
+        xp = namespace(outputs)
+        return xp.astype(outputs, xp.float64)  # sums over a thousand classes keep float32's digits
+
+
 class Scorer:
     """Scores rows of one plan, or the images of one stack, with one classifier, one device batch at a time.
 
@@ -71,92 +270,32 @@ class Scorer:
         recorder: Recorder | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._work = work
-        self._classifier = classifier
-        self._details = classifier.details
-        self._recorder = recorder or Silent()
-        self._clock = clock
-        preprocessing = self._details.preprocessing
-        mean, std = (
-            _per_channel(values, classifier.to_device) for values in (preprocessing.mean, preprocessing.std)
-        )
-        self._normalise = Finish("none", mean, std)
-        shape = work.images.shape[1:] if isinstance(work, Stack) else work.spec.shape
-        self._buffer = classifier.to_device(np.zeros((self._details.batch_size, *shape), dtype=np.float32))
-        if isinstance(work, Plan):
-            self._renderer = make_renderer(work, preprocessing, classifier.to_device)
-            # Without design rows a plan is made for other masks.
-            self._design = work.spec.make_design(work.n_factors) if work.spec.nb_design else None
+        self._device = DeviceBatches(classifier, recorder=recorder, clock=clock)
+        self._rendering = Rendering(work, classifier.details.preprocessing, classifier.to_device)
 
     def image(self) -> Float32[np.ndarray, "c h w"]:
         """The unperturbed crop in [0, 1]."""
-        return to_numpy(self._renderer.clean())
+        return self._rendering.image()
 
     def predict(self) -> Float[np.ndarray, " classes"]:
-        """Raw outputs of the model for the unperturbed image, float64.
+        """As :meth:`DeviceBatches.predict`."""
+        return self._device.predict(self._rendering)
+
+    def score(
+        self, rows: Rows | Moved | None, start: int, stop: int, score: str, targets: Sequence[int]
+    ) -> Scored:
+        """Scores of rows start..stop, at most one device batch; arguments as :class:`Part`.
 
         Raises:
             ModelFailure: the model returned something that is not a number.
         """
-        image = self._normalise(self._renderer.clean())
-        outputs = to_numpy(self._forward(image[None, ...]))[0]
-        if np.isnan(outputs).any():  # infinities may be meant: a class that is ruled out
-            raise ModelFailure(
-                f"model {self._details.name!r} returned something that is not a number for the unperturbed image"
-            )
-        return outputs
-
-    def score(self, rows: Rows | None, start: int, stop: int, score: str, targets: Sequence[int]) -> Scored:
-        """Scores of rows start..stop, at most one device batch.
-
-        Args:
-            rows: mask rows of a plan; ``None`` for its pick-freeze sample, and for a stack.
-            start, stop: half-open row range.
-            score: which scalar.
-            targets: class indices.
-
-        Raises:
-            ModelFailure: the model returned something that is not a number.
-        """
-        began = self._clock()
-        images = self._render(rows, start, stop)
-        rendered = self._clock()
-        outputs = self._forward(images)
-        values = to_numpy(core_scores.scores(outputs, self._details.outputs, score, targets))
-        xp = namespace(outputs)
-        predicted = to_numpy(xp.argmax(outputs, axis=-1)).astype(np.int32)
-        confidence = to_numpy(xp.max(core_scores.probabilities(outputs, self._details.outputs), axis=-1))
-        scored = self._clock()
-        self._recorder.rendered(self._details.name, stop - start, rendered - began)
-        self._recorder.scored(self._details.name, stop - start, scored - rendered)
-        if not np.isfinite(values).all():
-            bad = start + int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-            raise ModelFailure(
-                f"model {self._details.name!r} returned a {score} that is not finite for perturbation {bad}",
-                row=bad,
-            )
-        return Scored(values, predicted, confidence)
+        part = Part(self._rendering, rows, start, stop, score, targets)
+        return self._device.land(self._device.launch([part]))[0]
 
     def batches(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Row ranges of one device batch each."""
-        size = self._details.batch_size
+        size = self._device.size
         return [(at, min(at + size, stop)) for at in range(start, stop, size)]
-
-    def _render(self, rows: Rows | None, start: int, stop: int) -> Array:
-        if isinstance(self._work, Stack):
-            for place, levels in enumerate(self._work.images[start:stop]):
-                image = self._classifier.to_device(levels.astype(np.float32) / np.float32(255))
-                self._buffer[place, ...] = self._normalise(image)
-            return self._buffer[: stop - start, ...]
-        if rows is not None:
-            return self._renderer.masks(rows.masks(start, stop), out=self._buffer)
-        assert self._design is not None, "a plan without design rows has no pick-freeze sample"
-        return self._renderer.rows(self._design, start, stop, out=self._buffer)
-
-    def _forward(self, images: Array) -> Array:
-        outputs = self._classifier.forward(images)
-        xp = namespace(outputs)
-        return xp.astype(outputs, xp.float64)  # sums over a thousand classes keep float32's digits
 
 
 def to_numpy(array: Array) -> np.ndarray:

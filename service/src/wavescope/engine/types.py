@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Bool, Float, Float32, Int32
 
 from wavescope.core.maps import Importance as BandImportance
 from wavescope.core.reconstruction import Kept
@@ -97,12 +97,13 @@ class ExplanationRequest:
         target: class index or name; ``None`` explains the predicted class.
         score: the scalar that is explained.
         seed: of the design, of the bootstrap, and of everything else that is drawn; 0 is a seed like any other.
-        plan: ``full`` is exactly the paper's design.
+        plan: ``full`` is exactly the paper's design; ``adaptive`` scores only what the indices so far ask for.
         wavelet: any discrete wavelet of PyWavelets.
         levels: dyadic levels, 1..max for the model's input size.
         partition: how coefficients are grouped into factors.
         grid_size: cells per side for ``grid`` and ``aligned``, rings for ``circle`` and ``square``.
-        nb_design: N, rows of A and of B; a power of two for Sobol.
+        nb_design: N, rows of A and of B; a power of two for Sobol. With the adaptive plan rows of A, of which an
+            index uses those that tell most.
         sampler: of the design.
         estimator: of the total index.
         approximation: ``perturb`` like any other band, ``keep`` at 1, or ``drop`` to 0.
@@ -110,6 +111,10 @@ class ExplanationRequest:
         baseline: what a masked pixel becomes in the pixel domain (kind ``sobol``).
         faithfulness: measure insertion, deletion and µ-fidelity of the map as well.
         compat: ``reference`` computes as the authors' code does.
+        max_forwards: of the adaptive plan: the most it scores of one image. ``None`` for the full plan.
+        deadline_s: of the adaptive plan: no round begins later, seconds; ``None`` for no deadline.
+        standard_error: of the adaptive plan: stop once no index has a larger one.
+        top_k: of the adaptive plan: stop once the k largest indices are the same factors three rounds in a row.
     """
 
     kind: str = "wcam"
@@ -129,6 +134,10 @@ class ExplanationRequest:
     baseline: str = "zero"
     faithfulness: bool = False
     compat: str | None = None
+    max_forwards: int | None = None
+    deadline_s: float | None = None
+    standard_error: float | None = None
+    top_k: int | None = None
 
     def parameters(self) -> dict[str, Any]:
         """All effective parameters, JSON-ready."""
@@ -172,15 +181,20 @@ class Indices:
 
     Attributes:
         total: (K,) total indices.
-        first: (K,) first-order indices.
+        first: (K,) first-order indices; ``None`` for the adaptive plan, which scores no row of B.
         standard_error: (K,) of ``total``; ``None`` below N = 4.
         interval_95: (K, 2) of ``total``; ``None`` below N = 4.
+        resolved: (K,) whether the factor was perturbed by itself; ``None`` for the full plan, where all are.
+        upper_bound: (K,) what ``total`` does not exceed: the upper end of its interval where resolved, else that of
+            the smallest group that the factor was perturbed with; ``None`` for the full plan.
     """
 
     total: Float[np.ndarray, " k"]
-    first: Float[np.ndarray, " k"]
+    first: Float[np.ndarray, " k"] | None
     standard_error: Float[np.ndarray, " k"] | None
     interval_95: Float[np.ndarray, "k 2"] | None
+    resolved: Bool[np.ndarray, " k"] | None = None
+    upper_bound: Float[np.ndarray, " k"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +239,39 @@ class Worth:
     split_half: float | None
     runner_up: Prediction | None
     class_contrast: float | None
+
+
+Stop = Literal["max_forwards", "deadline_s", "standard_error", "top_k", "all_resolved"]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Where an adaptive plan stood after a round.
+
+    Attributes:
+        forwards: images scored so far.
+        resolved: factors perturbed by themselves so far.
+        standard_error: the largest of all indices.
+    """
+
+    forwards: int
+    resolved: int
+    standard_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """How an adaptive plan came to its end.
+
+    Attributes:
+        stopped: which limit ended it; ``all_resolved`` where nothing was left to score.
+        groups: groups of factors that were perturbed together.
+        rounds: in order; the indices were a valid answer after each.
+    """
+
+    stopped: Stop
+    groups: int
+    rounds: tuple[Round, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,6 +479,7 @@ class Explanation:
         profile: the sub-bands of kind ``profile``.
         sufficiency: of kinds ``sufficient-image`` and ``robustness``.
         faithfulness: one entry per domain, where it was asked for.
+        screening: of the adaptive plan.
         forwards: images scored, the clean predictions not counted.
         reused: of ``forwards``, those scored already for an earlier class of the same image and request.
         image: (c, h, w) float32 in [0, 1], the crop that is explained.
@@ -460,4 +508,5 @@ class Explanation:
     robustness: Robustness | None = None
     zoom: Zoom | None = None
     faithfulness: tuple[Faithfulness, ...] | None = None
+    screening: Screening | None = None
     reused: int = 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pywt
+from jaxtyping import Float
 
-from wavescope.core.worth import interaction, saturation, unresolved_share
+from wavescope.core.worth import saturation, unresolved_share
 from wavescope.engine.plan import PlanSpec
 from wavescope.engine.types import Explanation, Indices
 
@@ -38,31 +39,35 @@ def of_plan(spec: PlanSpec, n_factors: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-def of_scores(explanation: Explanation, sample: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[str, ...]:
+def of_scores(
+    explanation: Explanation, independent: Float[np.ndarray, " n"], interaction: float | None
+) -> tuple[str, ...]:
     """What the scores tell of the worth of the map.
 
     Args:
         explanation: explained, with its worth.
-        sample: (f_a, f_b, f_c) of the target.
+        independent: scores of the target for independent rows.
+        interaction: see :func:`wavescope.core.worth.interaction`; ``None`` where it was not measured.
     """
     assert explanation.indices is not None
     assert explanation.worth is not None
+    more = "raise nb_design" if explanation.screening is None else "raise max_forwards"
     found = [
-        _split_half(explanation.worth.split_half),
+        _split_half(explanation.worth.split_half, more),
         _contrast(explanation),
-        _unresolved(explanation.indices),
-        _saturated(sample),
-        _interacting(sample),
+        _unresolved(explanation.indices, more),
+        _saturated(independent, more),
+        _interacting(interaction),
     ]
     return tuple(sentence for sentence in found if sentence is not None)
 
 
-def _split_half(split_half: float | None) -> str | None:
+def _split_half(split_half: float | None, more: str) -> str | None:
     if split_half is None or split_half >= LEAST_SPLIT_HALF:
         return None
     return (
         f"indices from odd and from even design rows rank the factors alike to {split_half:.2f} only "
-        "(1 would be the same order): another seed would give another map; raise nb_design"
+        f"(1 would be the same order): another seed would give another map; {more}"
     )
 
 
@@ -78,7 +83,7 @@ def _contrast(explanation: Explanation) -> str | None:
     )
 
 
-def _unresolved(indices: Indices) -> str | None:
+def _unresolved(indices: Indices, more: str) -> str | None:
     """Of the largest factors, those whose standard error is more than half of their index."""
     if indices.standard_error is None:
         return None
@@ -88,22 +93,21 @@ def _unresolved(indices: Indices) -> str | None:
         return None
     return (
         f"{100 * share:.0f} % of the {len(top)} largest indices have a standard error of more than half their size: "
-        "read them as an order at best, not as sizes; raise nb_design"
+        f"read them as an order at best, not as sizes; {more}"
     )
 
 
-def _saturated(sample: tuple[np.ndarray, np.ndarray, np.ndarray]) -> str | None:
-    share = saturation(*sample[:2])
+def _saturated(independent: Float[np.ndarray, " n"], more: str) -> str | None:
+    share = saturation(independent)
     if share < MOST_SATURATED:
         return None
     return (
         f"{100 * share:.0f} % of the independent perturbations score within 1 % of the range from its fuller end: the "
-        "score is saturated and few rows decide the indices; try score 'logit' or 'log_probability', or raise nb_design"
+        f"score is saturated and few rows decide the indices; try score 'logit' or 'log_probability', or {more}"
     )
 
 
-def _interacting(sample: tuple[np.ndarray, np.ndarray, np.ndarray]) -> str | None:
-    missed = interaction(*sample)
+def _interacting(missed: float | None) -> str | None:
     if missed is None or missed <= MOST_INTERACTION:
         return None
     return (

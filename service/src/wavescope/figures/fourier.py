@@ -16,6 +16,7 @@ from wavescope.figures.colours import COLORMAP, INK, MUTED, TARGET, UNIT, Displa
 from wavescope.figures.page import BAR_IN, GAP_IN, LEFT_IN, PANEL_IN, TITLE_IN, Page, Row, panel_height
 from wavescope.figures.panels import title, words
 from wavescope.figures.text import FONT
+from wavescope.figures.unresolved import HATCHED, draw_hatching, unresolved_places
 from wavescope.figures.wavelet import place_image
 
 _PERIODS = (32, 16, 8, 4, 3, 2, 1.5)  # px per cycle, that have room on an axis of frequencies
@@ -37,8 +38,13 @@ def _maps_row(explanation: Explanation) -> Row:
             display = log_display_of(fam)
             axes = page.axes(left, top + TITLE_IN, PANEL_IN, PANEL_IN)
             draw_spectrum(axes, fam, display)
+            label = display.label(UNIT)
+            unresolved = unresolved_places(explanation)
+            if unresolved is not None:
+                draw_hatching(axes, unresolved, _extent(fam))
+                label += f"\n{HATCHED}"
             bar = page.axes(left, top + TITLE_IN + PANEL_IN + 0.5, PANEL_IN, 0.11)
-            panels.draw_colour_bar(bar, display, display.label(UNIT))
+            panels.draw_colour_bar(bar, display, label)
         left += PANEL_IN + 1.5 * GAP_IN
         panels.draw_predictions(page.axes(left, top + TITLE_IN, PANEL_IN, 2.0), explanation)
 
@@ -55,10 +61,7 @@ def _radial_row(explanation: Explanation) -> Row:
 
 def draw_spectrum(axes: Axes, fam: Float[np.ndarray, "h w"], display: Display) -> None:
     """The map in the centred Nyquist square, whatever the shape of the image."""
-    height, width = fam.shape[0], fam.shape[1]
-    # Column j holds the frequency (j - width // 2) / width, in its middle.
-    left, right = (-0.5 - width // 2) / width, (width - 0.5 - width // 2) / width
-    top, bottom = (-0.5 - height // 2) / height, (height - 0.5 - height // 2) / height
+    left, right, bottom, top = _extent(fam)
     axes.imshow(
         fam,
         COLORMAP,
@@ -75,6 +78,15 @@ def draw_spectrum(axes: Axes, fam: Float[np.ndarray, "h w"], display: Display) -
     axes.tick_params(labelsize=7.5, labelcolor=INK, labelfontfamily=FONT, length=3, width=0.6)
     axes.yaxis.labelpad = 1
     axes.xaxis.labelpad = 2
+
+
+def _extent(fam: Float[np.ndarray, "h w"]) -> tuple[float, float, float, float]:
+    """(left, right, bottom, top) of the map in cycles per pixel."""
+    height, width = fam.shape[0], fam.shape[1]
+    # Column j holds the frequency (j - width // 2) / width, in its middle.
+    left, right = (-0.5 - width // 2) / width, (width - 0.5 - width // 2) / width
+    top, bottom = (-0.5 - height // 2) / height, (height - 0.5 - height // 2) / height
+    return left, right, bottom, top
 
 
 def draw_radial(axes: Axes, rings: Sequence[Ring], indices: Indices | None) -> None:

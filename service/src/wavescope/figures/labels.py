@@ -95,6 +95,21 @@ def worth_words(explanation: Explanation) -> str:
     return f"Worth of the map: {'; '.join(parts)}." if parts else ""
 
 
+def screening_words(explanation: Explanation) -> str:
+    """What an adaptive plan resolved and why it ended, on one line; empty for the full plan and a constant score."""
+    screening, indices = explanation.screening, explanation.indices
+    if screening is None or indices is None or indices.resolved is None:
+        return ""
+    last = screening.rounds[-1] if screening.rounds else None
+    forwards = last.forwards if last else explanation.forwards
+    words = (
+        f"Adaptive: {forwards:,} forwards, {indices.resolved.sum():,} of {len(indices.resolved):,} factors resolved "
+        f"(perturbed by themselves), {screening.groups:,} {'group' if screening.groups == 1 else 'groups'}, "
+        f"stopped: {screening.stopped}"
+    )
+    return f"{words}; largest standard error {last.standard_error:.2g}." if last else f"{words}."
+
+
 def depth_words(sufficiency: Sufficiency) -> str:
     """The reconstruction depth: ``37 of 784 factors``, or why there is none."""
     factors = len(sufficiency.order)

@@ -1,4 +1,4 @@
-"""Where the sub-bands lie in the packed coefficient array, and how labels beside it keep apart.
+"""Where the sub-bands lie in the packed coefficient array, rectangles of a picture, and how labels keep apart.
 
 Packed layout (``pywt.coeffs_to_array``): the approximation at the top left; around it, level by level, the
 horizontal detail at the bottom left, the vertical one at the top right, the diagonal one at the bottom right.
@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool
 
 Orientation = Literal["approximation", "horizontal", "vertical", "diagonal"]
 
@@ -48,6 +52,21 @@ def packed_bands(shape: tuple[int, int], levels: int) -> tuple[Band, ...]:
         ]
         inner_w, inner_h = outer_w, outer_h
     return tuple(bands)
+
+
+def rectangles(places: Bool[np.ndarray, "h w"]) -> list[tuple[int, int, int, int]]:
+    """(left, top, right, bottom) of rectangles that are disjoint and together all of ``places``.
+
+    Rows that are equal to the one above them are one rectangle with it: a cell of a partition is one, not one per row.
+    """
+    found: list[tuple[int, int, int, int]] = []
+    changed = 1 + np.flatnonzero((places[1:] != places[:-1]).any(axis=1))
+    edges = [0, *changed.tolist(), len(places)]
+    for top, bottom in pairwise(edges):
+        steps = np.diff(np.concatenate([[0], places[top].astype(np.int8), [0]]))
+        starts, stops = np.flatnonzero(steps > 0).tolist(), np.flatnonzero(steps < 0).tolist()
+        found += [(left, top, right, bottom) for left, right in zip(starts, stops, strict=True)]
+    return found
 
 
 def spread(positions: Sequence[float], gap: float) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from wavescope.engine.types import Explanation
 from wavescope.figures.colours import INK, MUTED
-from wavescope.figures.labels import caption, heading, worth_words
+from wavescope.figures.labels import caption, heading, screening_words, worth_words
 from wavescope.figures.text import FONT, drawable
 
 WIDTH_IN = 12.0
@@ -21,7 +21,7 @@ PANEL_IN = 3.4  # width of a panel, three in a row
 SMALL_IN = 2.65  # width of a panel, four in a row
 GAP_IN = 0.35  # between neighbouring panels without labels between them
 TITLE_IN = 0.3  # above a panel, for its title
-BAR_IN = 0.95  # below a panel, for its colour bar with a label of two lines
+BAR_IN = 0.95  # below a panel, for its colour bar with a label of up to four lines
 _HEADING_IN = 0.5
 _LINE_IN = 0.17  # of the notes
 _RATIOS = (0.35, 1.35)  # least and most height of a panel over its width
@@ -106,7 +106,7 @@ def wrapped(text: str, columns: int, lines: int = 3) -> list[str]:
 
 
 def _notes(explanation: Explanation, columns: int) -> list[str]:
-    """The caption, what the map is worth, and the warnings, wrapped."""
-    paragraphs = [caption(explanation), worth_words(explanation)]
+    """The caption, what an adaptive plan found, what the map is worth, and the warnings, wrapped."""
+    paragraphs = [caption(explanation), screening_words(explanation), worth_words(explanation)]
     paragraphs += [f"Note: {warning}" for warning in explanation.warnings]
     return [line for text in paragraphs if text for line in wrapped(text, columns)]

@@ -14,12 +14,13 @@ _ROW_IN = 0.27  # height of a bar with its gap
 def profile_rows(explanation: Explanation) -> list[Row]:
     """The image, the bars and the prediction, in one row."""
     bands = explanation.profile or ()
+    resolved = explanation.indices.resolved if explanation.indices is not None else None
     image_height = panel_height(explanation.image.shape, 2.9)
     bars_height = max(1.75, _ROW_IN * len(bands))
 
     def draw(page: Page, top: float) -> None:
         place_image(page, (LEFT_IN, top), (2.9, image_height), explanation)
-        draw_profile(page.axes(LEFT_IN + 2.9 + 1.55, top + TITLE_IN, 3.3, bars_height), bands)
+        draw_profile(page.axes(LEFT_IN + 2.9 + 1.55, top + TITLE_IN, 3.3, bars_height), bands, resolved)
         left = page.width - LEFT_IN - (PANEL_IN - 0.6)
         panels.draw_predictions(page.axes(left, top + TITLE_IN, PANEL_IN - 0.6, 2.0), explanation)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
+from jaxtyping import Bool
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -25,6 +27,7 @@ LEGEND: dict[Orientation, str] = {
     "approximation": "approximation",
 }
 
+_PALE = 0.3  # opacity of a bar that is a prediction
 HALO = [Stroke(linewidth=2.6, foreground="white"), Normal()]  # keeps a dark line apart from a dark bar
 
 
@@ -82,15 +85,22 @@ def beside(axes: Axes, place: float, text: str, *, weight: str = "normal") -> No
     )
 
 
-def draw_profile(axes: Axes, bands: Sequence[ProfileBand]) -> None:
-    """Share of importance per sub-band, coarse at the top, a line of one standard error to each side."""
-    title(axes, "Importance per sub-band")
+def draw_profile(
+    axes: Axes, bands: Sequence[ProfileBand], resolved: Bool[np.ndarray, " k"] | None = None
+) -> None:
+    """Share of importance per sub-band, coarse at the top, a line of one standard error to each side.
+
+    Args:
+        resolved: per sub-band, whether it was perturbed by itself; the others are pale. ``None`` where all are.
+    """
+    pale = np.zeros(len(bands), bool) if resolved is None else ~resolved
+    title(axes, "Importance per sub-band" + (" (pale: predicted)" if pale.any() else ""))
     ends: list[float] = []
     for place, band in enumerate(bands):
         whole = band.level > 0 and band.orientation is None
         name = "approximation" if band.level == 0 else band.orientation
         style = WHOLE_LEVEL if whole else ORIENTATION_STYLES[name]  # pyright: ignore[reportArgumentType]
-        _bar(axes, place, band.share, 0.0, style)
+        _bar(axes, place, band.share, 0.0, style, opacity=_PALE if pale[place] else 1.0)
         error = band.share_standard_error
         ends += [band.share - (error or 0.0), band.share + (error or 0.0)]
         if error is not None:
@@ -173,7 +183,9 @@ def _stack(axes: Axes, place: int, level: LevelImportance) -> None:
     beside(axes, place, percent(level.share))
 
 
-def _bar(axes: Axes, place: float, length: float, start: float, style: Style) -> None:
+def _bar(
+    axes: Axes, place: float, length: float, start: float, style: Style, *, opacity: float = 1.0
+) -> None:
     """A hatched bar, outlined apart: the colour of an edge is that of its hatching."""
     axes.barh(
         place,
@@ -184,6 +196,7 @@ def _bar(axes: Axes, place: float, length: float, start: float, style: Style) ->
         hatch=style.hatch,
         edgecolor="white",
         linewidth=0,
+        alpha=opacity,
     )
     axes.barh(place, length, 0.62, left=start, facecolor="none", edgecolor=INK, linewidth=0.6)
 

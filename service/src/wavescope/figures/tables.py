@@ -36,6 +36,7 @@ _TABLE_WIDTH = 67  # characters, of the table of scales around its bars
 _BAR_WIDTHS = (4, 24)
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _CELLS_LISTED = 5  # of a map over the image's pixels
+_FACTORS_LISTED = 10
 
 
 def scale_table(levels: Sequence[LevelImportance], *, width: int = 80, ascii_only: bool = False) -> Table:
@@ -85,18 +86,40 @@ def radial_table(rings: Sequence[Ring], *, width: int = 80, ascii_only: bool = F
 
 
 def cell_table(maps: Maps, indices: Indices) -> Table:
-    """The factors of the largest total indices, by where they lie in the image."""
-    table = _table("Most important places", "columns", "rows", "total index", "95 % interval")
+    """The factors of the largest total indices, by where they lie in the image, and how well each is known."""
+    table = _table("Most important places", "columns", "rows", "total index", *_known(indices))
     for factor in np.argsort(-indices.total, kind="stable")[:_CELLS_LISTED]:
         rows, columns = np.nonzero(maps.factors == factor)
-        interval = None if indices.interval_95 is None else indices.interval_95[factor]
         table.add_row(
             f"{columns.min()}-{columns.max() + 1} px",
             f"{rows.min()}-{rows.max() + 1} px",
             f"{indices.total[factor]:.3f}",
-            "" if interval is None else f"{interval[0]:.3f}-{interval[1]:.3f}",
+            *_known(indices, factor),
         )
     return table
+
+
+def factor_table(indices: Indices) -> Table:
+    """The factors of the largest total indices, and how well each is known."""
+    table = _table("Largest factors", "factor", "total index", *_known(indices))
+    for factor in np.argsort(-indices.total, kind="stable")[:_FACTORS_LISTED]:
+        table.add_row(str(factor), f"{indices.total[factor]:.3f}", *_known(indices, factor))
+    return table
+
+
+def _known(indices: Indices, factor: int | None = None) -> list[str]:
+    """How well a factor is known, in one or two cells; without a factor the heads of their columns.
+
+    The full plan has an interval; the adaptive one an upper bound, and whether the factor was perturbed by itself.
+    """
+    if indices.resolved is not None and indices.upper_bound is not None:
+        if factor is None:
+            return ["at most", "resolved"]
+        return [f"{indices.upper_bound[factor]:.3f}", "yes" if indices.resolved[factor] else "no"]
+    if factor is None:
+        return ["95 % interval"]
+    interval = None if indices.interval_95 is None else indices.interval_95[factor]
+    return ["" if interval is None else f"{interval[0]:.3f}-{interval[1]:.3f}"]
 
 
 def profile_table(bands: Sequence[ProfileBand], *, width: int = 80, ascii_only: bool = False) -> Table:

@@ -15,6 +15,7 @@ from wavescope.figures.labels import (
     heading,
     kept_words,
     percent,
+    screening_words,
     sufficiency_sentence,
     worth_words,
 )
@@ -43,7 +44,8 @@ def _parts(explanation: Explanation, width: int, ascii_only: bool) -> Iterator[R
         yield tables.prediction_table(explanation.zoom.zoomed, "Prediction of the enlarged image")
     if explanation.faithfulness:
         yield tables.faithfulness_table(explanation.faithfulness)
-    yield Text("\n".join(filter(None, [worth_words(explanation), _cost(explanation)])), style="dim")
+    notes = [screening_words(explanation), worth_words(explanation), _cost(explanation)]
+    yield Text("\n".join(filter(None, notes)), style="dim")
     for warning in explanation.warnings:
         yield Text(f"warning: {warning}", style="yellow")
 
@@ -75,6 +77,9 @@ def _products(explanation: Explanation, width: int, ascii_only: bool) -> Iterato
         yield tables.scale_table(explanation.levels, width=width, ascii_only=ascii_only)
     elif explanation.maps is not None and explanation.indices is not None:
         yield tables.cell_table(explanation.maps, explanation.indices)
+        return
+    if explanation.indices is not None and explanation.indices.resolved is not None:
+        yield tables.factor_table(explanation.indices)
 
 
 def _cost(explanation: Explanation) -> str:

@@ -9,6 +9,13 @@ from wavescope.figures import panels
 from wavescope.figures.colours import UNIT, display_of
 from wavescope.figures.page import BAR_IN, GAP_IN, LEFT_IN, PANEL_IN, TITLE_IN, Page, Row, fit, panel_height
 from wavescope.figures.scales import draw_scales
+from wavescope.figures.unresolved import (
+    HATCHED,
+    MOSTLY_HATCHED,
+    draw_hatching,
+    predicted_pixels,
+    unresolved_places,
+)
 
 SCALES_LABELS_IN = 0.95  # left of a packed map, for its scales
 
@@ -72,6 +79,10 @@ def place_spatial(
     panels.draw_spatial(axes, explanation.image, maps.spatial, display)
     panels.title(axes, name)
     label = display.label(UNIT if maps.spatial_wcam is None else f"{UNIT}, summed over sub-bands")
+    predicted = predicted_pixels(explanation)
+    if predicted is not None and predicted.any():
+        draw_hatching(axes, predicted)
+        label += f"\n{HATCHED if maps.spatial_wcam is None else MOSTLY_HATCHED}"
     bar = page.axes(left, top + box[1] + 0.1, box[0], 0.11)
     panels.draw_colour_bar(bar, display, label, over_grey=True)
 
@@ -92,4 +103,8 @@ def place_packed(
     )
     panels.title(axes, "Where and on which scale: WCAM")
     label = display.label(UNIT, *(["grey: not perturbed"] if (maps.factors < 0).any() else []))
+    unresolved = unresolved_places(explanation)
+    if unresolved is not None:
+        draw_hatching(axes, unresolved)
+        label += f"\n{HATCHED}"
     panels.draw_colour_bar(page.axes(left, top + box[1] + 0.1, box[0], 0.11), display, label)

@@ -26,11 +26,18 @@ _JSON_TYPES = (
 _EXPECTED = {
     "int_type": "an integer",
     "int_from_float": "an integer",
+    "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "a string",
     "list_type": "a list",
     "model_type": "a JSON object",
     "dict_type": "a JSON object",
+}
+# By pydantic's name: the bound's key in its context, the words, and the name of the limit.
+_BOUNDS = {
+    "greater_than_equal": ("ge", "at least", "minimum"),
+    "greater_than": ("gt", "more than", "exclusive_minimum"),
+    "less_than_equal": ("le", "at most", "maximum"),
 }
 
 
@@ -66,12 +73,15 @@ def _describe(schema: type[BaseModel], details: ErrorDetails) -> tuple[str, str,
             supported, optional = _literals(schema.model_fields[field].annotation)
             expected = context["expected"] + (" or null" if optional else "")
             return field, f"{name} must be {expected}, not {_shown(value)}", {"supported": supported}
-        case "greater_than_equal":
-            least = context["ge"]
-            return field, f"{name} must be at least {least}, not {_shown(value)}", {"minimum": least}
-        case "less_than_equal":
-            most = context["le"]
-            return field, f"{name} must be at most {most}, not {_shown(value)}", {"maximum": most}
+        case "greater_than_equal" | "greater_than" | "less_than_equal":
+            key, words, limit = _BOUNDS[kind]
+            return (
+                field,
+                f"{name} must be {words} {context[key]:.16g}, not {_shown(value)}",
+                {limit: context[key]},
+            )
+        case "finite_number":
+            return field, f"{name} must be a finite number, not {_shown(value)}", {}
         case "string_too_long":
             limit = context["max_length"]
             message = f"{name} must have at most {limit} characters, not {len(value)}"

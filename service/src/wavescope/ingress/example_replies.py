@@ -16,7 +16,7 @@ _NO_MAPS = {"factors": _FACTORS, "wcam": None, "spatial_wcam": None, "fam": None
 _BAND = {"sum": 0.1, "share": 0.1, "mean_share": 0.1}
 _TABBY = {"index": 281, "label": "tabby", "probability": 0.91}
 _EGYPTIAN = {"index": 285, "label": "Egyptian cat", "probability": 0.05}
-_SMALL = {"levels": 1, "grid_size": 2, "nb_design": 2}
+_SMALL = {"levels": 1, "grid_size": 2, "nb_design": 2, "plan": "full"}
 _SCALES: tuple[tuple[int, list[int | None]], ...] = ((0, [2, None]), (1, [1, 2]))
 
 _LEVELS = [
@@ -54,7 +54,9 @@ _SUFFICIENCY = {
 
 def _reply(kind: str, maps: tuple[str, ...] = ("wcam", "spatial_wcam"), **sections: Any) -> dict[str, Any]:
     """The reply of a kind, with the sections that it alone has."""
-    absent = ("radial", "profile", *_SUFFICIENCY, "comparison", "robustness", "zoom", "faithfulness")
+    absent = (
+        "radial", "profile", *_SUFFICIENCY, "comparison", "robustness", "zoom", "faithfulness", "screening",
+    )  # fmt: skip
     return {
         "id": "5d0c8f2e6a1b4c7d",
         "kind": kind,
@@ -62,7 +64,11 @@ def _reply(kind: str, maps: tuple[str, ...] = ("wcam", "spatial_wcam"), **sectio
         "outcome": "explained",
         "target": _TABBY,
         "prediction": [_TABBY, _EGYPTIAN],
-        "indices": {"total": [0.4, 0.5], "first": [0.3, 0.4], "standard_error": None, "interval_95": None},
+        "indices": {
+            "total": [0.4, 0.5],
+            "first": [0.3, 0.4],
+            **dict.fromkeys(("standard_error", "interval_95", "resolved", "upper_bound")),
+        },
         "maps": _NO_MAPS | dict.fromkeys(maps, _FLOATS),
         "levels": _LEVELS,
         "worth": {"variance": 0.02, "split_half": 0.81, "runner_up": _EGYPTIAN, "class_contrast": 0.06},
@@ -94,6 +100,27 @@ _FAITHFULNESS = {
         "score": "logit",
         "seed": 0,
     },
+}
+_ADAPTIVE = {
+    "indices": {
+        "total": [0.4, 0.5],
+        "first": None,
+        "standard_error": [0.21, 0.08],
+        "interval_95": [[0.14, 0.9], [0.36, 0.69]],
+        "resolved": [False, True],
+        "upper_bound": [0.83, 0.69],
+    },
+    "screening": {
+        "stopped": "max_forwards",
+        "groups": 1,
+        "rounds": [
+            {"forwards": 16, "resolved": 0, "standard_error": 0.3},
+            {"forwards": 32, "resolved": 1, "standard_error": 0.21},
+        ],
+    },
+    "forwards": 32,
+    "parameters": make_request(plan="adaptive", levels=1, grid_size=2, max_forwards=32).parameters(),
+    "warnings": [],
 }
 
 REPLIES: dict[str, Any] = {
@@ -204,6 +231,7 @@ REPLIES: dict[str, Any] = {
         ),
     },
     "faithfulness": {"summary": "With faithfulness", "value": {**_WCAM, "faithfulness": [_FAITHFULNESS]}},
+    "adaptive": {"summary": "With plan adaptive", "value": {**_WCAM, **_ADAPTIVE}},
     "batch": {
         "summary": "A batch",
         "value": {"explanations": [_WCAM, {**_WCAM, "target": _EGYPTIAN}], "forwards": 8},

@@ -46,6 +46,10 @@ REQUESTS: dict[str, Any] = {
         "summary": "Any kind: how well its map tells what the model uses",
         "value": {"image": _IMAGE, "nb_design": 16, "faithfulness": True},
     },
+    "adaptive": {
+        "summary": "Any kind, adaptive: what at most 628 forwards and two seconds tell of 784 factors",
+        "value": {"image": _IMAGE, "plan": "adaptive", "max_forwards": 628, "deadline_s": 2},
+    },
     "targets": {
         "summary": "A batch: several classes of one image, scored in one pass",
         "value": {"image": _IMAGE, "targets": [281, "Egyptian cat", None]},
@@ -84,6 +88,10 @@ REQUESTS: dict[str, Any] = {
             "baseline": "zero",
             "faithfulness": False,
             "compat": None,
+            "max_forwards": None,
+            "deadline_s": None,
+            "standard_error": None,
+            "top_k": None,
         },
     },
 }

@@ -86,7 +86,7 @@ def _schemas() -> dict[str, Any]:
 
 
 def _to_openapi_30(schema: Any) -> Any:
-    """A JSON schema in the dialect of OpenAPI 3.0: ``nullable`` for ``null``, ``enum`` for ``const``."""
+    """A JSON schema in the dialect of OpenAPI 3.0: ``nullable`` for null, ``enum`` for ``const``, a flag for bounds."""
     if isinstance(schema, list):
         return [_to_openapi_30(item) for item in schema]
     if not isinstance(schema, dict):
@@ -94,6 +94,8 @@ def _to_openapi_30(schema: Any) -> Any:
     changed = {key: _to_openapi_30(value) for key, value in schema.items()}
     if "const" in changed:
         changed["enum"] = [changed.pop("const")]
+    if "exclusiveMinimum" in changed:
+        changed |= {"minimum": changed["exclusiveMinimum"], "exclusiveMinimum": True}
     branches = changed.get("anyOf", [])
     kept = [branch for branch in branches if branch != {"type": "null"}]
     if len(kept) == len(branches):

@@ -222,6 +222,7 @@ def _tree(explanation: Explanation) -> dict[str, Any]:
         "robustness": _plain(explanation.robustness),
         "zoom": None if zoom is None else _zoom(zoom),
         "faithfulness": _plain(explanation.faithfulness),
+        "screening": _plain(explanation.screening),
         "crop": _plain(explanation.crop),
         "forwards": explanation.forwards,
         "timing": explanation.timing,

@@ -25,9 +25,17 @@ class IndicesReply(_Reply):
     """Sobol indices per factor, in factor order (row-major for a grid)."""
 
     total: list[float]
-    first: list[float]
+    first: list[float] | None = Field(description="First-order indices; null with plan adaptive.")
     standard_error: list[float] | None = Field(description="Of total; null below N = 4.")
     interval_95: list[list[float]] | None = Field(description=_INTERVAL)
+    resolved: list[bool] | None = Field(
+        description="Whether the factor was perturbed by itself; null with plan full, where all are. The index of one "
+        "that was not is a prediction."
+    )
+    upper_bound: list[float] | None = Field(
+        description="What total does not exceed: the upper end of its interval where resolved, else that of the "
+        "smallest group that the factor was perturbed with; null with plan full."
+    )
 
 
 class TensorReply(_Reply):
@@ -97,6 +105,24 @@ class WorthReply(_Reply):
     class_contrast: float | None = Field(
         description="1 - rank correlation with the runner-up's indices: 0 for the same map."
     )
+
+
+class RoundReply(_Reply):
+    """Where an adaptive plan stood after a round."""
+
+    forwards: int = Field(description="Images scored so far.")
+    resolved: int = Field(description="Factors perturbed by themselves so far.")
+    standard_error: float = Field(description="The largest of all indices.")
+
+
+class ScreeningReply(_Reply):
+    """How an adaptive plan came to its end."""
+
+    stopped: Literal["max_forwards", "deadline_s", "standard_error", "top_k", "all_resolved"] = Field(
+        description="Which limit ended it; all_resolved where nothing was left to score."
+    )
+    groups: int = Field(description="Groups of factors that were perturbed together.")
+    rounds: list[RoundReply] = Field(description="In order; the indices were a valid answer after each.")
 
 
 class RingReply(_Reply):
@@ -263,6 +289,7 @@ class ExplanationReply(_Reply):
     faithfulness: list[FaithfulnessReply] | None = Field(
         description="Where it was asked for; one per domain."
     )
+    screening: ScreeningReply | None = Field(description="Plan adaptive.")
     crop: CropReply
     forwards: int = Field(description="Images scored, the clean predictions not counted.")
     timing: dict[str, float]

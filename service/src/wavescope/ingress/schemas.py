@@ -13,13 +13,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from pydantic_core import PydanticCustomError
 
 from wavescope.engine.checks import MAX_SEED
-from wavescope.engine.choices import KINDS
+from wavescope.engine.choices import CHOICES, KINDS, MAX_ADAPTIVE_FACTORS
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import ExplanationRequest
 from wavescope.ingress.complaints import LIST_TAG, ONE_TAG, json_type
 
 DEFAULT_MODEL = "efficientnet-lite0"
 MAX_TARGET_CHARS = 256
+# What an image may cost is a setting; this keeps the field within a message's 32 bits.
+MAX_FORWARDS = 10**9
 
 
 def _check_target(value: Any) -> Any:
@@ -53,18 +55,23 @@ TargetEntry = Annotated[
 def _told_default(name: str) -> str:
     """Which default a field has for which kind, in words."""
 
-    def default(kind: str, compat: str | None = None) -> Any:
-        return getattr(make_request(kind=kind, compat=compat), name)
+    def default(**given: Any) -> Any:
+        return getattr(make_request(**given), name)
 
-    usual = getattr(make_request(), name)
-    told = [f"Default {_shown(usual)}"]
-    told += [f"{_shown(default(kind))} for kind {kind}" for kind in KINDS if default(kind) != usual]
-    reference = {kind: default(kind, "reference") for kind in KINDS}
-    changed = {kind: value for kind, value in reference.items() if value != default(kind)}
-    if len(changed) == len(KINDS):
-        told.append(f"{_shown(reference['wcam'])} for compat reference")
-    else:
-        told += [f"{_shown(value)} for kind {kind} with compat reference" for kind, value in changed.items()]
+    told = [f"Default {_shown(default())}"]
+    told += [
+        f"{_shown(default(kind=kind))} for kind {kind}" for kind in KINDS if default(kind=kind) != default()
+    ]
+    others = [("compat", "reference")] + [("plan", plan) for plan in CHOICES["plan"] if name != "plan"]
+    for field, value in others:
+        settled = {kind: default(kind=kind, **{field: value}) for kind in KINDS}
+        changed = {kind: found for kind, found in settled.items() if found != default(kind=kind)}
+        if len(changed) == len(KINDS) and len(set(changed.values())) == 1:
+            told.append(f"{_shown(settled['wcam'])} for {field} {value}")
+        else:
+            told += [
+                f"{_shown(found)} for kind {kind} with {field} {value}" for kind, found in changed.items()
+            ]
     return ", ".join(told) + "."
 
 
@@ -72,15 +79,18 @@ def _shown(value: Any) -> str:
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
-def _field(name: str, description: str, **constraints: Any) -> Any:
+def _field(name: str, description: str, *, settled: bool = False, **constraints: Any) -> Any:
     """A field whose default is the engine's.
+
+    Args:
+        settled: the description says itself what the default depends on.
 
     Where the default depends on other fields the document shows none: who sent the one shown for all kinds would
     override those of the others.
     """
-    default, told = getattr(make_request(), name), _told_default(name)
-    varies = "," in told
-    description = f"{description} {told}" if varies else description
+    default, told = getattr(make_request(), name), "" if settled else _told_default(name)
+    varies = settled or "," in told
+    description = f"{description} {told}" if told and varies else description
     extra = (lambda schema: schema.pop("default", None)) if varies else None
     return Field(default, description=description, json_schema_extra=extra, **constraints)
 
@@ -108,7 +118,15 @@ class ExplanationFields(BaseModel):
         "score", "The scalar of the target class that is explained."
     )
     seed: int = _field("seed", "Of the design, the bootstrap and whatever else is drawn.", ge=0, le=MAX_SEED)
-    plan: Literal["full"] = _field("plan", "full is exactly the paper's design.")
+    plan: Literal["full", "adaptive"] = _field(
+        "plan",
+        "full is exactly the paper's design; adaptive perturbs by themselves only the factors where that tells most, "
+        "and predicts the others. Default adaptive for kinds wcam, sufficient-image, compare and robustness with "
+        "partition grid or aligned and a grid_size of 9 to 64, and wherever one of max_forwards, deadline_s, "
+        "standard_error and top_k is given; else full, and wherever nb_design, compat, latin_hypercube or an estimator "
+        "other than jansen is given.",
+        settled=True,
+    )
     wavelet: str = _field("wavelet", "Any discrete wavelet of PyWavelets.", min_length=1, max_length=32)
     levels: int = _field("levels", "Dyadic levels.", ge=1, le=16)
     partition: Literal["grid", "aligned", "subbands", "levels", "circle", "square"] = _field(
@@ -119,7 +137,14 @@ class ExplanationFields(BaseModel):
     grid_size: int = _field(
         "grid_size", "Cells per side for grid and aligned, rings for circle and square.", ge=1, le=1024
     )
-    nb_design: int = _field("nb_design", "N, rows of A and of B; a power of two for Sobol.", ge=1, le=65_536)
+    nb_design: int = _field(
+        "nb_design",
+        "N, rows of A and of B; a power of two for Sobol. Default 8 with plan full, for kind zoom 4. With plan "
+        "adaptive rows of A alone: unless given, the power of two of at most an eighth of max_forwards, 8 to 256.",
+        settled=True,
+        ge=1,
+        le=65_536,
+    )
     sampler: Literal["sobol", "halton", "latin_hypercube", "monte_carlo"] = _field(
         "sampler", "Of the design."
     )
@@ -141,11 +166,31 @@ class ExplanationFields(BaseModel):
     compat: Literal["reference"] | None = Field(
         None, description="reference computes as the authors' code does, and sets its defaults."
     )
+    max_forwards: int | None = _field(
+        "max_forwards",
+        "Plan adaptive alone, there 628 by default: the most images that are scored of one image.",
+        settled=True,
+        ge=32,
+        le=MAX_FORWARDS,
+    )
+    deadline_s: float | None = _field(
+        "deadline_s", "Plan adaptive alone: no round begins later, seconds.", gt=0, allow_inf_nan=False
+    )
+    standard_error: float | None = _field(
+        "standard_error", "Plan adaptive alone: stop once no index has a larger one.", gt=0, le=1
+    )
+    top_k: int | None = _field(
+        "top_k",
+        "Plan adaptive alone: stop once the k largest indices are the same factors three rounds in a row.",
+        ge=1,
+        le=MAX_ADAPTIVE_FACTORS,
+    )
 
     def to_request(self) -> ExplanationRequest:
         """The engine's request: what was given, and the defaults of its kind for everything else."""
-        given = self.model_fields_set & _REQUEST_FIELDS
-        return make_request(**{name: getattr(self, name) for name in given})
+        given = {name: getattr(self, name) for name in self.model_fields_set & _REQUEST_FIELDS}
+        # Null is nowhere a value: it leaves a field to the default, which a kind or a plan may settle.
+        return make_request(**{name: value for name, value in given.items() if value is not None})
 
 
 _REQUEST_FIELDS = set(make_request().parameters())

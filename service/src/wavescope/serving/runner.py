@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32
 from ray import ObjectRef
 from ray.serve.handle import DeploymentHandle
 
+from wavescope.core.rows import Moved
 from wavescope.engine import scoreboard
 from wavescope.engine.plan import Plan, Stack, chunks
 from wavescope.engine.protocols import Rows
@@ -90,7 +91,7 @@ class RayRunner:
         )
 
     async def score(
-        self, work: Plan | Stack, rows: Rows | None, score: str, targets: tuple[int, ...]
+        self, work: Plan | Stack, rows: Rows | Moved | None, score: str, targets: tuple[int, ...]
     ) -> Scored:
         count = work.rows if rows is None else rows.count
         reference = self._reference(work)

@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("image", "model", "kind", "target_index", "target_name", "score", "seed", "plan", "wavelet", "levels", "partition", "grid_size", "nb_design", "sampler", "estimator", "approximation", "value_policy", "other", "images", "targets", "baseline", "faithfulness", "compat")
+    __slots__ = ("image", "model", "kind", "target_index", "target_name", "score", "seed", "plan", "wavelet", "levels", "partition", "grid_size", "nb_design", "sampler", "estimator", "approximation", "value_policy", "other", "images", "targets", "baseline", "faithfulness", "compat", "max_forwards", "deadline_s", "standard_error", "top_k")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,10 @@ class ExplainRequest(_message.Message):
     BASELINE_FIELD_NUMBER: _ClassVar[int]
     FAITHFULNESS_FIELD_NUMBER: _ClassVar[int]
     COMPAT_FIELD_NUMBER: _ClassVar[int]
+    MAX_FORWARDS_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_S_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     model: str
     kind: str
@@ -54,7 +58,11 @@ class ExplainRequest(_message.Message):
     baseline: str
     faithfulness: bool
     compat: str
-    def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., kind: _Optional[str] = ..., target_index: _Optional[int] = ..., target_name: _Optional[str] = ..., score: _Optional[str] = ..., seed: _Optional[int] = ..., plan: _Optional[str] = ..., wavelet: _Optional[str] = ..., levels: _Optional[int] = ..., partition: _Optional[str] = ..., grid_size: _Optional[int] = ..., nb_design: _Optional[int] = ..., sampler: _Optional[str] = ..., estimator: _Optional[str] = ..., approximation: _Optional[str] = ..., value_policy: _Optional[str] = ..., other: _Optional[bytes] = ..., images: _Optional[_Iterable[bytes]] = ..., targets: _Optional[_Iterable[_Union[TargetList, _Mapping]]] = ..., baseline: _Optional[str] = ..., faithfulness: bool = ..., compat: _Optional[str] = ...) -> None: ...
+    max_forwards: int
+    deadline_s: float
+    standard_error: float
+    top_k: int
+    def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., kind: _Optional[str] = ..., target_index: _Optional[int] = ..., target_name: _Optional[str] = ..., score: _Optional[str] = ..., seed: _Optional[int] = ..., plan: _Optional[str] = ..., wavelet: _Optional[str] = ..., levels: _Optional[int] = ..., partition: _Optional[str] = ..., grid_size: _Optional[int] = ..., nb_design: _Optional[int] = ..., sampler: _Optional[str] = ..., estimator: _Optional[str] = ..., approximation: _Optional[str] = ..., value_policy: _Optional[str] = ..., other: _Optional[bytes] = ..., images: _Optional[_Iterable[bytes]] = ..., targets: _Optional[_Iterable[_Union[TargetList, _Mapping]]] = ..., baseline: _Optional[str] = ..., faithfulness: bool = ..., compat: _Optional[str] = ..., max_forwards: _Optional[int] = ..., deadline_s: _Optional[float] = ..., standard_error: _Optional[float] = ..., top_k: _Optional[int] = ...) -> None: ...
 
 class TargetList(_message.Message):
     __slots__ = ("targets",)
@@ -71,7 +79,7 @@ class Target(_message.Message):
     def __init__(self, index: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("id", "kind", "model", "outcome", "target", "prediction", "indices", "maps", "levels", "crop", "forwards", "timing", "parameters", "warnings", "worth", "radial", "profile", "reconstruction_depth", "sufficient_image", "curve", "sufficiency", "comparison", "robustness", "zoom", "faithfulness", "explanations")
+    __slots__ = ("id", "kind", "model", "outcome", "target", "prediction", "indices", "maps", "levels", "crop", "forwards", "timing", "parameters", "warnings", "worth", "radial", "profile", "reconstruction_depth", "sufficient_image", "curve", "sufficiency", "comparison", "robustness", "zoom", "faithfulness", "explanations", "screening")
     class TimingEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +113,7 @@ class ExplainResponse(_message.Message):
     ZOOM_FIELD_NUMBER: _ClassVar[int]
     FAITHFULNESS_FIELD_NUMBER: _ClassVar[int]
     EXPLANATIONS_FIELD_NUMBER: _ClassVar[int]
+    SCREENING_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: str
     model: str
@@ -131,7 +140,8 @@ class ExplainResponse(_message.Message):
     zoom: Zoom
     faithfulness: _containers.RepeatedCompositeFieldContainer[Faithfulness]
     explanations: _containers.RepeatedCompositeFieldContainer[ExplainResponse]
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., target: _Optional[_Union[Prediction, _Mapping]] = ..., prediction: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., indices: _Optional[_Union[Indices, _Mapping]] = ..., maps: _Optional[_Union[Maps, _Mapping]] = ..., levels: _Optional[_Iterable[_Union[Level, _Mapping]]] = ..., crop: _Optional[_Union[Crop, _Mapping]] = ..., forwards: _Optional[int] = ..., timing: _Optional[_Mapping[str, float]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., worth: _Optional[_Union[Worth, _Mapping]] = ..., radial: _Optional[_Iterable[_Union[Ring, _Mapping]]] = ..., profile: _Optional[_Iterable[_Union[ProfileBand, _Mapping]]] = ..., reconstruction_depth: _Optional[int] = ..., sufficient_image: _Optional[bytes] = ..., curve: _Optional[_Union[Curve, _Mapping]] = ..., sufficiency: _Optional[_Union[Sufficiency, _Mapping]] = ..., comparison: _Optional[_Union[Comparison, _Mapping]] = ..., robustness: _Optional[_Union[Robustness, _Mapping]] = ..., zoom: _Optional[_Union[Zoom, _Mapping]] = ..., faithfulness: _Optional[_Iterable[_Union[Faithfulness, _Mapping]]] = ..., explanations: _Optional[_Iterable[_Union[ExplainResponse, _Mapping]]] = ...) -> None: ...
+    screening: Screening
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., target: _Optional[_Union[Prediction, _Mapping]] = ..., prediction: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., indices: _Optional[_Union[Indices, _Mapping]] = ..., maps: _Optional[_Union[Maps, _Mapping]] = ..., levels: _Optional[_Iterable[_Union[Level, _Mapping]]] = ..., crop: _Optional[_Union[Crop, _Mapping]] = ..., forwards: _Optional[int] = ..., timing: _Optional[_Mapping[str, float]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., worth: _Optional[_Union[Worth, _Mapping]] = ..., radial: _Optional[_Iterable[_Union[Ring, _Mapping]]] = ..., profile: _Optional[_Iterable[_Union[ProfileBand, _Mapping]]] = ..., reconstruction_depth: _Optional[int] = ..., sufficient_image: _Optional[bytes] = ..., curve: _Optional[_Union[Curve, _Mapping]] = ..., sufficiency: _Optional[_Union[Sufficiency, _Mapping]] = ..., comparison: _Optional[_Union[Comparison, _Mapping]] = ..., robustness: _Optional[_Union[Robustness, _Mapping]] = ..., zoom: _Optional[_Union[Zoom, _Mapping]] = ..., faithfulness: _Optional[_Iterable[_Union[Faithfulness, _Mapping]]] = ..., explanations: _Optional[_Iterable[_Union[ExplainResponse, _Mapping]]] = ..., screening: _Optional[_Union[Screening, _Mapping]] = ...) -> None: ...
 
 class Prediction(_message.Message):
     __slots__ = ("index", "label", "probability")
@@ -144,16 +154,20 @@ class Prediction(_message.Message):
     def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., probability: _Optional[float] = ...) -> None: ...
 
 class Indices(_message.Message):
-    __slots__ = ("total", "first", "standard_error", "interval_95")
+    __slots__ = ("total", "first", "standard_error", "interval_95", "resolved", "upper_bound")
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     FIRST_FIELD_NUMBER: _ClassVar[int]
     STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_95_FIELD_NUMBER: _ClassVar[int]
+    RESOLVED_FIELD_NUMBER: _ClassVar[int]
+    UPPER_BOUND_FIELD_NUMBER: _ClassVar[int]
     total: _containers.RepeatedScalarFieldContainer[float]
     first: _containers.RepeatedScalarFieldContainer[float]
     standard_error: _containers.RepeatedScalarFieldContainer[float]
     interval_95: _containers.RepeatedCompositeFieldContainer[Interval]
-    def __init__(self, total: _Optional[_Iterable[float]] = ..., first: _Optional[_Iterable[float]] = ..., standard_error: _Optional[_Iterable[float]] = ..., interval_95: _Optional[_Iterable[_Union[Interval, _Mapping]]] = ...) -> None: ...
+    resolved: _containers.RepeatedScalarFieldContainer[bool]
+    upper_bound: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, total: _Optional[_Iterable[float]] = ..., first: _Optional[_Iterable[float]] = ..., standard_error: _Optional[_Iterable[float]] = ..., interval_95: _Optional[_Iterable[_Union[Interval, _Mapping]]] = ..., resolved: _Optional[_Iterable[bool]] = ..., upper_bound: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Interval(_message.Message):
     __slots__ = ("low", "high")
@@ -226,6 +240,26 @@ class Crop(_message.Message):
     right: float
     bottom: float
     def __init__(self, left: _Optional[float] = ..., top: _Optional[float] = ..., right: _Optional[float] = ..., bottom: _Optional[float] = ...) -> None: ...
+
+class Screening(_message.Message):
+    __slots__ = ("stopped", "groups", "rounds")
+    STOPPED_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    stopped: str
+    groups: int
+    rounds: _containers.RepeatedCompositeFieldContainer[Round]
+    def __init__(self, stopped: _Optional[str] = ..., groups: _Optional[int] = ..., rounds: _Optional[_Iterable[_Union[Round, _Mapping]]] = ...) -> None: ...
+
+class Round(_message.Message):
+    __slots__ = ("forwards", "resolved", "standard_error")
+    FORWARDS_FIELD_NUMBER: _ClassVar[int]
+    RESOLVED_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    forwards: int
+    resolved: int
+    standard_error: float
+    def __init__(self, forwards: _Optional[int] = ..., resolved: _Optional[int] = ..., standard_error: _Optional[float] = ...) -> None: ...
 
 class Worth(_message.Message):
     __slots__ = ("variance", "split_half", "runner_up", "class_contrast")

@@ -1,0 +1,278 @@
+"""What an explanation costs in forwards, renders and bytes between processes: guarded by counts, never by seconds.
+
+Every number here follows from the method, and a change that raises one makes every explanation dearer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cloudpickle
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+from tests.fakes.classifiers import details
+from tests.fakes.recorders import Tally
+
+from wavescope.core.fourier import FourierSynthesis
+from wavescope.core.pixel import PixelSynthesis
+from wavescope.core.wavelet_synthesis import WaveletSynthesis
+from wavescope.engine.kinds import Inquiry, explain_all
+from wavescope.engine.requests import make_request
+from wavescope.engine.run import explain, explain_many
+from wavescope.engine.types import Explanation, ExplanationRequest, ModelDetails
+from wavescope.imaging.source import ImageSource
+from wavescope.models.spec import DEFAULT_MODEL
+from wavescope.serving import generator, replica
+from wavescope.serving.generator import PerturbationGenerator
+from wavescope.serving.replica import ModelReplica
+from wavescope.serving.runner import RayRunner, Replicas
+from wavescope.settings import Settings
+from wavescope.telemetry.counters import Counters
+
+SIDE = 224
+ARRAY_BYTES = 3 * SIDE * SIDE * 4  # the only array that travels to replicas, and the crop that comes back
+CHUNK_ROWS = 64
+
+
+class Cheap:
+    """Ten classes from thirty pixels of an image, so that the defaults of the service run in a second."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self._weights = np.random.default_rng(0).normal(size=(30, 10)).astype(np.float32)
+
+    @property
+    def details(self) -> ModelDetails:
+        return details((3, SIDE, SIDE), classes=10, batch_size=16)
+
+    def to_device(self, array: np.ndarray) -> np.ndarray:
+        return array
+
+    def forward(self, images: np.ndarray) -> np.ndarray:
+        self.batches.append(len(images))
+        step = images[0].size // 30
+        return images.reshape(len(images), -1)[:, : 30 * step : step] @ self._weights
+
+
+@pytest.fixture
+def renders(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Calls of every synthesis: ``clean``, ``plain`` (a full inverse transform of a mask), ``patches`` (one P_k)."""
+    found: Counter[str] = Counter()
+
+    def counted(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*args: Any) -> Any:
+            found[name] += 1
+            return method(*args)
+
+        return count
+
+    for synthesis in (WaveletSynthesis, FourierSynthesis, PixelSynthesis):
+        for name in ("clean", "plain", "patches"):
+            monkeypatch.setattr(synthesis, name, counted(name, getattr(synthesis, name)))
+    return found
+
+
+def png() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(data.chelsea()).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+PHOTOGRAPH = png()
+
+
+def local(request: ExplanationRequest, model: Cheap) -> Explanation:
+    sources = [
+        ImageSource(image, model.details.preprocessing, max_pixels=10**8)
+        for image in (data.chelsea(), data.coffee())
+    ]
+    other = sources[1] if request.kind == "compare" else None
+    return explain(sources[0], request, model, identity="", max_forwards=10**6, other=other)
+
+
+SMALL: dict[str, Any] = {"grid_size": 6, "nb_design": 4, "levels": 3, "plan": "full"}
+K = 36
+
+# kind: (K of the sample, images, forwards beyond their samples, full inverses beyond 2N per image)
+CASES = {
+    "wcam": (K, 1, 0, 0),
+    "fam": (6, 1, 0, 0),
+    "sobol": (K, 1, 0, 0),
+    "profile": (10, 1, 0, 0),
+    # K + 1 nested sets are scored, and three of their images rendered once more for the reply.
+    "sufficient-image": (K, 1, K + 1, K + 1 + 3),
+    "compare": (K, 2, 0, 0),
+}
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_forwards_and_renders_of_a_kind(kind: str, renders: Counter[str]) -> None:
+    """N(K + 2) forwards and one of the clean image; a full inverse per row of A and B; each P_k once."""
+    factors, images, further, inverses = CASES[kind]
+    model, rows = Cheap(), SMALL["nb_design"]
+    explanation = local(make_request(kind=kind, **SMALL), model)
+    forwards = images * rows * (factors + 2) + further
+    assert explanation.forwards == forwards
+    assert sum(model.batches) == forwards + images
+    assert renders == {
+        "plain": images * 2 * rows + inverses,
+        "patches": images * factors,
+        "clean": images * 2,
+    }
+
+
+def test_forwards_and_renders_of_a_default_wcam(renders: Counter[str]) -> None:
+    model = Cheap()
+    explanation = local(make_request(plan="full"), model)
+    assert explanation.forwards == 6288
+    assert sum(model.batches) == 6289
+    assert model.batches.count(16) == 6288 // 16
+    assert renders == {"plain": 16, "patches": 784, "clean": 2}
+
+
+def test_another_class_of_the_same_image_costs_no_forward(renders: Counter[str]) -> None:
+    source = ImageSource(data.chelsea(), Cheap().details.preprocessing, max_pixels=10**8)
+    model, request = Cheap(), make_request(**SMALL)
+    inquiry = Inquiry(request, ((0, 3, 7),), ("a", "b", "c"))
+    explain_many([source], inquiry, model, max_forwards=10**6)
+    assert sum(model.batches) == 4 * (K + 2) + 1
+    assert renders["plain"] == 8
+
+
+# ---- bytes between processes ---------------------------------------------------------------------
+class Reference:
+    """Stands for an object in the store: a few bytes on the wire, whatever it stands for."""
+
+    store: ClassVar[dict[bytes, bytes]] = {}
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+
+    def __await__(self) -> Any:
+        async def fetch() -> Any:
+            return cloudpickle.loads(self.store[self.key])
+
+        return fetch().__await__()
+
+
+class Sent:
+    """A call on its way; the reply is serialised as the call was."""
+
+    def __init__(self, wire: Wire, method: str, call: Callable[[], Any]) -> None:
+        self._wire, self._method, self._call = wire, method, call
+        self._reply: bytes | None = None
+
+    async def _bytes(self) -> bytes:
+        if self._reply is None:
+            self._reply = cloudpickle.dumps(await self._call())
+            self._wire.replies[self._method] += len(self._reply)
+        return self._reply
+
+    def __await__(self) -> Any:
+        async def reply() -> Any:
+            return cloudpickle.loads(await self._bytes())
+
+        return reply().__await__()
+
+    async def _to_object_ref(self) -> Reference:
+        key = secrets.token_bytes(28)  # as long as Ray's
+        Reference.store[key] = await self._bytes()
+        return Reference(key)
+
+
+class Remote:
+    """One method of a :class:`Wire`."""
+
+    def __init__(self, wire: Wire, target: Any, method: str) -> None:
+        self._wire, self._target, self._method = wire, target, method
+
+    def remote(self, *args: Any) -> Sent:
+        sent = cloudpickle.dumps(args)
+        self._wire.calls[self._method] += 1
+        self._wire.messages[self._method] += len(sent)
+        return Sent(
+            self._wire, self._method, lambda: getattr(self._target, self._method)(*cloudpickle.loads(sent))
+        )
+
+
+class Wire:
+    """A handle to objects of this process that counts the bytes of every call and reply, as they would be sent."""
+
+    def __init__(self, *targets: Any) -> None:
+        self._targets = targets
+        self.calls: Counter[str] = Counter()
+        self.messages: Counter[str] = Counter()
+        self.replies: Counter[str] = Counter()
+
+    def __getattr__(self, method: str) -> Remote:
+        target = next(target for target in self._targets if hasattr(target, method))
+        return Remote(self, target, method)
+
+
+class Quiet:
+    """A reporter that has no hub to report to."""
+
+    def __init__(self, deployment: str, model: str = "") -> None:
+        self.counters = Tally()
+
+    def start_once(self) -> None:
+        return None
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    """A generator and a replica of the cheap model, behind one handle."""
+    monkeypatch.setattr(replica, "load", lambda spec, cache_dir: Cheap())
+    for module in (replica, generator):
+        monkeypatch.setattr(module, "Reporter", Quiet)
+    monkeypatch.setattr(Reference, "store", {})
+    return Wire(PerturbationGenerator(Settings()), ModelReplica(DEFAULT_MODEL, Path(), "error"))
+
+
+def through(wire: Wire, request: ExplanationRequest) -> Explanation:
+    handles = Replicas(generator=wire, model=wire, name="cheap", window=2, chunk_rows=CHUNK_ROWS)
+    runner = RayRunner([PHOTOGRAPH], Cheap().details, handles, Counters())
+    (explanation,) = asyncio.run(explain_all(runner, Inquiry(request, ((None,),), ("id",))))
+    return explanation
+
+
+# What one default explanation sends besides its arrays: (calls, bytes of all calls, bytes of all replies), at most.
+BOUNDS = {
+    "plan": (1, 500, 700),  # and the photograph, and the array
+    "predict": (1, 250, 500),  # and the crop
+    "score": (
+        99,
+        99 * 250,
+        99 * (CHUNK_ROWS * 28 + 400),
+    ),  # a row: two scores, its class and that one's probability
+}
+ARRAYS = {"plan": (len(PHOTOGRAPH), ARRAY_BYTES), "predict": (0, ARRAY_BYTES), "score": (0, 0)}
+
+
+def test_bytes_between_processes_of_a_default_wcam(wire: Wire) -> None:
+    explanation = through(wire, make_request(plan="full"))
+    assert explanation.forwards == 6288
+    assert set(wire.calls) == set(BOUNDS)
+    for method, (calls, sent, replied) in BOUNDS.items():
+        more_sent, more_replied = ARRAYS[method]
+        assert wire.calls[method] == calls
+        assert wire.messages[method] <= sent + more_sent
+        assert wire.replies[method] <= replied + more_replied
+    images = explanation.forwards * ARRAY_BYTES
+    assert sum(wire.messages.values()) + sum(wire.replies.values()) < images / 2_000
+
+
+def test_a_chunk_of_mask_rows_costs_a_few_kilobytes_whatever_the_images(wire: Wire) -> None:
+    """The nested sets travel as one order and their sizes, with every chunk."""
+    explanation = through(wire, make_request(kind="sufficient-image", grid_size=16, nb_design=1, plan="full"))
+    assert explanation.forwards == 258 + 257
+    assert wire.calls["score"] == 5 + 5
+    assert wire.messages["score"] <= 5 * 250 + 5 * (2 * 4 * 257 + 600)
