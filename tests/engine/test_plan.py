@@ -55,7 +55,36 @@ def test_defaults_are_the_papers() -> None:
         "standard_error": None,
         "top_k": None,
     }
-    assert make_request() == ExplanationRequest()
+    assert make_request(plan="full") == ExplanationRequest()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "adaptive"),
+        ({"kind": "compare", "partition": "aligned"}, "adaptive"),
+        ({"partition": "subbands"}, "full"),
+        ({"kind": "fam"}, "full"),
+        ({"kind": "sobol"}, "full"),
+        ({"kind": "profile"}, "full"),
+        ({"kind": "zoom"}, "full"),
+        ({"nb_design": 8}, "full"),
+        ({"compat": "reference"}, "full"),
+        ({"estimator": "homma"}, "full"),
+        ({"sampler": "latin_hypercube"}, "full"),
+        ({"grid_size": 8}, "full"),  # 528 forwards: no more than the adaptive plan takes
+        ({"grid_size": 9}, "adaptive"),
+        ({"grid_size": 65}, "full"),  # 4,225 factors: more than the adaptive plan holds
+        ({"kind": "fam", "top_k": 5}, "adaptive"),
+        ({"nb_design": 8, "max_forwards": 100}, "adaptive"),
+        ({"plan": "full", "grid_size": 28}, "full"),
+        ({"plan": "adaptive", "kind": "zoom"}, "adaptive"),
+    ],
+)
+def test_a_request_that_names_no_plan_gets_the_one_that_suits_it(
+    given: dict[str, Any], expected: str
+) -> None:
+    assert make_request(**given).plan == expected
 
 
 def test_every_kind_has_its_own_defaults() -> None:

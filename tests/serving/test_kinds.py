@@ -62,6 +62,23 @@ def test_every_kind_gives_the_numbers_of_the_process(service, model, cat, kind, 
     same_indices(ask(service, body(cat, **fields)), wavescope.explain(cat, model=model, **fields))
 
 
+def test_an_adaptive_plan_asks_for_the_same_rows_and_gives_the_numbers_of_the_process(
+    service, model, cat
+) -> None:
+    fields: dict[str, Any] = {"plan": "adaptive", "max_forwards": 96, "grid_size": 10, "levels": 2}
+    reply, local = ask(service, body(cat, **fields)), wavescope.explain(cat, model=model, **fields)
+    assert reply["forwards"] == local.forwards <= 96
+    assert reply["screening"]["stopped"] == local.screening.stopped == "max_forwards"
+    assert [entry["resolved"] for entry in reply["screening"]["rounds"]] == [
+        entry.resolved for entry in local.screening.rounds
+    ]
+    assert reply["indices"]["resolved"] == local.indices.resolved.tolist()
+    assert reply["indices"]["first"] is None
+    # Linear algebra on another number of threads may round the last digits otherwise.
+    for name in ("total", "standard_error", "upper_bound"):
+        np.testing.assert_allclose(reply["indices"][name], getattr(local.indices, name), rtol=1e-9)
+
+
 def test_sufficient_image_comes_as_depth_picture_and_curve(service, model, cat) -> None:
     fields = TINY | {"kind": "sufficient-image", "grid_size": 8}
     reply, local = ask(service, body(cat, **fields)), wavescope.explain(cat, model=model, **fields)

@@ -28,7 +28,7 @@ TYPICAL = -7.0
 # A group's index is less than the sum of its members' where they act together (0.3 to 1.3 of it, median 0.9).
 TOGETHER, TOGETHER_SD = -0.15, 0.3
 # Linearised sums settle in a few steps.
-STEPS = 4
+STEPS = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,15 +83,18 @@ class Field:
         factors = np.asarray([group[0] for group in measured.factors if len(group) == 1], dtype=int)
         groups = [group for group in measured.factors if len(group) > 1]
         order = np.concatenate([np.flatnonzero(single), np.flatnonzero(~single)])
-        log, noise = measured.log[order], measured.variance[order]
-        for _ in range(STEPS if groups else 1):
-            slopes, sums = self._linear(groups, mean)
+        log, noise = measured.log[order], measured.variance[order] + TOGETHER_SD**2 * ~single[order]
+        about = mean
+        for step in range(STEPS if groups else 1):
+            # Half steps after the second: a group that its members contradict would be approached from side to side.
+            about = mean if step < 2 else (about + mean) / 2
+            slopes, sums = self._linear(groups, about)
             # (K, m) covariance of every log index with what was measured, and (m, m) of that with itself
             covered = np.hstack([self._covariance[:, factors], self._covariance @ slopes.T])
             among = np.vstack([covered[factors], slopes @ covered])
             root = cholesky(among + np.diag(noise), lower=True)
             gain = solve_triangular(root, covered.T, lower=True)  # (m, K)
-            off = log - np.concatenate([self.mean[factors], sums + slopes @ (self.mean - mean)])
+            off = log - np.concatenate([self.mean[factors], sums + slopes @ (self.mean - about)])
             mean = self.mean + gain.T @ solve_triangular(root, off, lower=True)
             variance = np.diag(self._covariance) - (gain**2).sum(axis=0)
         return mean, variance

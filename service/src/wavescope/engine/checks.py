@@ -116,7 +116,7 @@ def check_cost(request: ExplanationRequest, n_factors: int, max_forwards: int) -
 
 
 def check_adaptive(request: ExplanationRequest, n_factors: int) -> None:
-    """Refuses an adaptive plan over more factors than it can hold.
+    """Refuses an adaptive plan over more factors than it can hold, or fewer than it is to settle.
 
     Raises:
         InvalidRequest: names the limit.
@@ -127,6 +127,12 @@ def check_adaptive(request: ExplanationRequest, n_factors: int) -> None:
             "lower grid_size, or take plan 'full'",
             field="grid_size",
             maximum_factors=MAX_ADAPTIVE_FACTORS,
+        )
+    if request.top_k is not None and request.top_k >= n_factors:
+        raise InvalidRequest(
+            f"top_k is {request.top_k}; this partition has {n_factors} factors, and it must be fewer",
+            field="top_k",
+            maximum=n_factors - 1,
         )
 
 

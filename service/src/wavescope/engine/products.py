@@ -250,10 +250,11 @@ def _over(request: ExplanationRequest) -> estimators.Over:
 
 def _worth(clean: Clean, found: Found) -> Worth:
     contrast = None
-    if found.runner_up is not None:
+    own = found.indices.resolved
+    if found.runner_up is not None and (own is None or own.any()):
         # Factors that were not perturbed by themselves are alike for all classes: they have the same traits.
-        own = slice(None) if found.indices.resolved is None else found.indices.resolved
-        contrast = worth.class_contrast(found.indices.total[own], found.runner_up[own])
+        which = slice(None) if own is None else own
+        contrast = worth.class_contrast(found.indices.total[which], found.runner_up[which])
     return Worth(
         variance=found.variance,
         split_half=found.split_half,

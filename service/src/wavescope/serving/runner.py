@@ -111,8 +111,14 @@ class RayRunner:
             board = scoreboard.update(board, start, chunk)
             self._counters.add(CHUNKS, model=self._replicas.name, outcome="scored")
 
-        await fan_out(chunks(count, self._replicas.chunk_rows), send, take, window=self._replicas.window)
+        await fan_out(chunks(count, self._chunk_size(count)), send, take, window=self._replicas.window)
         return board
+
+    def _chunk_size(self, count: int) -> int:
+        """Rows of a chunk: the setting's, or whole device batches of fewer where those would leave replicas idle."""
+        batch = self._details.batch_size
+        share = -(-count // (self._replicas.window * batch)) * batch
+        return min(self._replicas.chunk_rows, share)
 
     async def compute(
         self, work: Callable[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
