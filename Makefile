@@ -70,6 +70,10 @@ pictures: $(INSTALLED) ## Draw the pictures of docs/methods.md; ARGS='wcam fam' 
 coverage: $(INSTALLED) ## Measure how often 95 % intervals hold the true index; about four minutes.
 	$(BIN)/python bench/coverage.py $(ARGS)
 
+.PHONY: adaptive
+adaptive: $(INSTALLED) ## Hold the adaptive plan against the truth; resumable, about an hour on four cores.
+	$(BIN)/python bench/adaptive.py $(ARGS)
+
 .PHONY: image
 image: $(INSTALLED) ## Build the cpu image and run it.
 	$(BIN)/python tools/image/build.py $(ARGS)

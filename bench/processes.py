@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -13,16 +14,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def resident_mb(name: str) -> list[float]:
-    """Resident memory of every Serve replica whose deployment has this name, MB."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
+def peak_mb(name: str) -> list[float]:
+    """The most that every Serve replica whose application and deployment contain ``name`` ever had resident, MB."""
+    return [_status_mb(folder, "VmHWM:") for folder in _replicas(name)]
+
+
+def _replicas(name: str) -> Iterator[Path]:
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            command = (process / "cmdline").read_text()
-            if command.startswith("ray::ServeReplica") and name in command:
-                status = (process / "status").read_text()
-                line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
-                found.append(int(line.split()[1]) * 1024 / 1e6)
+            command = (folder / "cmdline").read_text()
         except OSError:
             continue  # it ended while we looked
-    return found
+        if command.startswith("ray::ServeReplica") and name in command:
+            yield folder
+
+
+def _status_mb(folder: Path, field: str) -> float:
+    line = next(line for line in (folder / "status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024 / 1e6

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from statistics import median
 from typing import Any
 
 import numpy as np
+from bench.setup import Setup, timed
 from skimage import data
 
 from wavescope.core import wavelets
@@ -16,15 +16,31 @@ from wavescope.core.partition import partition
 from wavescope.core.render import Finish, Renderer
 from wavescope.core.wavelet_synthesis import WaveletSynthesis
 
+NAME = "rendering"
 CASES = (("haar", 3, "grid"), ("haar", 3, "aligned"), ("db4", 3, "grid"), ("haar", 3, "subbands"))
 SIZE = 224
 BATCH = 8
 IMAGES = 256
 
 
-def measure(rounds: int) -> list[dict[str, Any]]:
-    """One row per case: medians over rounds, NumPy, float32, 3 × 224 × 224, ready for the model."""
-    return [_case(wavelet, levels, name, rounds) for wavelet, levels, name in CASES]
+def measure(setup: Setup) -> dict[str, Any]:
+    """Per case medians over rounds, NumPy, float32, 3 × 224 × 224, ready for the model."""
+    return {"cases": [_case(wavelet, levels, name, setup.rounds) for wavelet, levels, name in CASES]}
+
+
+def markdown(results: dict[str, Any]) -> list[str]:
+    """The section's table."""
+    lines = [
+        "## Rendering alone, NumPy, 3 × 224 × 224, finished for the model",
+        "",
+        "| case | factors | plain ms/image | shortcut ms/image | plain / shortcut | all P_k, s |",
+        "|---|---|---|---|---|---|",
+    ]
+    return lines + [
+        f"| {row['case']} | {row['factors']} | {row['plain_ms']:.2f} | {row['shortcut_ms']:.2f} "
+        f"| {row['ratio']:.1f} | {row['patches_s']:.3f} |"
+        for row in results["cases"]
+    ]
 
 
 def _case(wavelet: str, levels: int, name: str, rounds: int) -> dict[str, Any]:
@@ -53,8 +69,8 @@ def _case(wavelet: str, levels: int, name: str, rounds: int) -> dict[str, Any]:
 
     plain_ms, shortcut_ms = [], []
     for _ in range(max(rounds, 5)):
-        plain_ms.append(_timed(plain) / 64 * 1e3)
-        shortcut_ms.append(_timed(shortcut) / IMAGES * 1e3)
+        plain_ms.append(timed(plain) / 64 * 1e3)
+        shortcut_ms.append(timed(shortcut) / IMAGES * 1e3)
     return {
         "case": f"{wavelet}, {levels} levels, {name}",
         "factors": factors.n_factors,
@@ -63,9 +79,3 @@ def _case(wavelet: str, levels: int, name: str, rounds: int) -> dict[str, Any]:
         "ratio": median(p / s for p, s in zip(plain_ms, shortcut_ms, strict=True)),
         "patches_s": patches_s,
     }
-
-
-def _timed(work: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began

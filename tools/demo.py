@@ -30,7 +30,7 @@ from wavescope_client import Client, Explanation, Level, WavescopeError
 
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 300.0  # the first start exports the default model
-EXPLAIN_S = 900.0  # 6,288 forwards, on however busy a machine
+EXPLAIN_S = 900.0  # 628 forwards, on however busy a machine
 STOP_S = 60.0
 POLL_S = 0.5
 BAR_WIDTH = 40

@@ -101,10 +101,15 @@ def test_what_an_adaptive_plan_resolved_arrives(explanation: Explanation) -> Non
 
 def test_a_reply_older_than_the_adaptive_plan_is_read(explanation: Explanation) -> None:
     content = json.loads(encode_json(explanation))
-    del content["screening"], content["indices"]["resolved"], content["indices"]["upper_bound"]
+    del (
+        content["screening"],
+        content["precision"],
+        content["indices"]["resolved"],
+        content["indices"]["upper_bound"],
+    )
     got = _calls.parse_explanation(_calls.Reply(200, {}, json.dumps(content).encode()))
     assert got.indices is not None
-    assert (got.screening, got.indices.resolved, got.indices.upper_bound) == (None, None, None)
+    assert (got.screening, got.precision, got.indices.resolved, got.indices.upper_bound) == (None,) * 4
 
 
 def test_constant_score_arrives_without_what_is_made_of_indices(explanation: Explanation) -> None:

@@ -54,7 +54,7 @@ def part(
     score: str = "logit",
     targets: tuple[int, ...] = (0,),
 ) -> Part:
-    rendering = Rendering(work, classifier.details.preprocessing, classifier.to_device)
+    rendering = Rendering(work, classifier)
     return Part(rendering, rows, start, stop, score, targets)
 
 

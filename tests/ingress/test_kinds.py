@@ -69,6 +69,7 @@ def test_a_constant_score_has_no_section_of_any_kind(plane: FakePlane, kind: str
         "id",
         "kind",
         "model",
+        "precision",
         "outcome",
         "target",
         "prediction",

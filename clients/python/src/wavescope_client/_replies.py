@@ -51,6 +51,7 @@ def read_explanation(content: dict[str, Any], request_id: str | None) -> Explana
         id=content["id"],
         kind=content["kind"],
         model=content["model"],
+        precision=content.get("precision"),
         outcome=content["outcome"],
         target=_prediction(content["target"]),
         prediction=_every(_prediction, content["prediction"]),

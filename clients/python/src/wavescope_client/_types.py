@@ -373,6 +373,7 @@ class Explanation:
         sufficiency: of kinds ``sufficient-image`` and ``robustness``.
         faithfulness: one entry per domain, where it was asked for.
         screening: of the adaptive plan.
+        precision: what the model computed in, such as ``float32``; ``None`` from an older service.
         forwards: images scored, the clean predictions not counted.
         figure: the bytes of a PNG file, ``None`` when it was not asked for.
         request_id: names the request in the service's log.
@@ -381,6 +382,7 @@ class Explanation:
     id: str
     kind: str
     model: str
+    precision: str | None
     outcome: str
     target: Prediction
     prediction: tuple[Prediction, ...]

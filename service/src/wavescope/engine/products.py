@@ -209,6 +209,7 @@ def build(
         id="",
         kind=request.kind,
         model=details.name,
+        precision=details.precision,
         outcome="constant_score",
         target=clean.target,
         prediction=clean.prediction,

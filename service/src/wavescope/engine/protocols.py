@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -36,6 +37,19 @@ class Classifier(Protocol):
 
         Any n ≥ 1; at most ``details.batch_size`` are on the device at once.
         """
+        ...
+
+
+@runtime_checkable
+class Pipelined(Protocol):
+    """A classifier whose device renders the next batch and copies results while it scores."""
+
+    def rendering(self) -> AbstractContextManager[None]:
+        """Where everything that renders belongs, building the renderer too."""
+        ...
+
+    def fetch(self, array: Array) -> Callable[[], np.ndarray]:
+        """Starts the copy of results to the host; the function returned waits for it alone."""
         ...
 
 

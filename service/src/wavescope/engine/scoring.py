@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -19,7 +21,7 @@ from wavescope.core.render import Finish, Renderer, Synthesis
 from wavescope.core.rows import Moved
 from wavescope.core.wavelet_synthesis import WaveletSynthesis
 from wavescope.engine.plan import Plan, Stack
-from wavescope.engine.protocols import Classifier, Recorder, Rows, Silent
+from wavescope.engine.protocols import Classifier, Pipelined, Recorder, Rows, Silent
 from wavescope.engine.scoreboard import Scored
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import ModelFailure
@@ -61,29 +63,33 @@ class Rendering:
 
     Args:
         work: what to render.
-        preprocessing: of the model.
-        to_device: of the classifier; decides the library and the device of every render.
+        classifier: for which; decides the library and the device of every render.
     """
 
-    def __init__(
-        self, work: Plan | Stack, preprocessing: Preprocessing, to_device: Callable[[np.ndarray], Array]
-    ) -> None:
+    def __init__(self, work: Plan | Stack, classifier: Classifier) -> None:
         self._work = work
-        self._to_device = to_device
-        mean, std = (_per_channel(values, to_device) for values in (preprocessing.mean, preprocessing.std))
-        self._normalise = Finish("none", mean, std)
-        if isinstance(work, Plan):
-            self._renderer = make_renderer(work, preprocessing, to_device)
-            # Without design rows a plan is made for other masks.
-            self._design = work.spec.make_design(work.n_factors) if work.spec.nb_design else None
+        self._to_device = classifier.to_device
+        self._within = classifier.rendering if isinstance(classifier, Pipelined) else nullcontext
+        preprocessing = classifier.details.preprocessing
+        with self._within():
+            mean, std = (
+                _per_channel(values, self._to_device) for values in (preprocessing.mean, preprocessing.std)
+            )
+            self._normalise = Finish("none", mean, std)
+            if isinstance(work, Plan):
+                self._renderer = make_renderer(work, preprocessing, self._to_device)
+                # Without design rows a plan is made for other masks.
+                self._design = work.spec.make_design(work.n_factors) if work.spec.nb_design else None
 
     def image(self) -> Float32[np.ndarray, "c h w"]:
         """The unperturbed crop in [0, 1]."""
-        return to_numpy(self._renderer.clean())
+        with self._within():
+            return to_numpy(self._renderer.clean())
 
     def clean(self) -> Float32[Array, "c h w"]:
         """The unperturbed crop, normalised for the model."""
-        return self._normalise(self._renderer.clean())
+        with self._within():
+            return self._normalise(self._renderer.clean())
 
     def render(
         self, rows: Rows | Moved | None, start: int, stop: int, out: Float32[Array, "n c h w"]
@@ -95,6 +101,12 @@ class Rendering:
             start, stop: half-open row range.
             out: (stop − start, c, h, w).
         """
+        with self._within():
+            self._render(rows, start, stop, out)
+
+    def _render(
+        self, rows: Rows | Moved | None, start: int, stop: int, out: Float32[Array, "n c h w"]
+    ) -> None:
         if isinstance(self._work, Stack):
             for place, levels in enumerate(self._work.images[start:stop]):
                 image = self._to_device(levels.astype(np.float32) / np.float32(255))
@@ -141,15 +153,15 @@ class Flight:
 
     Attributes:
         parts: whose rows it holds, in order.
-        values: of each part, (n, targets).
-        predicted, confidence: of all rows.
+        values: waits for those of each part, (n, targets).
+        predicted, confidence: wait for those of all rows.
         forward_s: spent on the forward pass so far.
     """
 
     parts: Sequence[Part]
-    values: Sequence[Array]
-    predicted: Array
-    confidence: Array
+    values: Sequence[Callable[[], np.ndarray]]
+    predicted: Callable[[], np.ndarray]
+    confidence: Callable[[], np.ndarray]
     forward_s: float
 
 
@@ -207,12 +219,12 @@ class DeviceBatches:
         outputs = self._forward(self._buffer[: edges[-1], ...])
         kind = self._details.outputs
         values = [
-            core_scores.scores(outputs[first:last, ...], kind, part.score, part.targets)
+            self._fetch(core_scores.scores(outputs[first:last, ...], kind, part.score, part.targets))
             for part, (first, last) in zip(parts, pairwise(edges), strict=True)
         ]
         xp = namespace(outputs)
-        predicted = xp.argmax(outputs, axis=-1)
-        confidence = xp.max(core_scores.probabilities(outputs, kind), axis=-1)
+        predicted = self._fetch(xp.argmax(outputs, axis=-1))
+        confidence = self._fetch(xp.max(core_scores.probabilities(outputs, kind), axis=-1))
         self._recorder.rendered(self._details.name, edges[-1], rendered - began)
         return Flight(parts, values, predicted, confidence, self._clock() - rendered)
 
@@ -223,9 +235,9 @@ class DeviceBatches:
             ModelFailure: the model returned something that is not a number.
         """
         began = self._clock()
-        predicted = to_numpy(flight.predicted).astype(np.int32)
-        confidence = to_numpy(flight.confidence)
-        found = [to_numpy(values) for values in flight.values]
+        predicted = flight.predicted().astype(np.int32)
+        confidence = flight.confidence()
+        found = [values() for values in flight.values]
         # Only what was spent here: between launch and landing the thread may have done other things.
         self._recorder.scored(self._details.name, len(predicted), flight.forward_s + self._clock() - began)
         scored: list[Scored] = []
@@ -236,6 +248,11 @@ class DeviceBatches:
             scored.append(Scored(values, predicted[rows], confidence[rows]))
             at = rows.stop
         return scored
+
+    def _fetch(self, array: Array) -> Callable[[], np.ndarray]:
+        if isinstance(self._classifier, Pipelined):
+            return self._classifier.fetch(array)
+        return partial(to_numpy, array)
 
     def _check(self, part: Part, values: Float[np.ndarray, "n t"]) -> None:
         finite = np.isfinite(values).all(axis=1)
@@ -271,7 +288,7 @@ class Scorer:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._device = DeviceBatches(classifier, recorder=recorder, clock=clock)
-        self._rendering = Rendering(work, classifier.details.preprocessing, classifier.to_device)
+        self._rendering = Rendering(work, classifier)
 
     def image(self) -> Float32[np.ndarray, "c h w"]:
         """The unperturbed crop in [0, 1]."""

@@ -480,6 +480,7 @@ class Explanation:
         sufficiency: of kinds ``sufficient-image`` and ``robustness``.
         faithfulness: one entry per domain, where it was asked for.
         screening: of the adaptive plan.
+        precision: what the model computed in, such as ``float32``.
         forwards: images scored, the clean predictions not counted.
         reused: of ``forwards``, those scored already for an earlier class of the same image and request.
         image: (c, h, w) float32 in [0, 1], the crop that is explained.
@@ -509,4 +510,5 @@ class Explanation:
     zoom: Zoom | None = None
     faithfulness: tuple[Faithfulness, ...] | None = None
     screening: Screening | None = None
+    precision: str = "float32"
     reused: int = 0

@@ -61,6 +61,7 @@ def _reply(kind: str, maps: tuple[str, ...] = ("wcam", "spatial_wcam"), **sectio
         "id": "5d0c8f2e6a1b4c7d",
         "kind": kind,
         "model": "efficientnet-lite0",
+        "precision": "float32",
         "outcome": "explained",
         "target": _TABBY,
         "prediction": [_TABBY, _EGYPTIAN],

@@ -208,6 +208,7 @@ def _tree(explanation: Explanation) -> dict[str, Any]:
         "id": explanation.id,
         "kind": explanation.kind,
         "model": explanation.model,
+        "precision": explanation.precision,
         "outcome": explanation.outcome,
         "target": _plain(explanation.target),
         "prediction": _plain(explanation.prediction),

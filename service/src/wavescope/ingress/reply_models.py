@@ -267,6 +267,7 @@ class ExplanationReply(_Reply):
     id: str
     kind: str
     model: str
+    precision: str = Field(description="What the model computed in, such as float32.")
     outcome: Literal["explained", "constant_score"]
     target: ClassReply
     prediction: list[ClassReply]

@@ -122,9 +122,7 @@ class ModelReplica:
     async def _make(self, work: ObjectRef[Plan | Stack]) -> Rendering:
         fetched: Plan | Stack = await work
         # Beside the thread that scores: the device goes on with what it has.
-        return await asyncio.to_thread(
-            Rendering, fetched, self._model.details.preprocessing, self._model.to_device
-        )
+        return await asyncio.to_thread(Rendering, fetched, self._model)
 
 
 def _give_back_memory() -> None:

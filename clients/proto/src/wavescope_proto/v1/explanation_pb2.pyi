@@ -79,7 +79,7 @@ class Target(_message.Message):
     def __init__(self, index: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("id", "kind", "model", "outcome", "target", "prediction", "indices", "maps", "levels", "crop", "forwards", "timing", "parameters", "warnings", "worth", "radial", "profile", "reconstruction_depth", "sufficient_image", "curve", "sufficiency", "comparison", "robustness", "zoom", "faithfulness", "explanations", "screening")
+    __slots__ = ("id", "kind", "model", "outcome", "target", "prediction", "indices", "maps", "levels", "crop", "forwards", "timing", "parameters", "warnings", "worth", "radial", "profile", "reconstruction_depth", "sufficient_image", "curve", "sufficiency", "comparison", "robustness", "zoom", "faithfulness", "explanations", "screening", "precision")
     class TimingEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +114,7 @@ class ExplainResponse(_message.Message):
     FAITHFULNESS_FIELD_NUMBER: _ClassVar[int]
     EXPLANATIONS_FIELD_NUMBER: _ClassVar[int]
     SCREENING_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: str
     model: str
@@ -141,7 +142,8 @@ class ExplainResponse(_message.Message):
     faithfulness: _containers.RepeatedCompositeFieldContainer[Faithfulness]
     explanations: _containers.RepeatedCompositeFieldContainer[ExplainResponse]
     screening: Screening
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., target: _Optional[_Union[Prediction, _Mapping]] = ..., prediction: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., indices: _Optional[_Union[Indices, _Mapping]] = ..., maps: _Optional[_Union[Maps, _Mapping]] = ..., levels: _Optional[_Iterable[_Union[Level, _Mapping]]] = ..., crop: _Optional[_Union[Crop, _Mapping]] = ..., forwards: _Optional[int] = ..., timing: _Optional[_Mapping[str, float]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., worth: _Optional[_Union[Worth, _Mapping]] = ..., radial: _Optional[_Iterable[_Union[Ring, _Mapping]]] = ..., profile: _Optional[_Iterable[_Union[ProfileBand, _Mapping]]] = ..., reconstruction_depth: _Optional[int] = ..., sufficient_image: _Optional[bytes] = ..., curve: _Optional[_Union[Curve, _Mapping]] = ..., sufficiency: _Optional[_Union[Sufficiency, _Mapping]] = ..., comparison: _Optional[_Union[Comparison, _Mapping]] = ..., robustness: _Optional[_Union[Robustness, _Mapping]] = ..., zoom: _Optional[_Union[Zoom, _Mapping]] = ..., faithfulness: _Optional[_Iterable[_Union[Faithfulness, _Mapping]]] = ..., explanations: _Optional[_Iterable[_Union[ExplainResponse, _Mapping]]] = ..., screening: _Optional[_Union[Screening, _Mapping]] = ...) -> None: ...
+    precision: str
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., target: _Optional[_Union[Prediction, _Mapping]] = ..., prediction: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., indices: _Optional[_Union[Indices, _Mapping]] = ..., maps: _Optional[_Union[Maps, _Mapping]] = ..., levels: _Optional[_Iterable[_Union[Level, _Mapping]]] = ..., crop: _Optional[_Union[Crop, _Mapping]] = ..., forwards: _Optional[int] = ..., timing: _Optional[_Mapping[str, float]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., worth: _Optional[_Union[Worth, _Mapping]] = ..., radial: _Optional[_Iterable[_Union[Ring, _Mapping]]] = ..., profile: _Optional[_Iterable[_Union[ProfileBand, _Mapping]]] = ..., reconstruction_depth: _Optional[int] = ..., sufficient_image: _Optional[bytes] = ..., curve: _Optional[_Union[Curve, _Mapping]] = ..., sufficiency: _Optional[_Union[Sufficiency, _Mapping]] = ..., comparison: _Optional[_Union[Comparison, _Mapping]] = ..., robustness: _Optional[_Union[Robustness, _Mapping]] = ..., zoom: _Optional[_Union[Zoom, _Mapping]] = ..., faithfulness: _Optional[_Iterable[_Union[Faithfulness, _Mapping]]] = ..., explanations: _Optional[_Iterable[_Union[ExplainResponse, _Mapping]]] = ..., screening: _Optional[_Union[Screening, _Mapping]] = ..., precision: _Optional[str] = ...) -> None: ...
 
 class Prediction(_message.Message):
     __slots__ = ("index", "label", "probability")

@@ -1,0 +1,353 @@
+"""``make adaptive``: how near the adaptive plan comes to the truth, against the full plan and what it was chosen over.
+
+    python bench/adaptive.py [--photographs chelsea …] [--seeds 0 1] [--models efficientnet-lite0] [--workers 4]
+                             [--cache build/adaptive] [--output bench/results]
+
+The truth is a full plan of 64 rows and of a seed of its own, kept in bench/truths. Every run leaves a file in the
+cache: a finished one is never computed again, so that the script may be ended and started at any time. About 75,000
+forwards a photograph; 50,000 more for one whose truth is not kept. Writes adaptive.md and adaptive.json; without
+--output, the tables of docs/adaptive.md too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import numpy as np
+from bench import report
+from bench.screening import losers, metrics, runs, tables
+from bench.screening.metrics import Truth
+from bench.screening.photographs import DEVELOPED, HELD_OUT
+from bench.screening.subject import LEVELS, SCORE, Subject, subject
+
+import wavescope
+from wavescope.core.bootstrap import index_errors
+from wavescope.core.estimators import jansen, variance
+from wavescope.models.spec import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from bench.setup import Setup
+
+NAME = "adaptive"
+TRUTHS = Path(__file__).parent / "truths"
+RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "adaptive.md"
+TRUTH_ROWS, TRUTH_SEED = 64, 7000
+ROWS = (1, 2, 4, 8, 16, 32)
+BUDGETS = (157, 314, 628, 1256, 2512)
+# The defaults of both plans.
+DEFAULTS = (6288, 628)
+# A twentieth of the forwards of the full plan of 8, 16 and 32 rows.
+PAIRS = ((6288, 314), (12576, 628), (25152, 1256))
+LOSERS_BUDGETS = (314, 628, 1256)
+# Of the adaptive plan without a part: every run is scored anew.
+WITHOUT_BUDGETS = (314, 628)
+
+Row = dict[str, Any]
+
+
+class Case:
+    """One photograph under one model, with its files.
+
+    Args:
+        photograph, model: their names.
+        seeds: of the runs.
+        cache: folder of the runs' files.
+    """
+
+    def __init__(self, photograph: str, model: str, seeds: list[int], cache: Path) -> None:
+        self.photograph, self.model, self.seeds, self.cache = photograph, model, seeds, cache
+        self.truth_file = TRUTHS / model / f"{photograph}.npz"
+        self.of = (photograph, model)
+
+    def needed(self) -> Iterator[runs.Run]:
+        """Every run but the curves, which follow from the others' indices."""
+        for seed in self.seeds:
+            yield from runs.full(*self.of, seed, max(ROWS))
+        if not self.truth_file.exists():
+            yield from runs.full(*self.of, TRUTH_SEED, TRUTH_ROWS)
+        for seed, budget in product(self.seeds, BUDGETS):
+            yield runs.adaptive(*self.of, seed, budget)
+        if self.photograph not in DEVELOPED:
+            return
+        for seed in self.seeds:
+            yield runs.groups(*self.of, seed)
+            yield runs.random(*self.of, seed)
+            if self.model == DEFAULT_MODEL.name:
+                yield runs.gradients(*self.of, seed)
+        for budget, seed, part in product(WITHOUT_BUDGETS, self.seeds, list(losers.WITHOUT)[1:]):
+            yield runs.adaptive(*self.of, seed, budget, part)
+
+    def curves(self) -> Iterator[runs.Run]:
+        """Insertion and deletion by every full and adaptive plan, and by the truth."""
+        yield runs.curves(*self.of, self.truth().total)
+        for seed in self.seeds:
+            for _, total, _ in self._full(seed):
+                yield runs.curves(*self.of, total)
+            for budget in BUDGETS:
+                yield runs.curves(*self.of, runs.adaptive(*self.of, seed, budget).read(self.cache)["total"])
+
+    def truth(self) -> Truth:
+        """From its file, which is made of the cache where there is none."""
+        if not self.truth_file.exists():
+            sample = runs.read_full(runs.full(*self.of, TRUTH_SEED, TRUTH_ROWS), self.cache)
+            half = TRUTH_ROWS // 2
+            total, of = _jansen(sample), subject(*self.of)
+            errors = index_errors("jansen", *_columns(sample), seed=TRUTH_SEED)
+            assert errors is not None
+            low = np.where(total > 0, errors[1][:, 0], 1)
+            Truth(
+                total=total,
+                reach=np.log(np.where(total > 0, total, 1) / low),
+                halves=metrics.quality(_jansen(sample[:half]), _jansen(sample[half:]), of.partition, LEVELS),
+                rows=TRUTH_ROWS,
+                seed=TRUTH_SEED,
+                target=of.target,
+                variance=float(variance(sample[:, 0], sample[:, 1], over="ab")),
+                shares=metrics.shares(total, of.partition, LEVELS),
+            ).save(self.truth_file)
+        return Truth.open(self.truth_file)
+
+    def rows(self) -> Iterator[Row]:
+        """Quality of every method, run by run."""
+        for seed in self.seeds:
+            for n, total, interval in self._full(seed):
+                found = {} if interval is None else metrics.coverage(interval, self.truth())
+                yield self._row("full", n * (len(total) + 2), seed, total) | self._areas(total) | found
+            for budget in BUDGETS:
+                arrays = runs.adaptive(*self.of, seed, budget).read(self.cache)
+                total, truth, open_ = arrays["total"], self.truth(), ~arrays["resolved"]
+                yield (
+                    self._row("adaptive", budget, seed, total)
+                    | self._areas(total)
+                    | metrics.coverage(arrays["interval"], truth)
+                    | {
+                        "spent": int(arrays["forwards"]),
+                        "resolved": int((~open_).sum()),
+                        "bounded": float((truth.total <= arrays["bound"])[open_].mean())
+                        if open_.any()
+                        else None,
+                    }
+                )
+            if self.photograph in DEVELOPED:
+                yield from self._losers(seed)
+
+    def facts(self) -> Row:
+        """Of the truth: what it is, and how well it is known."""
+        truth, of = self.truth(), subject(*self.of)
+        whole = runs.curves(*self.of, truth.total).read(self.cache)
+        r = truth.halves["correlation"]
+        return {
+            "photograph": self.photograph,
+            "model": self.model,
+            "class": of.classifier.details.labels[truth.target],
+            "probability": float(whole["probability"]),
+            "variance": truth.variance,
+            **{name: truth.halves[name] for name in ("correlation", "spearman", "top20", "top50", "levels")},
+            # Spearman-Brown: the reliability of both halves together; its root bounds what correlates with them.
+            "reachable": float(np.sqrt(2 * r / (1 + r))),
+            "insertion": float(whole["areas"][0]),
+            "deletion": float(whole["areas"][1]),
+        }
+
+    def _full(self, seed: int) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+        """(N, indices, intervals) of every beginning of the full plan."""
+        sample = runs.read_full(runs.full(*self.of, seed, max(ROWS)), self.cache)
+        for n in ROWS:
+            errors = index_errors("jansen", *_columns(sample[:n]), seed=seed)
+            yield n, _jansen(sample[:n]), None if errors is None else errors[1]
+
+    def _losers(self, seed: int) -> Iterator[Row]:
+        of = subject(*self.of)
+        sample = runs.read_full(runs.full(*self.of, seed, max(ROWS)), self.cache)
+        moved = runs.groups(*self.of, seed).read(self.cache)["scores"]
+        scores = runs.random(*self.of, seed).read(self.cache)["scores"]
+        masks = runs.random_masks(sample.shape[1] - 2, seed).astype(np.float64)
+        yield self._row("sizes alone", 0, seed, losers.by_size(of.traits))
+        for budget in LOSERS_BUDGETS:
+            for n in (2, 4, 8):
+                total = losers.group_screening(sample, moved, of.traits, rows=n, budget=budget)
+                yield self._row(f"groups to cells, {n} rows", budget, seed, total)
+            some = masks[:budget], scores[:budget]
+            yield self._row("squared correlation", budget, seed, losers.by_correlation(*some))
+            yield self._row("HSIC", budget, seed, losers.by_hsic(*some))
+            yield self._row("regression", budget, seed, losers.by_regression(*some, of.traits.size))
+        for budget, part in product(WITHOUT_BUDGETS, list(losers.WITHOUT)[1:]):
+            arrays = runs.adaptive(*self.of, seed, budget, part).read(self.cache)
+            yield self._row(f"adaptive without {part}", budget, seed, arrays["total"])
+        if self.model == DEFAULT_MODEL.name:
+            squares = runs.gradients(*self.of, seed).read(self.cache)["squares"]
+            for n in (4, 8, 16):
+                yield self._row(
+                    f"derivatives, {n} rows", runs.GRADIENT_COST * n, seed, squares[:n].mean(axis=0)
+                )
+
+    def _row(self, method: str, forwards: int, seed: int, total: np.ndarray) -> Row:
+        of = "developed" if self.photograph in DEVELOPED else "held out"
+        known = {"set": of, "photograph": self.photograph, "model": self.model}
+        return (
+            known
+            | {"method": method, "forwards": forwards, "seed": seed}
+            | metrics.quality(total, self.truth().total, subject(*self.of).partition, LEVELS)
+        )
+
+    def _areas(self, total: np.ndarray) -> dict[str, float]:
+        insertion, deletion = runs.curves(*self.of, total).read(self.cache)["areas"]
+        return {"insertion": float(insertion), "deletion": float(deletion)}
+
+
+def _columns(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return sample[:, 0], sample[:, 1], sample[:, 2:].T
+
+
+def _jansen(sample: np.ndarray) -> np.ndarray:
+    return np.asarray(jansen(*_columns(sample)))
+
+
+# ---- the section of make bench ---------------------------------------------------------------------
+def measure(setup: Setup) -> dict[str, Any]:
+    """One photograph: the full plan at N = 8 between two adaptive plans of a twentieth of its forwards."""
+    name, model = "chelsea", DEFAULT_MODEL.name
+    of = Subject(name, setup.model)
+    truth = Truth.open(TRUTHS / model / f"{name}.npz")
+    rows = 4 if setup.quick else 8
+    ours: dict[str, Any] = {"plan": "adaptive", "max_forwards": 314}
+    sides = [("adaptive", ours), ("full", {"plan": "full", "nb_design": rows}), ("adaptive", ours)]
+    wavescope.explain(of.image, model=setup.model, grid_size=4, nb_design=4, plan="full")  # warm
+    found: dict[str, dict[str, float]] = {}
+    forwards: dict[str, int] = {}
+    seconds: dict[str, list[float]] = {"full": [], "adaptive": []}
+    for side, fields in sides:
+        began = time.perf_counter()
+        explained = wavescope.explain(of.image, model=setup.model, score=SCORE, **fields)
+        seconds[side].append(time.perf_counter() - began)
+        forwards[side] = explained.forwards
+        indices = explained.indices
+        assert indices is not None
+        assert indices.interval_95 is not None
+        found[side] = metrics.quality(indices.total, truth.total, of.partition, LEVELS)
+        found[side] |= metrics.coverage(indices.interval_95, truth)
+    return {
+        "photograph": name,
+        "forwards": forwards,
+        "seconds": seconds,
+        "times_faster": seconds["full"][0] / median(seconds["adaptive"]),
+        "quality": found,
+    }
+
+
+def markdown(results: dict[str, Any]) -> list[str]:
+    """The section's table."""
+    shown = [metric for metric in tables.COLUMNS if metric in results["quality"]["full"]]
+    lines = [
+        f"## Adaptive plan: {results['photograph']}, against a full plan of 64 rows of another seed",
+        "",
+        "| plan | forwards | s | " + " | ".join(tables.COLUMNS[metric][0] for metric in shown) + " |",
+        "|---" * (len(shown) + 3) + "|",
+    ]
+    for side, quality in results["quality"].items():
+        cells = [f"{quality[metric]:.{tables.COLUMNS[metric][1]}f}" for metric in shown]
+        seconds = f"{median(results['seconds'][side]):.1f}"
+        lines.append(f"| {side} | {results['forwards'][side]:,} | {seconds} | " + " | ".join(cells) + " |")
+    return [
+        *lines,
+        "",
+        f"{results['times_faster']:.1f} times faster, end to end. More photographs, seeds and budgets: "
+        "`make adaptive`.",
+    ]
+
+
+# ---- all of it -----------------------------------------------------------------------------------
+def main() -> None:
+    """Scores what is missing, compares, writes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--photographs", nargs="+", default=[*DEVELOPED, *HELD_OUT])
+    parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL.name])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--workers", type=int, default=4, help="processes of one thread each (default 4)")
+    parser.add_argument("--cache", type=Path, default=Path("build/adaptive"))
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no run later, then stop")
+    arguments = parser.parse_args()
+    until = time.monotonic() + arguments.seconds
+    cases = [
+        Case(photograph, model, arguments.seeds, arguments.cache)
+        for model in arguments.models
+        for photograph in arguments.photographs
+    ]
+    for missing in (Case.needed, Case.curves):
+        left = [run for case in cases for run in missing(case)]
+        seconds = until - time.monotonic()
+        if not runs.finish(left, arguments.cache, workers=arguments.workers, seconds=seconds):
+            raise SystemExit("out of time: start it again to go on")
+    rows = [row for case in cases for row in case.rows()]
+    results = {
+        "environment": report.environment(1),
+        "command": " ".join(["python bench/adaptive.py", *sys.argv[1:]]),
+        "truth": {"rows": TRUTH_ROWS, "seed": TRUTH_SEED},
+        "seeds": arguments.seeds,
+        "photographs": [case.facts() for case in cases],
+        "medians": tables.medians(rows),
+        "rows": rows,
+    }
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "adaptive.json").write_text(json.dumps(results, indent=1) + "\n")
+    table = "\n".join(_markdown(results)) + "\n"
+    (arguments.output / "adaptive.md").write_text(table)
+    if arguments.output == RESULTS:
+        PAGE.write_text(tables.refreshed(PAGE.read_text("utf-8"), table))
+    print(table)
+
+
+def _markdown(results: dict[str, Any]) -> list[str]:
+    env, summary = results["environment"], results["medians"]
+    versions = ", ".join(f"{name} {number}" for name, number in env["versions"].items())
+    lines = [
+        "# The adaptive plan against the truth",
+        "",
+        f"{env['device']}, Python {env['python']}, {versions}. Made by `{results['command']}`.",
+        "",
+        f"`wcam` at its defaults. Truth: a full plan of N = {TRUTH_ROWS} of seed {TRUTH_SEED}. Runs: seeds "
+        f"{', '.join(map(str, results['seeds']))}. Medians over photographs and seeds; in brackets least and most. "
+        "Columns: [docs/adaptive.md](../../docs/adaptive.md).",
+    ]
+    for of in ("developed", "held out"):
+        if not any(row["set"] == of for row in summary):
+            continue
+        names = dict.fromkeys(row["photograph"] for row in results["rows"] if row["set"] == of)
+        lines += ["", f"## {TITLES[of]}: {', '.join(names)}", "", *tables.frontier(summary, of)]
+        lines += [
+            "",
+            "Adaptive / full: the defaults first, then a twentieth of the forwards. ✓ where the median is as good or "
+            "better; in brackets in how many runs it is.",
+            "",
+            *tables.bar(summary, results["rows"], of, (DEFAULTS, *PAIRS)),
+        ]
+    lines += ["", "## Correlation, photograph by photograph, adaptive / full, mean of the seeds", ""]
+    lines += tables.photographs(results["rows"], PAIRS)
+    lines += ["", "## How well the truth is known", "", *tables.truths(results["photographs"])]
+    chosen = tables.losers(summary, "developed", LOSERS_BUDGETS)
+    return (
+        [*lines, "", "## Other methods, on the photographs it was developed on", "", *chosen]
+        if chosen
+        else lines
+    )
+
+
+TITLES = {"developed": "Photographs it was developed on", "held out": "Photographs it never saw"}
+
+
+if __name__ == "__main__":
+    main()

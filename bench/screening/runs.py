@@ -1,0 +1,208 @@
+"""Everything that is scored, as runs that each leave one file: a finished run is never computed again."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+from bench.screening.losers import WITHOUT, group_members
+from bench.screening.subject import Given, Subject, subject
+
+import wavescope
+from wavescope.core import draws, field, survey, traits
+from wavescope.core.design import make_design
+from wavescope.core.faithfulness import area, counts
+from wavescope.core.reconstruction import rank
+from wavescope.core.rows import Moved, Nested
+from wavescope.engine import adaptive as engine_adaptive
+
+Arrays = dict[str, np.ndarray]
+
+# Design rows of one run of the full plan: half a minute on one core.
+PIECE = 4
+GROUP_ROWS = 8
+# Random rows of the methods that need no pick-freeze design, and their seed, apart from all others.
+RANDOM_ROWS, RANDOM_SEED = 2048, 500
+# A forward and a backward pass cost about as much as three forwards.
+GRADIENT_ROWS, GRADIENT_COST = 16, 3
+
+
+@dataclass(frozen=True)
+class Run:
+    """Something to be scored of one photograph.
+
+    Attributes:
+        name: of its file.
+        work: makes the file's arrays of the subject and ``arguments``.
+    """
+
+    photograph: str
+    model: str
+    name: str
+    work: Callable[..., Arrays]
+    arguments: tuple[object, ...]
+
+    def path(self, cache: Path) -> Path:
+        """Its file."""
+        return cache / self.model / self.photograph / f"{self.name}.npz"
+
+    def read(self, cache: Path) -> Arrays:
+        """What it left."""
+        with np.load(self.path(cache)) as stored:
+            return dict(stored)
+
+
+def finish(runs: Iterable[Run], cache: Path, *, workers: int, seconds: float) -> bool:
+    """Computes the runs that have no file yet, each on one core; whether all have one now.
+
+    Args:
+        workers: processes.
+        seconds: no run begins later.
+    """
+    left = list(dict.fromkeys(run for run in runs if not run.path(cache).exists()))
+    if left:
+        # Small matrices: threads of their own would wait for each other, and for those of the model.
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            list(pool.map(partial(_compute, cache=cache, until=time.time() + seconds), left))
+    return all(run.path(cache).exists() for run in left)
+
+
+def _compute(run: Run, cache: Path, until: float) -> None:
+    if time.time() > until:
+        return
+    arrays = run.work(subject(run.photograph, run.model), *run.arguments)
+    path = run.path(cache)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    with unfinished.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # names are no arguments of its own
+    unfinished.replace(path)
+
+
+# ---- full plans ----------------------------------------------------------------------------------
+def full(photograph: str, model: str, seed: int, rows: int) -> list[Run]:
+    """A full plan, ``PIECE`` design rows a run; of a longer plan of the same seed it is the beginning."""
+    return [
+        Run(photograph, model, f"full-{seed}-{start}", _full, (seed, rows, start))
+        for start in range(0, rows, PIECE)
+    ]
+
+
+def read_full(pieces: list[Run], cache: Path) -> np.ndarray:
+    """(N, K + 2) scores of A, B, C⁽¹⁾ …, design row by design row."""
+    return np.concatenate([piece.read(cache)["scores"] for piece in pieces])
+
+
+def _full(of: Subject, seed: int, rows: int, start: int) -> Arrays:
+    plan = of.plan(rows, seed)
+    width = plan.n_factors + 2
+    scores = of.score(plan, None, start * width, min(start + PIECE, rows) * width)
+    return {"scores": scores.reshape(-1, width)}
+
+
+# ---- adaptive plans ------------------------------------------------------------------------------
+def adaptive(photograph: str, model: str, seed: int, budget: int, without: str = "nothing") -> Run:
+    """The adaptive plan as anybody calls it; or without a part."""
+    name = f"adaptive-{_version()}-{seed}-{budget}-without-{without}".replace(" ", "-")
+    return Run(photograph, model, name, _adaptive, (seed, budget, without))
+
+
+@cache
+def _version() -> str:
+    """Of the plan's code, but for comments: what another version scored is no finished run of this one."""
+    modules = (traits, field, draws, survey, engine_adaptive)
+    trees = "".join(ast.dump(ast.parse(inspect.getsource(module))) for module in modules)
+    return hashlib.sha256(trees.encode()).hexdigest()[:8]
+
+
+def _adaptive(of: Subject, seed: int, budget: int, without: str) -> Arrays:
+    with WITHOUT[without]():
+        found = wavescope.explain(
+            of.image, model=of.classifier, plan="adaptive", max_forwards=budget, seed=seed
+        )
+    indices = found.indices
+    assert indices is not None
+    assert indices.interval_95 is not None
+    assert indices.resolved is not None
+    assert indices.upper_bound is not None
+    return {
+        "total": indices.total,
+        "interval": indices.interval_95,
+        "resolved": indices.resolved,
+        "bound": indices.upper_bound,
+        "forwards": np.asarray(found.forwards),
+    }
+
+
+# ---- rows of other methods -----------------------------------------------------------------------
+def groups(photograph: str, model: str, seed: int) -> Run:
+    """A_j with the columns of whole sub-bands, and of quarters of them, from B_j."""
+    return Run(photograph, model, f"groups-{seed}", _groups, (seed,))
+
+
+def _groups(of: Subject, seed: int) -> Arrays:
+    members = tuple(group.astype(np.int32) for group in group_members(of.traits)[0])
+    plan = of.plan(GROUP_ROWS, seed)
+    base = np.repeat(np.arange(GROUP_ROWS, dtype=np.int32), len(members))
+    moved = np.tile(np.arange(len(members), dtype=np.int32) + plan.n_factors, GROUP_ROWS)
+    rows = Moved(base, moved, members)
+    return {"scores": of.score(plan, rows, 0, rows.count).reshape(GROUP_ROWS, -1)}
+
+
+def random(photograph: str, model: str, seed: int) -> Run:
+    """Rows of a scrambled Sobol sequence, each on its own."""
+    return Run(photograph, model, f"random-{seed}", _random, (seed,))
+
+
+def random_masks(n_factors: int, seed: int) -> np.ndarray:
+    """(rows, K) mask values."""
+    return make_design("sobol", n_factors, RANDOM_ROWS, RANDOM_SEED + seed).a.astype(np.float32)
+
+
+def _random(of: Subject, seed: int) -> Arrays:
+    plan = of.plan(1, 0)
+    return {"scores": of.score(plan, Given(random_masks(plan.n_factors, seed)), 0, RANDOM_ROWS)}
+
+
+def gradients(photograph: str, model: str, seed: int) -> Run:
+    """Derivatives by every mask value: needs the weights, and torch."""
+    return Run(photograph, model, f"gradients-{seed}", _gradients, (seed,))
+
+
+def _gradients(of: Subject, seed: int) -> Arrays:
+    from bench.screening.gradients import squared_derivatives  # loads torch
+
+    squares, probabilities = squared_derivatives(of, GRADIENT_ROWS, seed)
+    return {"squares": squares.astype(np.float32), "probabilities": probabilities}
+
+
+# ---- what a ranking is worth ---------------------------------------------------------------------
+def curves(photograph: str, model: str, total: np.ndarray) -> Run:
+    """Insertion and deletion of factors by index: areas over the probability of the whole image."""
+    order = rank(total)
+    name = f"curves-{hashlib.sha256(order.tobytes()).hexdigest()[:16]}"
+    return Run(photograph, model, name, _curves, (tuple(order.tolist()),))
+
+
+def _curves(of: Subject, order: tuple[int, ...]) -> Arrays:
+    steps = counts(len(order))
+    plan, ranked = of.plan(1, 0), np.asarray(order, dtype=np.int32)
+    found = [
+        of.score(plan, Nested(ranked, steps, keep=keep), 0, len(steps)).astype(np.float64)
+        for keep in (True, False)
+    ]
+    whole = found[0][-1]
+    areas = [area(curve, steps / len(order)) / whole for curve in found]
+    return {"areas": np.asarray(areas), "probability": np.asarray(whole)}

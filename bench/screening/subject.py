@@ -1,0 +1,100 @@
+"""One photograph and one model in this process: its plans, and scores of any rows of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, lru_cache
+
+import numpy as np
+from bench.screening.photographs import png
+
+import wavescope
+from wavescope.core.partition import Partition
+from wavescope.core.rows import Moved, Nested
+from wavescope.core.traits import Traits
+from wavescope.engine.adaptive import traits
+from wavescope.engine.plan import Plan, make_plan
+from wavescope.engine.protocols import Classifier
+from wavescope.engine.requests import make_request
+from wavescope.engine.scoring import Scorer
+from wavescope.imaging.source import ImageSource
+from wavescope.models.spec import find_spec
+from wavescope.settings import load_registry
+
+SCORE = "probability"
+LEVELS = make_request().levels
+
+
+@dataclass(frozen=True)
+class Given:
+    """Mask rows as they are; :class:`wavescope.engine.protocols.Rows`."""
+
+    rows: np.ndarray
+
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    def masks(self, start: int, stop: int) -> np.ndarray:
+        """Rows ``start`` to ``stop`` (excluded)."""
+        return self.rows[start:stop]
+
+
+class Subject:
+    """A photograph under a model.
+
+    Args:
+        photograph: its name.
+        classifier: the model.
+    """
+
+    def __init__(self, photograph: str, classifier: Classifier) -> None:
+        self.photograph = photograph
+        self.classifier = classifier
+        self.image = png(photograph)
+        self._scorer: tuple[str, Scorer] | None = None
+
+    def plan(self, rows: int, seed: int) -> Plan:
+        """The full plan of the defaults, with ``rows`` design rows."""
+        picture = ImageSource(self.image, self.classifier.details.preprocessing, max_pixels=10**8).picture(1)
+        request = make_request(kind="wcam", plan="full", nb_design=rows, seed=seed)
+        return make_plan(picture, request, max_forwards=10**7)
+
+    @cached_property
+    def target(self) -> int:
+        """The predicted class."""
+        return int(np.argmax(self._of(self.plan(1, 0)).predict()))
+
+    @cached_property
+    def traits(self) -> Traits:
+        """What is known of the factors before anything is scored."""
+        return traits(self.plan(1, 0))
+
+    @cached_property
+    def partition(self) -> Partition:
+        """The factors."""
+        return self.plan(1, 0).make_partition()
+
+    def score(self, plan: Plan, rows: Moved | Nested | Given | None, start: int, stop: int) -> np.ndarray:
+        """(stop - start,) probabilities of the predicted class; ``None`` for the rows of the full plan."""
+        target, scorer = self.target, self._of(plan)
+        parts = [scorer.score(rows, *part, SCORE, (target,)) for part in scorer.batches(start, stop)]
+        return np.concatenate([part.values[:, 0] for part in parts])
+
+    def _of(self, plan: Plan) -> Scorer:
+        if self._scorer is None or self._scorer[0] != plan.digest:
+            self._scorer = (plan.digest, Scorer(plan, self.classifier))
+        return self._scorer[1]
+
+
+@cache
+def load(model: str, threads: int = 1) -> Classifier:
+    """The named model, once a process."""
+    spec = find_spec(load_registry(None), model)
+    return wavescope.load_model(replace(spec, num_cpus=threads, threads=threads))
+
+
+@lru_cache(maxsize=1)  # a scorer keeps 64 MB
+def subject(photograph: str, model: str) -> Subject:
+    """The photograph under the model on one thread, once a process."""
+    return Subject(photograph, load(model))
