@@ -178,7 +178,7 @@ def test_the_adaptive_plan_is_told_with_the_codes_numbers_and_limits() -> None:
         f"A round takes {survey.ROUND} forwards, or half of those",
     ):
         assert words in TEXT
-    assert (survey.ROUND_SHARE, survey.QUARTERS_SHARE, draws.EVEN, draws.FIRST) == (0.5, 1 / 8, 0.1, 4)
+    assert (survey.ROUND_SHARE, survey.QUARTERS_SHARE, draws.EVEN, draws.FIRST) == (0.5, 1 / 8, 0.25, 4)
 
 
 def test_the_parameters_of_faithfulness_and_robustness_are_those_of_the_code() -> None:
