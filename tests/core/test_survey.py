@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.oracles.indices import g_function, linear, pick_freeze
 
+from wavescope.core import draws
 from wavescope.core.design import Design, make_design
 from wavescope.core.estimators import jansen
 from wavescope.core.survey import Picks, Survey
@@ -439,8 +440,9 @@ def test_quarters_of_large_sub_bands_are_perturbed_where_the_budget_pays_for_the
             assert len(set(traits.band[group].tolist())) == len(set(traits.quarter[group].tolist())) == 1
 
 
-def test_split_half_leaves_out_factors_of_a_single_row() -> None:
+def test_split_half_leaves_out_factors_of_a_single_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """A probability that one row of A alone leaves: four draws of it are one row, which has no halves."""
+    monkeypatch.setattr(draws, "EVEN", 0.05)
     p = np.full((16, 1), 1e-12)
     p[3] = 0.9
     survey = Survey(make_traits(np.ones(6)), p, "probability", budget=200, seed=0)
