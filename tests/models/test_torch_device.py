@@ -75,9 +75,10 @@ def test_images_may_be_of_another_memory_layout() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _heard(monkeypatch: pytest.MonkeyPatch) -> None:
+def _heard(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever a test before has set up: the service's own logs do not reach the root, where they are listened to."""
     monkeypatch.setattr(logging.getLogger("wavescope"), "propagate", True)
+    caplog.set_level(logging.WARNING, logger="wavescope")
 
 
 def test_the_first_way_that_works_is_taken(caplog: pytest.LogCaptureFixture) -> None:
