@@ -1,12 +1,11 @@
 """How much memory a large image and a large batch take, in process and in every process of the service.
 
-python bench/memory.py CASE [--quick]    # one case, alone in this process: prints its peak as JSON
+python bench/memory.py CASE    # one case, alone in this process: prints its peak as JSON
 """
 
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench.processes import peak_mb
+from bench.processes import own_peak_mb, peak_mb
 from bench.setup import MODEL, Setup, photograph, serving
 
 import wavescope
@@ -27,7 +26,7 @@ IMAGES = 64
 LARGE = 4096
 FIELDS: dict[str, Any] = {"plan": "full", "grid_size": 28, "nb_design": 1}
 BATCH_FIELDS: dict[str, Any] = {"plan": "full", "grid_size": 4, "nb_design": 4}
-# Beyond the same explanation of one image of the model's own size; in process both hold everything at once.
+# Beyond one image of the model's own size, in process and in every process of the service.
 BOUND_MB = {"large": 300, "batch": 300}
 
 
@@ -86,7 +85,11 @@ def markdown(results: dict[str, Any]) -> list[str]:
         for case in CASES
     ]
     bounds = "; ".join(f"{titles[case]}: {bound} MB" for case, bound in results["bound_mb"].items())
-    return [*lines, "", f"Stated bounds in process, beyond one image of the model's own size: {bounds}."]
+    return [
+        *lines,
+        "",
+        f"Stated bounds beyond one image of the model's own size, for every process: {bounds}.",
+    ]
 
 
 def _fields(case: str) -> dict[str, Any]:
@@ -103,8 +106,7 @@ def main() -> None:
     """One case in this process."""
     case = sys.argv[1]
     kept = wavescope.explain_batch(CASES[case](), model=wavescope.load_model(), **_fields(case))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    print(json.dumps({"case": case, "explanations": len(kept), "peak_mb": peak}))
+    print(json.dumps({"case": case, "explanations": len(kept), "peak_mb": own_peak_mb()}))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,11 @@ def peak_mb(name: str) -> list[float]:
     return [_status_mb(folder, "VmHWM:") for folder in _replicas(name)]
 
 
+def own_peak_mb() -> float:
+    """The most that this process ever had resident, MB; not ``ru_maxrss``, which begins with that of its parent."""
+    return _status_mb(Path("/proc/self"), "VmHWM:")
+
+
 def _replicas(name: str) -> Iterator[Path]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
 from typing import Any, Protocol
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+# As in replicas, where Ray says so: threads of small matrices would wait for the model's. Before NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from bench import adaptive, concurrency, efficiency, memory, rendering, replicas, report, round_trip
 from bench.setup import Setup
