@@ -103,16 +103,10 @@ def measure(model: TorchBackend, *, rounds: int, fields: dict[str, Any], adaptiv
         outcomes.append(wavescope.explain(image, model=model, seed=turn, **fields).outcome)
 
     def explain_adaptively(turn: int) -> None:
-        done: list[int] = [0]
-        wavescope.explain(
-            image,
-            model=model,
-            seed=turn,
-            plan="adaptive",
-            grid_size=fields["grid_size"],
-            progress=lambda forwards, _: done.__setitem__(0, forwards),
+        done = wavescope.explain(
+            image, model=model, seed=turn, plan="adaptive", grid_size=fields["grid_size"]
         )
-        adaptive_forwards.append(done[0])
+        adaptive_forwards.append(done.forwards)
 
     works: dict[str, Callable[[int], None]] = {
         BARE: lambda _: _bare(model, plan.rows, images),

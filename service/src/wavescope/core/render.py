@@ -124,13 +124,7 @@ class Renderer:
             if column == 1:
                 rendered[place, ...] = self.finish(self.plain(design.b[j]))
                 continue
-            base, finished = self._base(design, j)
-            if column == 0:
-                rendered[place, ...] = finished
-            else:
-                factor = column - 2
-                step = float(design.b[j, factor] - design.a[j, factor])
-                self._picked(base, finished, factor, step, rendered[place, ...])
+            self._frozen(design, j, column - 2, rendered[place, ...])
         return rendered
 
     def moved(
@@ -146,12 +140,7 @@ class Renderer:
             if factor >= self._n_factors:
                 rendered[place, ...] = self.finish(self.plain(rows.mask(design, row)))
                 continue
-            base, finished = self._base(design, j)
-            if factor < 0:
-                rendered[place, ...] = finished
-            else:
-                step = float(design.b[j, factor] - design.a[j, factor])
-                self._picked(base, finished, factor, step, rendered[place, ...])
+            self._frozen(design, j, factor, rendered[place, ...])
         return rendered
 
     def patches(self, factor: int) -> list[Patch]:
@@ -180,6 +169,15 @@ class Renderer:
             base = self.plain(design.a[j])
             self._kept = (design, j, base, self.finish(base))
         return self._kept[2], self._kept[3]
+
+    def _frozen(self, design: Design, j: int, factor: int, out: Array) -> None:
+        """Writes C_j of one factor, or A_j itself for a negative one."""
+        base, finished = self._base(design, j)
+        if factor < 0:
+            out[...] = finished
+        else:
+            step = float(design.b[j, factor] - design.a[j, factor])
+            self._picked(base, finished, factor, step, out)
 
     def _picked(self, base: Array, finished: Array, factor: int, step: float, out: Array) -> None:
         """Writes finish(base + step · P_k), touching only the support of P_k where the policy allows."""

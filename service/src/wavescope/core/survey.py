@@ -20,7 +20,7 @@ from wavescope.core.draws import make_draws, sensitivity
 from wavescope.core.estimators import variance
 from wavescope.core.field import Field, Measured
 from wavescope.core.traits import Traits
-from wavescope.core.worth import spearman
+from wavescope.core.worth import reliability
 
 NORMAL_95 = 1.96
 # Ends of intervals and bounds in standard deviations: errors have heavier tails than a normal's. On scores of known
@@ -224,8 +224,7 @@ class Survey:
             (values * half).sum(axis=1) / half.sum(axis=1)
             for half in (present & every_other, present & ~every_other)
         ]
-        r = spearman(*halves)
-        return None if r is None else 2 * r / (1 + abs(r))
+        return reliability(*halves)
 
     # ---- measured --------------------------------------------------------------------------------
     def _sample(self, target: int) -> _Effects:

@@ -22,6 +22,15 @@ def spearman(x: Float[np.ndarray, " k"], y: Float[np.ndarray, " k"]) -> float | 
     return float(np.clip((ranks[0] @ ranks[1]) / (norms[0] * norms[1]), -1, 1))
 
 
+def reliability(odd: Float[np.ndarray, " k"], even: Float[np.ndarray, " k"]) -> float | None:
+    """Spearman's r of the indices from two halves, corrected to the whole: 2 r / (1 + |r|), within [-1, 1].
+
+    ``None`` where either half is tied throughout (Spearman 1910; Brown 1910).
+    """
+    r = spearman(odd, even)
+    return None if r is None else 2 * r / (1 + abs(r))
+
+
 def split_half(
     name: str,
     f_a: Float[np.ndarray, " n"],
@@ -54,8 +63,7 @@ def split_half(
         even = estimate(f_a[1::2], f_b[1::2], f_c[:, 1::2], over=over)
     except ConstantScore:
         return None
-    r = spearman(odd, even)
-    return None if r is None else 2 * r / (1 + abs(r))  # Spearman 1910; Brown 1910
+    return reliability(odd, even)
 
 
 def class_contrast(total: Float[np.ndarray, " k"], other_total: Float[np.ndarray, " k"]) -> float | None:

@@ -66,10 +66,11 @@ async def screen(
         rounds.append(Round(survey.spent, int(estimate.resolved.sum()), float(estimate.standard_error.max())))
         partial(survey)
         leaders.append(_leaders(estimate, request.top_k))
-        picks = await runner.compute(survey.next_round)
         stopped = _stop(request, rounds[-1], leaders, clock() - began)
-        if stopped is None and not len(picks):
-            stopped = "all_resolved" if survey.exhausted else "max_forwards"
+        if stopped is None:
+            picks = await runner.compute(survey.next_round)
+            if not len(picks):
+                stopped = "all_resolved" if survey.exhausted else "max_forwards"
     return survey, Screening(stopped, len(survey.groups), tuple(rounds))
 
 

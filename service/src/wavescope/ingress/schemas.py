@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from pydantic_core import PydanticCustomError
 
 from wavescope.engine.checks import MAX_SEED
-from wavescope.engine.choices import CHOICES, KINDS, MAX_ADAPTIVE_FACTORS
+from wavescope.engine.choices import KINDS, MAX_ADAPTIVE_FACTORS
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import ExplanationRequest
 from wavescope.ingress.complaints import LIST_TAG, ONE_TAG, json_type
@@ -55,23 +55,18 @@ TargetEntry = Annotated[
 def _told_default(name: str) -> str:
     """Which default a field has for which kind, in words."""
 
-    def default(**given: Any) -> Any:
-        return getattr(make_request(**given), name)
+    def default(kind: str, compat: str | None = None) -> Any:
+        return getattr(make_request(kind=kind, compat=compat), name)
 
-    told = [f"Default {_shown(default())}"]
-    told += [
-        f"{_shown(default(kind=kind))} for kind {kind}" for kind in KINDS if default(kind=kind) != default()
-    ]
-    others = [("compat", "reference")] + [("plan", plan) for plan in CHOICES["plan"] if name != "plan"]
-    for field, value in others:
-        settled = {kind: default(kind=kind, **{field: value}) for kind in KINDS}
-        changed = {kind: found for kind, found in settled.items() if found != default(kind=kind)}
-        if len(changed) == len(KINDS) and len(set(changed.values())) == 1:
-            told.append(f"{_shown(settled['wcam'])} for {field} {value}")
-        else:
-            told += [
-                f"{_shown(found)} for kind {kind} with {field} {value}" for kind, found in changed.items()
-            ]
+    usual = getattr(make_request(), name)
+    told = [f"Default {_shown(usual)}"]
+    told += [f"{_shown(default(kind))} for kind {kind}" for kind in KINDS if default(kind) != usual]
+    reference = {kind: default(kind, "reference") for kind in KINDS}
+    changed = {kind: value for kind, value in reference.items() if value != default(kind)}
+    if len(changed) == len(KINDS):
+        told.append(f"{_shown(reference['wcam'])} for compat reference")
+    else:
+        told += [f"{_shown(value)} for kind {kind} with compat reference" for kind, value in changed.items()]
     return ", ".join(told) + "."
 
 
