@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from fastapi import FastAPI
 
 from wavescope.engine.choices import KINDS
+from wavescope.engine.events import Finished, Partial, Progress
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import (
     BandImportance,
@@ -27,7 +28,9 @@ from wavescope.engine.types import (
     Kept,
     LevelImportance,
     Maps,
+    ModelDetails,
     Prediction,
+    Preprocessing,
     ProfileBand,
     Ring,
     Robustness,
@@ -39,14 +42,24 @@ from wavescope.engine.types import (
     Zoom,
     ZoomLevel,
 )
-from wavescope.errors import UnknownModel
+from wavescope.errors import JobCancelled, JobUnfinished, UnknownJob, UnknownModel
 from wavescope.ingress.examples import TINY_PNG
 from wavescope.ingress.http import build_app
-from wavescope.ingress.plane import IngressLimits, Target
+from wavescope.ingress.plane import Call, Estimate, Event, IngressLimits, JobStatus, Parsed, Predicted, Target
 
 IMAGE = base64.b64decode(TINY_PNG)
 FIGURE = b"\x89PNG\r\n\x1a\n a figure"
 MODEL = "efficientnet-lite0"
+DETAILS = ModelDetails(
+    name=MODEL,
+    preprocessing=Preprocessing(),
+    outputs="probabilities",
+    labels=("class 0", "class 1", "class 2"),
+    device="cpu",
+    precision="float32",
+    runtime="a runtime",
+    batch_size=8,
+)
 
 
 def make_explanation(kind: str = "wcam", seed: int = 0) -> Explanation:
@@ -193,44 +206,128 @@ class Asked:
     targets: tuple[tuple[Target, ...], ...]
     other: bytes | None
     request_id: str = ""
+    call: Call | None = field(default=None, compare=False)
 
 
 @dataclass
 class FakePlane:
-    """Answers with one explanation for every image and target, or raises one error."""
+    """Answers with one explanation for every image and target, or raises one error; jobs wait until told to go on."""
 
     explanation: Explanation
     error: Exception | None = None
     is_ready: bool = True
     calls: list[Asked] = field(default_factory=list)
+    jobs: dict[str, JobStatus] = field(default_factory=dict)
+    keys: dict[tuple[str, str], str] = field(default_factory=dict)
+    results: dict[str, tuple[tuple[Explanation, ...], bool]] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+    closed: int = 0
 
-    async def explain(
-        self,
-        images: tuple[bytes, ...],
-        model: str,
-        request: ExplanationRequest,
-        *,
-        targets: tuple[tuple[Target, ...], ...],
-        other: bytes | None,
-        request_id: str,
-    ) -> tuple[Explanation, ...]:
-        self.calls.append(Asked(images, model, request, targets, other, request_id))
+    def _ask(self, parsed: Parsed, call: Call) -> tuple[Explanation, ...]:
+        asked = Asked(
+            parsed.images, parsed.model, parsed.request, parsed.targets, parsed.other, call.request_id, call
+        )
+        self.calls.append(asked)
+        self._check(parsed.model)
+        targets = [target for image in parsed.targets for target in image]
+        return tuple(
+            replace(
+                self.explanation,
+                id=f"{self.explanation.id}-{position}" if len(targets) > 1 else self.explanation.id,
+                parameters={**parsed.request.parameters(), "target": target},
+            )
+            for position, target in enumerate(targets)
+        )
+
+    def _check(self, model: str) -> None:
         if self.error is not None:
             raise self.error
         if model != MODEL:
             raise UnknownModel(f"no model is named {model!r}", field="model", supported=[MODEL])
-        asked = [target for image in targets for target in image]
-        return tuple(
-            replace(
-                self.explanation,
-                id=f"{self.explanation.id}-{position}" if len(asked) > 1 else self.explanation.id,
-                parameters={**request.parameters(), "target": target},
-            )
-            for position, target in enumerate(asked)
+
+    async def explain(self, parsed: Parsed, call: Call) -> tuple[Explanation, ...]:
+        return self._ask(parsed, call)
+
+    async def stream(self, parsed: Parsed, call: Call) -> AsyncGenerator[Event, None]:
+        try:
+            explanations = self._ask(parsed, call)
+            yield Progress(0, 88, 0.0, None)
+            yield Progress(44, 88, 1.5, 1.5)
+            yield Partial(0, 22, 2, lambda: self.explanation.indices)
+            yield Finished(explanations)
+        finally:
+            self.closed += 1
+
+    async def estimate(self, parsed: Parsed, call: Call) -> Estimate:
+        self._ask(parsed, call)
+        return Estimate(88, 1.5, 0.25, cached=False)
+
+    async def predict(self, images: tuple[bytes, ...], model: str, top_k: int, call: Call) -> Predicted:
+        self._check(model)
+        outputs = np.tile(np.array([0.25, 0.5, 0.125], dtype=np.float32), (len(images), 1))
+        top = (Prediction(1, "class 1", 0.5), Prediction(0, "class 0", 0.25), Prediction(2, "class 2", 0.125))
+        return Predicted(DETAILS, outputs, (top[:top_k],) * len(images))
+
+    async def submit(self, parsed: Parsed, call: Call, idempotency_key: str | None) -> JobStatus:
+        explanations = self._ask(parsed, call)
+        if idempotency_key is not None and (call.caller, idempotency_key) in self.keys:
+            return self.jobs[self.keys[call.caller, idempotency_key]]
+        job_id = f"job-{len(self.jobs) + 1}"
+        self.jobs[job_id] = JobStatus(
+            id=job_id,
+            state="queued",
+            kind=parsed.request.kind,
+            model=parsed.model,
+            images=len(parsed.images),
+            created_at=1000.0,
+        )
+        self.owners[job_id] = call.caller
+        self.results[job_id] = (explanations, parsed.batch)
+        if idempotency_key is not None:
+            self.keys[call.caller, idempotency_key] = job_id
+        return self.jobs[job_id]
+
+    async def job(self, job_id: str, call: Call) -> JobStatus:
+        if job_id not in self.jobs or self.owners[job_id] != call.caller:
+            raise UnknownJob(f"no job is {job_id!r}", field="id")
+        return self.jobs[job_id]
+
+    async def watch(self, job_id: str, call: Call) -> AsyncGenerator[JobStatus, None]:
+        """Goes through the states of a job that succeeds, unless it has ended already."""
+        job = await self.job(job_id, call)
+        yield job
+        if job.state == "queued":
+            yield replace(job, state="running", started_at=1001.0, forwards=44, planned=88, eta_s=1.5)
+            self.finish(job_id)
+            yield self.jobs[job_id]
+
+    def finish(self, job_id: str) -> None:
+        self.jobs[job_id] = replace(
+            self.jobs[job_id],
+            state="succeeded",
+            started_at=1001.0,
+            finished_at=1002.5,
+            forwards=88,
+            planned=88,
         )
 
+    async def result(self, job_id: str, call: Call) -> tuple[tuple[Explanation, ...], bool]:
+        job = await self.job(job_id, call)
+        if job.state == "cancelled":
+            raise JobCancelled(f"job {job_id!r} was cancelled")
+        if job.state != "succeeded":
+            raise JobUnfinished(f"job {job_id!r} is {job.state}")
+        return self.results[job_id]
+
+    async def cancel(self, job_id: str, call: Call) -> JobStatus:
+        job = await self.job(job_id, call)
+        if job.state in ("queued", "running"):
+            self.jobs[job_id] = replace(job, state="cancelled", finished_at=1003.0)
+        return self.jobs[job_id]
+
     async def models(self) -> dict[str, dict[str, Any]]:
-        return {MODEL: {"ready": True, "device": "cpu"}, "other": {"ready": False, "device": "cuda:0"}}
+        ready = {"ready": True, "state": "ready", "device": "cpu", "preprocessing": {"size": [224, 224]}}
+        return {MODEL: ready, "other": {"ready": False, "state": "loading", "device": "cuda:0"}}
 
     async def ready(self) -> bool:
         return self.is_ready

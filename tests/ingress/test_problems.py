@@ -24,7 +24,7 @@ def test_every_error_is_mapped(kind: type[WavescopeError]) -> None:
     assert 400 <= http_status(error) < 600
     assert grpc_code(error) is not grpc.StatusCode.OK
     # Callers may come again exactly where the statuses say so.
-    assert kind.retryable == (http_status(error) in (503, 504)) or kind.code == "weights_unavailable"
+    assert kind.retryable == (http_status(error) in (429, 503, 504)) or kind.code == "weights_unavailable"
 
 
 def test_every_mapped_code_is_an_errors() -> None:

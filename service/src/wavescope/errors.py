@@ -4,7 +4,15 @@
     ├── InvalidRequest            a field of the request is wrong
     │   ├── UnknownTarget         the class is not one of the model's
     │   └── CostLimitExceeded     more forwards than the service admits
+    ├── IdempotencyConflict       the idempotency key was used for another request
     ├── UnknownModel              no model of that name is registered
+    ├── UnknownJob                no job of that id, or not the caller's
+    ├── JobUnfinished             the result of a job that has none yet
+    ├── JobCancelled              the result of a job that was cancelled
+    ├── Unauthenticated           no valid API key came with the request
+    ├── Forbidden                 the caller may not do this
+    ├── QuotaExceeded             more than the caller's share
+    ├── QueueFull                 more than the service takes on now
     ├── NotAnImage                the bytes cannot be decoded as an image
     ├── ImageTooLarge             more pixels than the service decodes
     ├── BodyTooLarge              more bytes than the service reads
@@ -12,7 +20,10 @@
     ├── RegistryInvalid           the model registry cannot be used
     ├── WeightsUnavailable        a model's weights are neither cached nor reachable
     ├── ModelUnavailable          no replica of the model answers
+    ├── ModelChanged              the model was updated while the request ran
     ├── ModelFailure              the model returned something that is not a number
+    ├── RemoteFailure             a model served elsewhere refused or failed
+    ├── StoreUnavailable          the store of jobs and results does not answer
     ├── DeadlineExceeded          the time allowed for the request is over
     └── InternalError             a defect of ours; details are in the log
 
@@ -65,8 +76,42 @@ class CostLimitExceeded(InvalidRequest):
     code = "cost_limit_exceeded"
 
 
+class IdempotencyConflict(WavescopeError):
+    code = "idempotency_conflict"
+
+
 class UnknownModel(WavescopeError):
     code = "unknown_model"
+
+
+class UnknownJob(WavescopeError):
+    code = "unknown_job"
+
+
+class JobUnfinished(WavescopeError):
+    code = "job_unfinished"
+
+
+class JobCancelled(WavescopeError):
+    code = "job_cancelled"
+
+
+class Unauthenticated(WavescopeError):
+    code = "unauthenticated"
+
+
+class Forbidden(WavescopeError):
+    code = "forbidden"
+
+
+class QuotaExceeded(WavescopeError):
+    code = "quota_exceeded"
+    retryable = True
+
+
+class QueueFull(WavescopeError):
+    code = "queue_full"
+    retryable = True
 
 
 class NotAnImage(WavescopeError):
@@ -98,8 +143,22 @@ class ModelUnavailable(WavescopeError):
     retryable = True
 
 
+class ModelChanged(WavescopeError):
+    code = "model_changed"
+    retryable = True
+
+
 class ModelFailure(WavescopeError):
     code = "model_failure"
+
+
+class RemoteFailure(WavescopeError):
+    code = "remote_failure"
+
+
+class StoreUnavailable(WavescopeError):
+    code = "store_unavailable"
+    retryable = True
 
 
 class DeadlineExceeded(WavescopeError):

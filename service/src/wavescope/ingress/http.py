@@ -20,7 +20,7 @@ from wavescope.ingress.bodies import read_request
 from wavescope.ingress.middleware import Outermost
 from wavescope.ingress.negotiation import JSON, PNG, Representation, negotiate
 from wavescope.ingress.openapi import document
-from wavescope.ingress.plane import DataPlane, IngressLimits, NullRecorder, RequestRecorder, ask
+from wavescope.ingress.plane import Call, DataPlane, IngressLimits, NullRecorder, RequestRecorder
 from wavescope.ingress.problems import (
     PROBLEM_MEDIA_TYPE,
     RETRYABLE_STATUSES,
@@ -96,7 +96,7 @@ class Routes:
             labels.learn(parsed)
             if parsed.batch:  # known only now; refused before anything is computed
                 representation = negotiate(request.headers.get("accept"), batch=True)
-            explanations = await ask(self._plane, parsed, request.state.request_id)
+            explanations = await self._plane.explain(parsed, Call(request.state.request_id))
             # Drawing takes up to a second: in a thread, so that other requests are served meanwhile.
             represent = self._represent_batch if parsed.batch else self._represent
             return await asyncio.to_thread(represent, explanations, representation)

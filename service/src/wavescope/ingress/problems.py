@@ -18,30 +18,34 @@ TABLE: dict[str, tuple[int, grpc.StatusCode]] = {
     "unknown_target": (422, grpc.StatusCode.INVALID_ARGUMENT),
     "cost_limit_exceeded": (422, grpc.StatusCode.INVALID_ARGUMENT),
     "constant_score": (422, grpc.StatusCode.FAILED_PRECONDITION),
+    "idempotency_conflict": (409, grpc.StatusCode.ALREADY_EXISTS),
     "unknown_model": (404, grpc.StatusCode.NOT_FOUND),
+    "unknown_job": (404, grpc.StatusCode.NOT_FOUND),
+    "job_unfinished": (409, grpc.StatusCode.FAILED_PRECONDITION),
+    "job_cancelled": (410, grpc.StatusCode.CANCELLED),
+    "unauthenticated": (401, grpc.StatusCode.UNAUTHENTICATED),
+    "forbidden": (403, grpc.StatusCode.PERMISSION_DENIED),
+    "quota_exceeded": (429, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    "queue_full": (429, grpc.StatusCode.RESOURCE_EXHAUSTED),
     "not_an_image": (415, grpc.StatusCode.INVALID_ARGUMENT),
     "image_too_large": (413, grpc.StatusCode.INVALID_ARGUMENT),
     "body_too_large": (413, grpc.StatusCode.RESOURCE_EXHAUSTED),
     "registry_invalid": (500, grpc.StatusCode.INTERNAL),
     "weights_unavailable": (503, grpc.StatusCode.UNAVAILABLE),
     "model_unavailable": (503, grpc.StatusCode.UNAVAILABLE),
+    "model_changed": (503, grpc.StatusCode.UNAVAILABLE),
+    "store_unavailable": (503, grpc.StatusCode.UNAVAILABLE),
     # The model behind the service failed, as behind a gateway; its message helps who registered it.
     "model_failure": (502, grpc.StatusCode.INTERNAL),
+    "remote_failure": (502, grpc.StatusCode.INTERNAL),
     "deadline_exceeded": (504, grpc.StatusCode.DEADLINE_EXCEEDED),
     "internal": (500, grpc.StatusCode.INTERNAL),
     # Errors of the protocols themselves, raised in this layer only.
-    "forbidden": (403, grpc.StatusCode.PERMISSION_DENIED),
     "not_found": (404, grpc.StatusCode.NOT_FOUND),
     "method_not_allowed": (405, grpc.StatusCode.UNIMPLEMENTED),
     "not_acceptable": (406, grpc.StatusCode.INVALID_ARGUMENT),
     "unsupported_media_type": (415, grpc.StatusCode.INVALID_ARGUMENT),
 }
-
-
-class Forbidden(WavescopeError):
-    """The caller may not call."""
-
-    code = "forbidden"
 
 
 class NotFound(WavescopeError):

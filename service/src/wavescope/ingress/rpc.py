@@ -13,11 +13,11 @@ from urllib.parse import unquote
 import grpc
 
 from wavescope.engine.types import Explanation
-from wavescope.errors import WavescopeError
+from wavescope.errors import Forbidden, WavescopeError
 from wavescope.ingress.messages import from_batch, from_explanation, to_request
 from wavescope.ingress.middleware import choose_request_id
-from wavescope.ingress.plane import DataPlane, IngressLimits, NullRecorder, RequestRecorder, ask
-from wavescope.ingress.problems import Forbidden, defect, grpc_code, is_hidden, problem
+from wavescope.ingress.plane import Call, DataPlane, IngressLimits, NullRecorder, RequestRecorder
+from wavescope.ingress.problems import defect, grpc_code, is_hidden, problem
 from wavescope.ingress.recording import recording
 from wavescope_proto.v1 import explanation_pb2 as pb
 
@@ -53,7 +53,7 @@ async def explain(
             _admit(context.peer(), limits)
             parsed = await asyncio.to_thread(to_request, message, limits)
             labels.learn(parsed)
-            explanations = await ask(plane, parsed, request_id)
+            explanations = await plane.explain(parsed, Call(request_id))
             reply = await asyncio.to_thread(_reply, explanations, parsed.batch)
     except WavescopeError as error:
         if is_hidden(error):

@@ -13,12 +13,12 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from wavescope.engine.types import Explanation, ExplanationRequest, ModelDetails
+from wavescope.engine.types import Explanation, ModelDetails
 from wavescope.errors import ModelUnavailable, WavescopeError
 from wavescope.figures.draw import draw_png
 from wavescope.ingress import rpc
 from wavescope.ingress.http import build_app
-from wavescope.ingress.plane import IngressLimits
+from wavescope.ingress.plane import Call, IngressLimits, Parsed
 from wavescope.models.spec import ModelSpec, find_spec
 from wavescope.serving import names as deployed
 from wavescope.serving.aggregator import Wanted
@@ -43,25 +43,19 @@ class RayDataPlane:
         self._aggregator = aggregator
         self._reporter = reporter
 
-    async def explain(
-        self,
-        images: tuple[bytes, ...],
-        model: str,
-        request: ExplanationRequest,
-        *,
-        targets: tuple[tuple[int | str | None, ...], ...],
-        other: bytes | None,
-        request_id: str,
-    ) -> tuple[Explanation, ...]:
-        """See :class:`wavescope.ingress.plane.DataPlane`."""
-        find_spec(self._specs.values(), model)
+    async def explain(self, parsed: Parsed, call: Call) -> tuple[Explanation, ...]:
+        """See :class:`wavescope.ingress.plane.Explaining`."""
+        find_spec(self._specs.values(), parsed.model)
+        images = parsed.images
         names = ("image",) if len(images) == 1 else tuple(f"images[{n}]" for n in range(len(images)))
-        given = images
-        if other is not None:
-            given, names = (*images, other), (*names, "other")
-        identities = tuple(uuid.uuid4().hex for entry in targets for _ in entry)
-        log.info("explaining", extra={"ids": identities, "request_id": request_id, "model": model})
-        response = self._aggregator.explain.remote(given, model, request, Wanted(targets, identities, names))
+        if parsed.other is not None:
+            images, names = (*images, parsed.other), (*names, "other")
+        identities = tuple(uuid.uuid4().hex for entry in parsed.targets for _ in entry)
+        log.info(
+            "explaining", extra={"ids": identities, "request_id": call.request_id, "model": parsed.model}
+        )
+        wanted = Wanted(parsed.targets, identities, names)
+        response = self._aggregator.explain.remote(images, parsed.model, parsed.request, wanted)
         try:
             return await response
         except asyncio.CancelledError:

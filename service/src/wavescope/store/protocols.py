@@ -1,0 +1,146 @@
+"""What the service asks of a store. Every method may block and may be called from any thread and process.
+
+All raise :class:`wavescope.errors.StoreUnavailable` where the store does not answer. Times are seconds since 1970.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+FINAL: tuple[State, ...] = ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to be kept.
+
+    Attributes:
+        id: unique, of the caller's making.
+        owner: name of the API key it came with; empty without keys. Others do not see the job.
+        payload: the request and its images, encoded; opaque to the store.
+        content: digest of what was asked for, the same for the same request.
+        idempotency_key: of the caller, unique per owner; ``None`` for none.
+        priority: larger ones are claimed first.
+        labels: what is told of the job besides, JSON-ready: kind, model, number of images.
+    """
+
+    id: str
+    owner: str
+    payload: bytes
+    content: str
+    idempotency_key: str | None = None
+    priority: int = 0
+    labels: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is known of a job.
+
+    Attributes:
+        id, owner, labels: see :class:`NewJob`.
+        state: ``queued`` until claimed, ``running`` while a worker has it, then one of :data:`FINAL`.
+        created_at, started_at, finished_at: ``started_at`` is that of the first claim.
+        forwards: images scored so far.
+        planned: images to be scored in all; 0 before that is known.
+        attempts: how often it was claimed.
+        error: the problem of a failed job: ``code``, ``message``, ``field``, ``limits``.
+    """
+
+    id: str
+    owner: str
+    state: State
+    created_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    forwards: int = 0
+    planned: int = 0
+    attempts: int = 0
+    error: dict[str, Any] | None = None
+    labels: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Jobs(Protocol):
+    """The callers' side."""
+
+    def submit(self, job: NewJob) -> tuple[Job, bool]:
+        """Keeps a job; ``False`` where the owner's idempotency key has one of the same content already, which is told.
+
+        Raises:
+            IdempotencyConflict: the key was used for another content.
+        """
+        ...
+
+    def get(self, job_id: str) -> Job:
+        """Raises UnknownJob."""
+        ...
+
+    def cancel(self, job_id: str) -> Job:
+        """Ends a job that is not finished; a finished one stays as it is. Raises UnknownJob."""
+        ...
+
+    def result(self, job_id: str) -> bytes:
+        """What a worker finished it with. Raises UnknownJob, JobUnfinished, JobCancelled; InternalError never."""
+        ...
+
+    def unfinished(self, owner: str | None = None) -> int:
+        """Jobs queued or running, of an owner or in all."""
+        ...
+
+
+class Queue(Protocol):
+    """The workers' side: at-least-once, by leases."""
+
+    def claim(self, worker: str, lease_s: float) -> tuple[Job, bytes] | None:
+        """The next job and its payload: queued, or running with a lease that has lapsed; ``None`` if there is none.
+
+        Larger priority first, then older first.
+        """
+        ...
+
+    def beat(self, job_id: str, worker: str, lease_s: float, *, forwards: int, planned: int) -> bool:
+        """Renews the lease and tells the progress; ``False`` where the job is not this worker's any more."""
+        ...
+
+    def finish(self, job_id: str, worker: str, result: bytes | dict[str, Any]) -> bool:
+        """Ends a job with its result, or as failed with a problem; ``False`` where it is not this worker's any more.
+
+        Its scores are forgotten.
+        """
+        ...
+
+    def release(self, job_id: str, worker: str) -> None:
+        """Gives a job back unfinished, to be claimed at once by another."""
+        ...
+
+
+class Ledger(Protocol):
+    """Scores of a job's chunks, so that none is scored twice; keeping one twice changes nothing."""
+
+    def keep(self, job_id: str, call: str, start: int, chunk: bytes) -> None:
+        """Keeps the scores of rows from ``start`` of one scoring call of a job; of a finished job nothing is kept."""
+        ...
+
+    def kept(self, job_id: str, call: str) -> list[tuple[int, bytes]]:
+        """(start, chunk) of all that was kept of one call, by start."""
+        ...
+
+
+class Results(Protocol):
+    """Results of earlier requests, bounded: the least recently used go first."""
+
+    def recall(self, key: str) -> bytes | None: ...
+
+    def remember(self, key: str, result: bytes) -> None: ...
+
+
+class Store(Jobs, Queue, Ledger, Results, Protocol):
+    """All of it."""
+
+    def purge(self, *, finished_before: float) -> int:
+        """Forgets jobs that finished earlier; how many."""
+        ...
+
+    def close(self) -> None: ...
