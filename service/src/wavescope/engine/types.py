@@ -74,6 +74,8 @@ class ModelDetails:
         precision: what it computes in, such as ``float32``.
         runtime: what runs it, such as ``onnxruntime 1.22.0``.
         batch_size: the device batch it was measured to like best, images.
+        revision: digest of what it computes: two models of one revision give the same scores; empty where unknown.
+        seconds_per_image: of a forward in full device batches, measured when it was loaded; ``None`` where it was not.
     """
 
     name: str
@@ -84,6 +86,8 @@ class ModelDetails:
     precision: str
     runtime: str
     batch_size: int
+    revision: str = ""
+    seconds_per_image: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -484,6 +488,8 @@ class Explanation:
         forwards: images scored, the clean predictions not counted.
         reused: of ``forwards``, those scored already for an earlier class of the same image and request.
         image: (c, h, w) float32 in [0, 1], the crop that is explained.
+        partial: whether a deadline ended it early: what it has is valid, and made of fewer rows than asked for.
+        cached: whether it is kept from an earlier request for the same.
     """
 
     id: str
@@ -512,3 +518,5 @@ class Explanation:
     screening: Screening | None = None
     precision: str = "float32"
     reused: int = 0
+    partial: bool = False
+    cached: bool = False
