@@ -1,6 +1,8 @@
 """What the service asks of a store. Every method may block and may be called from any thread and process.
 
-All raise :class:`wavescope.errors.StoreUnavailable` where the store does not answer. Times are seconds since 1970.
+All raise :class:`wavescope.errors.StoreUnavailable` where the store does not answer; it is not known then whether the
+call was carried out. Every call may be repeated: a second ``submit`` of the same job or ``finish`` of the same worker
+changes nothing and answers as the first did. Times are seconds since 1970, by the store's clock where it has one.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ class NewJob:
     Attributes:
         id: unique, of the caller's making.
         owner: name of the API key it came with; empty without keys. Others do not see the job.
-        payload: the request and its images, encoded; opaque to the store.
+        payload: the request and its images, encoded; opaque to the store, which forgets it when the job ends.
         content: digest of what was asked for, the same for the same request.
-        idempotency_key: of the caller, unique per owner; ``None`` for none.
+        idempotency_key: of the caller, unique per owner; ``None`` for none. It is free again once the job is purged.
         priority: larger ones are claimed first.
         labels: what is told of the job besides, JSON-ready: kind, model, number of images.
     """
@@ -41,7 +43,8 @@ class Job:
 
     Attributes:
         id, owner, labels: see :class:`NewJob`.
-        state: ``queued`` until claimed, ``running`` while a worker has it, then one of :data:`FINAL`.
+        state: ``queued`` until claimed and after a release, ``running`` while a worker has it, even one whose lease has
+            lapsed, then one of :data:`FINAL`.
         created_at, started_at, finished_at: ``started_at`` is that of the first claim.
         forwards: images scored so far.
         planned: images to be scored in all; 0 before that is known.
@@ -69,7 +72,7 @@ class Jobs(Protocol):
         """Keeps a job; ``False`` where the owner's idempotency key has one of the same content already, which is told.
 
         Raises:
-            IdempotencyConflict: the key was used for another content.
+            IdempotencyConflict: the key, or the id, was used for another content.
         """
         ...
 
@@ -82,7 +85,12 @@ class Jobs(Protocol):
         ...
 
     def result(self, job_id: str) -> bytes:
-        """What a worker finished it with. Raises UnknownJob, JobUnfinished, JobCancelled; InternalError never."""
+        """What a worker finished it with. The caller looks at the state first: a failed job has a problem instead.
+
+        Raises:
+            UnknownJob, JobUnfinished, JobCancelled: there is no result, yet or any more.
+            ValueError: the job failed; its problem is in :attr:`Job.error`.
+        """
         ...
 
     def unfinished(self, owner: str | None = None) -> int:
@@ -91,7 +99,7 @@ class Jobs(Protocol):
 
 
 class Queue(Protocol):
-    """The workers' side: at-least-once, by leases."""
+    """The workers' side: at-least-once, by leases. No two workers have the same name."""
 
     def claim(self, worker: str, lease_s: float) -> tuple[Job, bytes] | None:
         """The next job and its payload: queued, or running with a lease that has lapsed; ``None`` if there is none.
@@ -101,13 +109,16 @@ class Queue(Protocol):
         ...
 
     def beat(self, job_id: str, worker: str, lease_s: float, *, forwards: int, planned: int) -> bool:
-        """Renews the lease and tells the progress; ``False`` where the job is not this worker's any more."""
+        """Renews the lease and tells the progress; ``False`` where the job is not this worker's any more.
+
+        It is this worker's until another claims it, also after the lease has lapsed, or until it ends.
+        """
         ...
 
     def finish(self, job_id: str, worker: str, result: bytes | dict[str, Any]) -> bool:
         """Ends a job with its result, or as failed with a problem; ``False`` where it is not this worker's any more.
 
-        Its scores are forgotten.
+        Its payload and its scores are forgotten. The worker that ended it is told ``True`` again.
         """
         ...
 
@@ -120,7 +131,10 @@ class Ledger(Protocol):
     """Scores of a job's chunks, so that none is scored twice; keeping one twice changes nothing."""
 
     def keep(self, job_id: str, call: str, start: int, chunk: bytes) -> None:
-        """Keeps the scores of rows from ``start`` of one scoring call of a job; of a finished job nothing is kept."""
+        """Keeps the scores of rows from ``start`` of one scoring call of a job; of a finished job nothing is kept.
+
+        What is kept already stays as it is.
+        """
         ...
 
     def kept(self, job_id: str, call: str) -> list[tuple[int, bytes]]:
@@ -129,18 +143,24 @@ class Ledger(Protocol):
 
 
 class Results(Protocol):
-    """Results of earlier requests, bounded: the least recently used go first."""
+    """Results of earlier requests, bounded by their bytes with their keys: the least recently used go first."""
 
-    def recall(self, key: str) -> bytes | None: ...
+    def recall(self, key: str) -> bytes | None:
+        """The result kept under a key, which counts as its use; ``None`` if there is none."""
+        ...
 
-    def remember(self, key: str, result: bytes) -> None: ...
+    def remember(self, key: str, result: bytes) -> None:
+        """Keeps a result, unless it alone is more than the bound; others go until all are within it."""
+        ...
 
 
 class Store(Jobs, Queue, Ledger, Results, Protocol):
     """All of it."""
 
     def purge(self, *, finished_before: float) -> int:
-        """Forgets jobs that finished earlier; how many."""
+        """Forgets jobs that finished earlier, with their results and idempotency keys; how many."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Lets go of connections. The store is not used afterwards."""
+        ...

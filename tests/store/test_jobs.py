@@ -1,0 +1,396 @@
+"""What both stores do with jobs: told once, given to one worker at a time, ended once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.store.servers import Clock, Place
+
+from wavescope.errors import IdempotencyConflict, JobCancelled, JobUnfinished, UnknownJob
+from wavescope.store.protocols import Job, NewJob, Store
+
+PAYLOAD = b"\x00an image\xff"
+PROBLEM = {
+    "code": "constant_score",
+    "message": "the score does not vary: ½",
+    "field": None,
+    "limits": {"n": 2},
+}
+
+
+def new(job_id: str, **fields: Any) -> NewJob:
+    return NewJob(**{"id": job_id, "owner": "ann", "payload": PAYLOAD, "content": "a digest"} | fields)
+
+
+def claimed(store: Store, worker: str = "w1", lease_s: float = 15.0) -> str | None:
+    """The id of the job that a worker gets."""
+    found = store.claim(worker, lease_s)
+    return None if found is None else found[0].id
+
+
+def test_a_submitted_job_is_told_as_it_was_given(store: Store, clock: Clock) -> None:
+    labels = {"kind": "wcam", "images": 2, "name": "Zoë \ud800", "nested": [1.5, None, True]}
+    job, made = store.submit(new("1", labels=labels))
+    assert made
+    assert job == Job(id="1", owner="ann", state="queued", created_at=clock.now, labels=labels)
+    assert store.get("1") == job
+
+
+def test_ids_and_owners_may_hold_any_character(store: Store) -> None:
+    for job_id, owner in (("a:b", ""), ("ü 1", "x:y"), ("*", "*")):
+        store.submit(new(job_id, owner=owner))
+        assert store.get(job_id).owner == owner
+        assert store.unfinished(owner) == 1
+    assert store.unfinished() == 3
+
+
+def test_an_unknown_job_is_named(store: Store) -> None:
+    for call in (store.get, store.cancel, store.result):
+        with pytest.raises(UnknownJob, match="'nowhere'"):
+            call("nowhere")
+    assert not store.beat("nowhere", "w1", 15.0, forwards=0, planned=0)
+    assert not store.finish("nowhere", "w1", b"")
+    store.release("nowhere", "w1")
+    store.keep("nowhere", "call", 0, b"scores")
+    assert store.kept("nowhere", "call") == []
+
+
+# ---- idempotency keys ------------------------------------------------------------------------------------------------
+def test_the_same_key_and_content_is_the_same_job(store: Store, clock: Clock) -> None:
+    first, _ = store.submit(new("1", idempotency_key="k"))
+    clock.pass_s(60)
+    again, made = store.submit(new("2", idempotency_key="k"))
+    assert (again, made) == (first, False)
+    with pytest.raises(UnknownJob):
+        store.get("2")
+    assert claimed(store) == "1"
+    assert claimed(store) is None
+
+
+def test_the_same_key_with_other_content_is_a_conflict(store: Store) -> None:
+    store.submit(new("1", idempotency_key="k"))
+    with pytest.raises(IdempotencyConflict, match="'k'"):
+        store.submit(new("2", idempotency_key="k", content="another digest"))
+    assert store.unfinished() == 1
+
+
+def test_the_same_key_of_another_owner_is_another_job(store: Store) -> None:
+    store.submit(new("1", idempotency_key="k"))
+    assert store.submit(new("2", owner="bob", content="another digest", idempotency_key="k"))[1]
+
+
+def test_jobs_without_a_key_are_independent(store: Store) -> None:
+    assert store.submit(new("1"))[1]
+    assert store.submit(new("2"))[1]
+
+
+def test_a_submission_whose_answer_was_lost_may_be_repeated(store: Store) -> None:
+    first, _ = store.submit(new("1"))
+    assert store.submit(new("1")) == (first, False)
+    with pytest.raises(IdempotencyConflict, match="the id '1'"):
+        store.submit(new("1", content="another digest"))
+
+
+def test_a_key_is_remembered_after_the_job_ended_and_until_it_is_purged(store: Store, clock: Clock) -> None:
+    store.submit(new("1", idempotency_key="k"))
+    store.cancel("1")
+    assert store.submit(new("2", idempotency_key="k"))[0].id == "1"
+    store.purge(finished_before=clock.now + 1)
+    assert store.submit(new("3", idempotency_key="k", content="another digest"))[1]
+
+
+# ---- claims ----------------------------------------------------------------------------------------------------------
+def test_larger_priority_first_then_older_first(store: Store, clock: Clock) -> None:
+    for job_id, priority in (("1", 0), ("2", 5), ("3", -1), ("4", 5), ("5", 0)):
+        store.submit(new(job_id, priority=priority))  # all at one time
+    clock.pass_s(-60)  # a clock that was set back
+    store.submit(new("6", priority=0))
+    assert [claimed(store) for _ in range(7)] == ["2", "4", "1", "5", "6", "3", None]
+
+
+def test_a_claimed_job_comes_with_its_payload(store: Store, clock: Clock) -> None:
+    store.submit(new("1"))
+    clock.pass_s(2)
+    found = store.claim("w1", 15.0)
+    assert found is not None
+    job, payload = found
+    assert payload == PAYLOAD
+    assert (job.state, job.started_at, job.attempts) == ("running", clock.now, 1)
+    assert store.get("1") == job
+
+
+def test_a_lapsed_lease_is_claimed_by_another_and_the_first_one_is_told(store: Store, clock: Clock) -> None:
+    store.submit(new("1"))
+    assert claimed(store, "w1") == "1"
+    began = clock.now
+    clock.pass_s(14.9)
+    assert claimed(store, "w2") is None
+    clock.pass_s(0.1)
+    found = store.claim("w2", 15.0)
+    assert found is not None
+    assert found[1] == PAYLOAD
+    assert (found[0].attempts, found[0].started_at) == (2, began)
+    assert not store.beat("1", "w1", 15.0, forwards=9, planned=9)
+    assert not store.finish("1", "w1", b"late")
+    store.release("1", "w1")
+    assert store.get("1").state == "running"
+    assert store.finish("1", "w2", b"right")
+    assert store.result("1") == b"right"
+
+
+def test_a_beat_renews_the_lease_and_tells_the_progress(store: Store, clock: Clock) -> None:
+    store.submit(new("1"))
+    claimed(store)
+    for forwards in (10, 20):
+        clock.pass_s(14)
+        assert store.beat("1", "w1", 15.0, forwards=forwards, planned=88)
+        assert claimed(store, "w2") is None
+    assert (store.get("1").forwards, store.get("1").planned) == (20, 88)
+
+
+def test_a_lapsed_lease_that_nobody_took_is_still_the_workers(store: Store, clock: Clock) -> None:
+    for job_id in ("1", "2", "3"):
+        store.submit(new(job_id))
+        claimed(store, job_id)
+    clock.pass_s(60)
+    assert claimed(store, "w4") == "1"  # which looks at all that lapsed
+    assert store.get("2").state == "running"
+    assert store.beat("2", "2", 15.0, forwards=1, planned=2)
+    assert store.finish("3", "3", b"done")
+    assert claimed(store, "w5") is None
+    clock.pass_s(15)
+    assert {claimed(store, "w6"), claimed(store, "w6")} == {"1", "2"}
+
+
+def test_lapsed_jobs_keep_their_place_in_the_queue(store: Store, clock: Clock) -> None:
+    for job_id, priority in (("1", 0), ("2", 1), ("3", 0)):
+        store.submit(new(job_id, priority=priority))
+    assert [claimed(store), claimed(store)] == ["2", "1"]
+    clock.pass_s(60)
+    store.submit(new("4", priority=2))
+    assert [claimed(store) for _ in range(5)] == ["4", "2", "1", "3", None]
+
+
+def test_a_released_job_is_claimed_at_once_in_its_old_place(store: Store) -> None:
+    for job_id in ("1", "2"):
+        store.submit(new(job_id))
+    claimed(store)
+    store.release("1", "w2")
+    assert store.get("1").state == "running"
+    store.release("1", "w1")
+    assert store.get("1").state == "queued"
+    assert not store.beat("1", "w1", 15.0, forwards=0, planned=0)
+    assert not store.finish("1", "w1", b"late")
+    found = store.claim("w2", 15.0)
+    assert found is not None
+    assert (found[0].id, found[0].attempts) == ("1", 2)
+
+
+# ---- ends ------------------------------------------------------------------------------------------------------------
+def test_a_result_is_there_once_a_worker_finished(store: Store, clock: Clock) -> None:
+    store.submit(new("1"))
+    with pytest.raises(JobUnfinished, match="'1' is queued"):
+        store.result("1")
+    claimed(store)
+    with pytest.raises(JobUnfinished, match="'1' is running"):
+        store.result("1")
+    clock.pass_s(3)
+    assert store.finish("1", "w1", b"\x00done")
+    job = store.get("1")
+    assert (job.state, job.finished_at, job.error) == ("succeeded", clock.now, None)
+    assert store.result("1") == b"\x00done"
+
+
+def test_a_finish_whose_answer_was_lost_may_be_repeated(store: Store) -> None:
+    store.submit(new("1"))
+    claimed(store)
+    assert store.finish("1", "w1", b"first")
+    assert store.finish("1", "w1", b"second")
+    assert store.result("1") == b"first"
+    assert not store.finish("1", "w2", b"third")
+    assert not store.beat("1", "w1", 15.0, forwards=1, planned=1)
+
+
+def test_a_failed_job_has_its_problem_and_no_result(store: Store) -> None:
+    store.submit(new("1"))
+    claimed(store)
+    assert store.finish("1", "w1", PROBLEM)
+    assert (store.get("1").state, store.get("1").error) == ("failed", PROBLEM)
+    with pytest.raises(ValueError, match="'1' failed"):
+        store.result("1")
+
+
+def test_a_queued_job_is_cancelled(store: Store, clock: Clock) -> None:
+    store.submit(new("1"))
+    clock.pass_s(1)
+    job = store.cancel("1")
+    assert (job.state, job.finished_at) == ("cancelled", clock.now)
+    assert claimed(store) is None
+    with pytest.raises(JobCancelled, match="'1'"):
+        store.result("1")
+
+
+def test_the_worker_of_a_cancelled_job_is_told(store: Store, clock: Clock) -> None:
+    store.submit(new("1"))
+    claimed(store)
+    assert store.cancel("1").state == "cancelled"
+    assert not store.beat("1", "w1", 15.0, forwards=1, planned=1)
+    assert not store.finish("1", "w1", b"late")
+    store.release("1", "w1")
+    clock.pass_s(60)
+    assert claimed(store) is None
+    assert store.get("1").state == "cancelled"
+
+
+def test_a_finished_job_is_not_cancelled(store: Store, clock: Clock) -> None:
+    for job_id, result in (("1", b"done"), ("2", PROBLEM)):
+        store.submit(new(job_id))
+        claimed(store)
+        store.finish(job_id, "w1", result)
+        before = store.get(job_id)
+        clock.pass_s(1)
+        assert store.cancel(job_id) == before
+    assert store.result("1") == b"done"
+
+
+def test_a_cancelled_job_is_cancelled_once(store: Store, clock: Clock) -> None:
+    store.submit(new("1"))
+    first = store.cancel("1")
+    clock.pass_s(1)
+    assert store.cancel("1") == first
+
+
+def test_unfinished_jobs_are_counted_per_owner(store: Store) -> None:
+    for job_id, owner in (("1", "ann"), ("2", "ann"), ("3", "bob"), ("4", "")):
+        store.submit(new(job_id, owner=owner))
+    claimed(store)
+    assert [store.unfinished(who) for who in ("ann", "bob", "", "eve", None)] == [2, 1, 1, 0, 4]
+    store.finish("1", "w1", b"done")
+    store.cancel("3")
+    assert [store.unfinished(who) for who in ("ann", "bob", "", "eve", None)] == [1, 0, 1, 0, 2]
+
+
+# ---- purge -----------------------------------------------------------------------------------------------------------
+def test_a_purge_forgets_what_finished_earlier_only(store: Store, clock: Clock) -> None:
+    for job_id in ("old", "new", "running", "queued"):
+        store.submit(new(job_id))
+    for job_id in ("old", "new"):
+        claimed(store)
+        store.finish(job_id, "w1", b"done")
+        clock.pass_s(10)
+    assert claimed(store) == "running"
+    finished = store.get("new").finished_at
+    assert store.purge(finished_before=finished) == 1
+    with pytest.raises(UnknownJob):
+        store.get("old")
+    with pytest.raises(UnknownJob):
+        store.result("old")
+    assert store.result("new") == b"done"
+    assert store.unfinished() == 2
+    assert store.purge(finished_before=finished) == 0
+
+
+def test_a_purge_forgets_any_number_of_jobs(store: Store, clock: Clock) -> None:
+    for number in range(250):
+        store.submit(new(str(number), idempotency_key=str(number)))
+        store.cancel(str(number))
+    assert store.purge(finished_before=clock.now + 1) == 250
+
+
+# ---- ledger ----------------------------------------------------------------------------------------------------------
+def test_scores_are_kept_per_job_and_call_in_order(store: Store) -> None:
+    for job_id in ("1", "2"):
+        store.submit(new(job_id))
+    store.keep("1", "a:b", 64, b"second")
+    store.keep("1", "a:b", 0, b"\x00first")
+    store.keep("1", "a", 0, b"other call")
+    store.keep("2", "a:b", 0, b"other job")
+    assert store.kept("1", "a:b") == [(0, b"\x00first"), (64, b"second")]
+    assert store.kept("1", "a") == [(0, b"other call")]
+    assert store.kept("1", "b") == []
+
+
+def test_keeping_scores_twice_changes_nothing(store: Store) -> None:
+    store.submit(new("1"))
+    store.keep("1", "call", 0, b"first")
+    store.keep("1", "call", 0, b"second")
+    assert store.kept("1", "call") == [(0, b"first")]
+
+
+def test_scores_outlast_their_worker(store: Store, clock: Clock) -> None:
+    store.submit(new("1"))
+    claimed(store, "w1")
+    store.keep("1", "call", 0, b"scores")
+    clock.pass_s(60)
+    assert claimed(store, "w2") == "1"
+    assert store.kept("1", "call") == [(0, b"scores")]
+
+
+@pytest.mark.parametrize("end", ["finish", "fail", "cancel"])
+def test_no_scores_are_kept_of_a_job_that_ended(store: Store, end: str) -> None:
+    store.submit(new("1"))
+    claimed(store)
+    store.keep("1", "call", 0, b"scores")
+    if end == "cancel":
+        store.cancel("1")
+    else:
+        store.finish("1", "w1", b"done" if end == "finish" else PROBLEM)
+    assert store.kept("1", "call") == []
+    store.keep("1", "call", 0, b"late")
+    assert store.kept("1", "call") == []
+
+
+# ---- results of earlier requests -------------------------------------------------------------------------------------
+def test_a_result_is_recalled_as_it_was(store: Store) -> None:
+    assert store.recall("k") is None
+    store.remember("k", b"\x00result\xff")
+    assert store.recall("k") == b"\x00result\xff"
+    store.remember("k", b"the same key again")
+    assert store.recall("k") == b"the same key again"
+
+
+def test_the_least_recently_used_results_go_first(place: Place) -> None:
+    store = place.open(result_bytes=303)
+    for key in "abc":
+        store.remember(key, bytes(100))
+    assert store.recall("a") is not None
+    store.remember("d", bytes(100))
+    assert [key for key in "abcd" if store.recall(key) is not None] == ["a", "c", "d"]
+    store.remember("e", bytes(201))  # room for it, and for one more
+    assert [key for key in "acde" if store.recall(key) is not None] == ["d", "e"]
+    store.remember("d", bytes(1))  # a key takes its own room only
+    store.remember("f", bytes(96))
+    assert [key for key in "def" if store.recall(key) is not None] == ["d", "e", "f"]
+    store.close()
+
+
+def test_a_result_larger_than_the_bound_is_not_kept_and_drives_nothing_out(place: Place) -> None:
+    store = place.open(result_bytes=100)
+    store.remember("a", bytes(50))
+    store.remember("b", bytes(100))  # with its key one more
+    assert store.recall("b") is None
+    assert store.recall("a") == bytes(50)
+    store.remember("c", bytes(99))
+    assert store.recall("c") == bytes(99)
+    assert store.recall("a") is None
+    store.close()
+
+
+def test_a_bound_of_0_keeps_nothing(place: Place) -> None:
+    store = place.open(result_bytes=0)
+    for result in (b"", b"result"):
+        store.remember("k", result)
+        assert store.recall("k") is None
+    store.close()
+
+
+def test_a_smaller_bound_drives_out_what_an_earlier_one_let_in(place: Place) -> None:
+    large = place.open(result_bytes=1000)
+    for key in "abc":
+        large.remember(key, bytes(100))
+    large.close()
+    small = place.open(result_bytes=202)
+    small.remember("d", bytes(100))
+    assert [key for key in "abcd" if small.recall(key) is not None] == ["c", "d"]
+    small.close()

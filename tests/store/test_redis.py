@@ -1,0 +1,251 @@
+"""A server that forgets scripts, is killed, has no memory left, or wants a password."""
+
+from __future__ import annotations
+
+import subprocess
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import redis
+from tests.store.servers import Place, RedisServer, find_tool
+from tests.store.test_jobs import new
+
+from wavescope.errors import InvalidRequest, StoreUnavailable
+from wavescope.store import open_store
+from wavescope.store.redis import RedisStore
+
+MakeRedis = Callable[..., RedisServer]
+
+
+def connect(server: RedisServer, **options: Any) -> RedisStore:
+    return RedisStore(server.url, result_bytes=1000, **options)
+
+
+def everything(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error)) + repr(error)
+
+
+def test_leases_are_told_by_the_servers_clock(redis_place: Place, redis_server: RedisServer) -> None:
+    store = redis_place.open()
+    with redis.Redis.from_url(redis_server.url) as client:
+        seconds, _ = cast("tuple[int, int]", client.time())
+    job, _ = store.submit(new("1"))
+    assert seconds <= job.created_at < seconds + 60
+    assert store.claim("w1", 600.0) is not None
+    assert store.claim("w2", 600.0) is None
+    assert store.beat("1", "w1", 0.0, forwards=0, planned=0)
+    assert store.claim("w2", 600.0) is not None
+    store.close()
+
+
+def test_a_server_that_forgot_the_scripts_is_told_them_again(
+    redis_place: Place, redis_server: RedisServer
+) -> None:
+    store = redis_place.open()
+    store.submit(new("1"))
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.script_flush()
+        assert store.claim("w1", 15.0) is not None
+        client.script_flush()
+    assert store.finish("1", "w1", b"done")
+    store.close()
+
+
+def test_connections_that_the_server_closed_are_made_anew(
+    redis_place: Place, redis_server: RedisServer
+) -> None:
+    store = redis_place.open()
+    store.submit(new("1"))
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+    assert store.get("1").state == "queued"
+    store.close()
+
+
+def test_a_killed_server_is_unavailable_and_serves_again_when_it_is_back(own_redis: RedisServer) -> None:
+    store = connect(own_redis)
+    store.submit(new("1"))
+    own_redis.kill()
+    for call in (lambda: store.get("1"), lambda: store.submit(new("2")), lambda: store.claim("w1", 15.0)):
+        with pytest.raises(StoreUnavailable, match="does not answer: ConnectionError") as caught:
+            call()
+        assert isinstance(caught.value.__cause__, redis.ConnectionError)
+    own_redis.start()
+    assert store.unfinished() == 0  # it kept nothing
+    assert store.submit(new("2"))[1]
+    store.close()
+
+
+def test_jobs_outlast_a_killed_server_that_writes_an_append_only_file(make_redis: MakeRedis) -> None:
+    server = make_redis(options=("--appendonly", "yes", "--appendfsync", "always"))
+    store = connect(server)
+    store.submit(new("1", idempotency_key="k"))
+    store.claim("w1", 600.0)
+    store.keep("1", "call", 0, b"scores")
+    before = store.get("1")
+    server.kill()
+    server.start()
+    assert store.get("1") == before
+    assert store.kept("1", "call") == [(0, b"scores")]
+    assert store.claim("w2", 600.0) is None
+    assert store.finish("1", "w1", b"done")
+    assert store.result("1") == b"done"
+    store.close()
+
+
+def test_a_server_that_does_not_answer_in_time_is_unavailable(own_redis: RedisServer) -> None:
+    store = connect(own_redis, timeout_s=0.1)
+    store.submit(new("1"))
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.client_pause(600_000)
+    with pytest.raises(StoreUnavailable, match="TimeoutError"):
+        store.get("1")
+    store.close()
+
+
+def test_a_job_whose_payload_redis_evicted_is_given_to_a_worker_all_the_same(
+    redis_place: Place, redis_server: RedisServer
+) -> None:
+    store = redis_place.open()
+    store.submit(new("1"))
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.delete(f"{redis_place.prefix}payload:1")
+    found = store.claim("w1", 15.0)
+    assert found is not None
+    assert found[1] == b""
+    store.close()
+
+
+def test_a_server_without_memory_left_refuses_whole_changes(own_redis: RedisServer) -> None:
+    store = connect(own_redis)
+    for job_id in ("1", "2", "3"):
+        store.submit(new(job_id, idempotency_key=job_id))
+    store.claim("w1", 600.0)
+    store.claim("w1", 0.0)
+    with redis.Redis.from_url(own_redis.url) as client:
+        keys = sorted(client.keys())
+        before = [client.dump(key) for key in keys]
+        client.config_set("maxmemory", 1)
+        for call in (
+            lambda: store.submit(new("4")),
+            lambda: store.claim("w2", 15.0),
+            lambda: store.beat("1", "w1", 15.0, forwards=1, planned=2),
+            lambda: store.finish("1", "w1", b"done"),
+            lambda: store.finish("1", "w1", {"code": "internal"}),
+            lambda: store.release("1", "w1"),
+            lambda: store.cancel("3"),
+            lambda: store.keep("1", "call", 0, b"scores"),
+            lambda: store.remember("k", b"result"),
+        ):
+            with pytest.raises(StoreUnavailable):
+                call()
+        assert (sorted(client.keys()), [client.dump(key) for key in keys]) == (keys, before)
+        client.config_set("maxmemory", 0)
+    assert store.finish("1", "w1", b"done")
+    assert store.claim("w2", 15.0) is not None
+    store.close()
+
+
+def test_nothing_is_left_of_purged_jobs_and_forgotten_results(
+    redis_place: Place, redis_server: RedisServer
+) -> None:
+    store = redis_place.open(result_bytes=4)
+    for job_id in ("1", "2", "3"):
+        store.submit(new(job_id, idempotency_key=job_id))
+    store.claim("w1", 600.0)
+    for start in (0, 64):
+        store.keep("1", "call", start, b"scores")
+    store.finish("1", "w1", b"done")
+    store.claim("w1", 600.0)
+    store.finish("2", "w1", {"code": "internal"})
+    store.cancel("3")
+    assert store.purge(finished_before=store.get("3").created_at + 600) == 3
+    store.remember("key", b"r")
+    with RedisStore(redis_server.url, prefix=redis_place.prefix, result_bytes=0)._client as client:
+        RedisStore(redis_server.url, prefix=redis_place.prefix, result_bytes=0).remember("other", b"")
+        left = {
+            key.decode().removeprefix(redis_place.prefix) for key in client.keys(f"{redis_place.prefix}*")
+        }
+        assert left == {"number", "results:tick", "results:total"}
+        assert client.get(f"{redis_place.prefix}results:total") == b"0"
+    store.close()
+
+
+def test_stores_of_other_prefixes_do_not_meet(redis_server: RedisServer, redis_place: Place) -> None:
+    one, other = redis_place.open(), connect(redis_server, prefix=f"{redis_place.prefix}other:")
+    one.submit(new("1"))
+    assert other.unfinished() == 0
+    assert other.claim("w1", 15.0) is None
+    one.close()
+    other.close()
+
+
+# ---- secrets ---------------------------------------------------------------------------------------------------------
+def test_the_password_is_used_and_never_told(make_redis: MakeRedis) -> None:
+    server = make_redis(options=("--requirepass", "s3cr3t/@"))
+    address = f"127.0.0.1:{server.port}/0"
+    right = RedisStore(f"redis://:s3cr3t%2F%40@{address}", result_bytes=0)
+    assert right.submit(new("1"))[1]
+    assert "s3cr3t" not in repr(right) + repr(right._client)
+    wrong = RedisStore(f"redis://:wr0ng@{address}", result_bytes=0)
+    with pytest.raises(StoreUnavailable) as caught:
+        wrong.unfinished()
+    assert "wr0ng" not in everything(caught.value)
+    server.kill()
+    with pytest.raises(StoreUnavailable) as caught:
+        right.unfinished()
+    assert "s3cr3t" not in everything(caught.value)
+    right.close()
+    wrong.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:s3cr/3t@host:6379",
+        "redis://:s3cr3t@host:none",
+        "redis://:s3cr3t@host?db=one",
+        "redis://:s3cr3t@[",
+    ],
+)
+def test_a_url_that_cannot_be_read_is_refused_without_telling_it(url: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="no URL of a Redis server") as caught:
+        open_store(url, state_dir=tmp_path, result_bytes=0)
+    assert caught.value.field == "store_url"
+    assert "s3cr" not in str(caught.value) + repr(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_an_unknown_option_of_the_url_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="an option") as caught:
+        open_store("redis://:s3cr3t@host?speed=high", state_dir=tmp_path, result_bytes=0)
+    assert caught.value.field == "store_url"
+    assert "s3cr3t" not in str(caught.value) + str(caught.value.__cause__)
+
+
+def test_tls_is_spoken_to_a_server_whose_certificate_is_trusted(
+    tmp_path: Path, make_redis: MakeRedis
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [
+            *(find_tool("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    options = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no")
+    server = make_redis(tls=(*options, "--tls-ca-cert-file", str(certificate)))
+    address = f"rediss://127.0.0.1:{server.port}"
+    trusting = open_store(f"{address}?ssl_ca_certs={certificate}", state_dir=tmp_path, result_bytes=0)
+    assert trusting.unfinished() == 0
+    strange = open_store(address, state_dir=tmp_path, result_bytes=0)
+    with pytest.raises(StoreUnavailable, match="ConnectionError"):
+        strange.unfinished()
+    trusting.close()
+    strange.close()
