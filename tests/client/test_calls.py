@@ -20,6 +20,9 @@ from wavescope_client import InvalidReply, InvalidRequest, RetryPolicy, ServiceE
 from wavescope_client._images import image_bytes
 
 PUBLIC = [
+    "AsyncClient",
+    "AsyncJob",
+    "AsyncStream",
     "Band",
     "Client",
     "Comparison",
@@ -28,20 +31,35 @@ PUBLIC = [
     "CostLimitExceeded",
     "Crop",
     "DeadlineExceeded",
+    "Estimate",
     "Explanation",
     "Faithfulness",
+    "Forbidden",
+    "IdempotencyConflict",
     "Indices",
     "InternalError",
     "InvalidReply",
     "InvalidRequest",
+    "Job",
+    "JobCancelled",
+    "JobStatus",
+    "JobUnfinished",
     "Kept",
     "Level",
     "Maps",
+    "ModelChanged",
     "ModelFailure",
     "NotAnImage",
+    "Partial",
     "Prediction",
+    "PredictionFields",
     "ProfileBand",
+    "Progress",
+    "QueueFull",
+    "QuotaExceeded",
+    "RemoteFailure",
     "RequestFields",
+    "Result",
     "RetryPolicy",
     "Ring",
     "Robustness",
@@ -49,10 +67,15 @@ PUBLIC = [
     "ScaleChange",
     "Screening",
     "ServiceError",
+    "StoreUnavailable",
+    "Stream",
+    "StreamBroken",
     "Sufficiency",
     "TimedOut",
     "TooLarge",
+    "Unauthenticated",
     "Unavailable",
+    "UnknownJob",
     "UnknownModel",
     "UnknownTarget",
     "WavescopeError",
@@ -130,6 +153,15 @@ def test_a_code_younger_than_the_client_has_the_error_of_its_status() -> None:
         _calls.parse_models(_calls.Reply(422, {}, content))
 
 
+@pytest.mark.parametrize("name", [name for name in PUBLIC if name.startswith("Async")])
+def test_what_is_asynchronous_has_a_twin(name: str) -> None:
+    assert name.removeprefix("Async") in PUBLIC
+
+
+def test_types_are_told_to_checkers() -> None:
+    assert Path(wavescope_client.__file__).with_name("py.typed").exists()
+
+
 def test_errors_survive_pickling() -> None:
     error = InvalidRequest("m", status=422, code="c", field="f", limits={"maximum": 3}, request_id="r")
     copy = pickle.loads(pickle.dumps(error))
@@ -139,7 +171,7 @@ def test_errors_survive_pickling() -> None:
 
 @given(st.binary(max_size=200))
 def test_image_bytes_travel_as_they_are(image: bytes) -> None:
-    call = _calls.build_explain([("image", image)], {"seed": 1}, accept="application/json")
+    call = _calls.build_request(_calls.EXPLANATIONS, [("image", image)], {"seed": 1})
     boundary = call.headers["Content-Type"].partition("boundary=")[2].encode()
     _, first, second, end = call.content.split(b"--" + boundary)
     assert first.partition(b"\r\n\r\n")[2] == image + b"\r\n"
@@ -149,7 +181,7 @@ def test_image_bytes_travel_as_they_are(image: bytes) -> None:
 
 @given(st.lists(st.binary(max_size=50), min_size=1, max_size=4))
 def test_every_image_of_a_batch_is_a_part_in_order(images: list[bytes]) -> None:
-    call = _calls.build_explain([("images", image) for image in images], {}, accept="application/json")
+    call = _calls.build_request(_calls.EXPLANATIONS, [("images", image) for image in images], {})
     boundary = call.headers["Content-Type"].partition("boundary=")[2].encode()
     parts = call.content.split(b"--" + boundary)[1:-2]
     assert [part.partition(b"\r\n\r\n")[2] for part in parts] == [image + b"\r\n" for image in images]
@@ -158,7 +190,7 @@ def test_every_image_of_a_batch_is_a_part_in_order(images: list[bytes]) -> None:
 
 def test_a_field_that_json_cannot_say_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
-        _calls.build_explain([("image", b"")], {"seed": float("nan")}, accept="application/json")
+        _calls.build_request(_calls.EXPLANATIONS, [("image", b"")], {"seed": float("nan")})
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -241,11 +273,35 @@ def test_files_and_bytes_are_sent_as_they_are(tmp_path: Path) -> None:
 def test_delays_double_and_respect_the_service(
     attempt: int, status: int | None, headers: dict[str, str], expected: float | None
 ) -> None:
-    assert RetryPolicy().next_delay_s(attempt, status, headers, chance=0.0) == expected
+    assert RetryPolicy().next_delay_s(attempt, status, headers, chance=0.0, elapsed_s=0.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "headers", "expected"),
+    [
+        (299.5, {}, 0.5),
+        (299.6, {}, None),
+        (293.0, {"retry-after": "7"}, 7.0),
+        (293.5, {"retry-after": "7"}, None),
+    ],
+)
+def test_no_try_begins_after_the_time_for_all_of_them(
+    elapsed_s: float, headers: dict[str, str], expected: float | None
+) -> None:
+    assert RetryPolicy().next_delay_s(1, 503, headers, chance=0.0, elapsed_s=elapsed_s) == expected
+
+
+def test_patience_changes_how_many_tries_and_how_long() -> None:
+    assert RetryPolicy().patient(10).total_s == 10
+    assert RetryPolicy().patient(1000).total_s == RetryPolicy().patient().total_s == 300
+    assert RetryPolicy().patient().next_delay_s(10**6, None, {}, chance=0.0, elapsed_s=0.0) == 30
+    assert RetryPolicy(attempts=1).patient().attempts == 1
 
 
 @given(st.integers(1, 60), st.floats(0, 1, exclude_max=True))
 def test_delays_stay_within_their_bounds(attempt: int, chance: float) -> None:
-    delay_s = RetryPolicy(attempts=100, jitter=0.5).next_delay_s(attempt, None, {}, chance)
+    delay_s = RetryPolicy(attempts=100, jitter=0.5).next_delay_s(
+        attempt, None, {}, chance=chance, elapsed_s=0.0
+    )
     assert delay_s is not None
     assert 0.25 <= delay_s <= 30

@@ -1,67 +1,51 @@
-"""The client against a real service on a real socket, and against replies made up for it."""
+"""The clients against a real service on a real socket, and against replies made up for them."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-import uvicorn
-from tests.ingress.fakes import FIGURE, IMAGE, MODEL, Asked, FakePlane, make_app, make_explanation
+from tests.client.conftest import serving
+from tests.client.wire import MODELS, Script
+from tests.ingress.fakes import FIGURE, IMAGE, MODEL, Asked, FakePlane, make_explanation
 
 from wavescope import errors
-from wavescope.engine.types import ExplanationRequest
+from wavescope.engine import events
+from wavescope.engine.types import Explanation, ExplanationRequest
+from wavescope.ingress.access import Access
+from wavescope.ingress.plane import OpenDoor
 from wavescope_client import (
+    AsyncClient,
     Client,
     ConnectionFailed,
     CostLimitExceeded,
+    Estimate,
     InternalError,
     InvalidRequest,
+    JobCancelled,
+    JobUnfinished,
     NotAnImage,
+    Partial,
+    Prediction,
+    Progress,
+    Result,
     RetryPolicy,
     TimedOut,
     TooLarge,
+    Unauthenticated,
     Unavailable,
+    UnknownJob,
     UnknownModel,
 )
-
-
-class Server(uvicorn.Server):
-    """Says when it listens, so that nobody has to ask again and again."""
-
-    listening = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-
-@pytest.fixture
-def url(plane: FakePlane) -> Iterator[str]:
-    """The address of a service that answers with the plane's explanation."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    server = Server(
-        uvicorn.Config(make_app(plane, max_body_bytes=100_000), log_level="warning", lifespan="off")
-    )
-    server.listening = threading.Event()
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    assert server.listening.wait(timeout=10)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(timeout=10)
-    listener.close()
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[Client]:
-    with Client(url, retry=RetryPolicy(attempts=1)) as client:
-        yield client
 
 
 def test_an_image_is_explained(client: Client, plane: FakePlane, tmp_path: Path) -> None:
@@ -132,10 +116,200 @@ def test_a_fault_in_a_batch_is_named(client: Client, plane: FakePlane) -> None:
 
 
 def test_models_and_readiness_are_told(client: Client, plane: FakePlane) -> None:
-    assert client.models()[MODEL] == {"ready": True, "device": "cpu"}
+    told = client.models()[MODEL]
+    assert (told["ready"], told["device"]) == (True, "cpu")
+    assert client.model(MODEL) == {"name": MODEL, **told}
+    with pytest.raises(UnknownModel, match="no model is named 'made up'"):
+        client.model("made up")
     assert client.ready()
     plane.is_ready = False
     assert not client.ready()
+
+
+def test_what_an_explanation_would_cost_is_told(client: Client, plane: FakePlane) -> None:
+    assert client.estimate(IMAGE, kind="fam") == Estimate(88, 1.5, 0.25, cached=False)
+    assert client.estimate_batch([IMAGE, IMAGE]).forwards == 88
+    assert [(asked.request.kind, len(asked.images)) for asked in plane.calls] == [("fam", 1), ("wcam", 2)]
+
+
+def test_classes_are_predicted(client: Client) -> None:
+    best = client.predict(IMAGE, model=MODEL, top_k=2)
+    assert best == (Prediction(1, "class 1", 0.5), Prediction(0, "class 0", 0.25))
+    assert client.predict_batch([IMAGE, IMAGE], top_k=1) == [best[:1]] * 2
+    with pytest.raises(InvalidRequest, match="top_k"):
+        client.predict(IMAGE, top_k=0)
+
+
+def test_priority_and_freshness_arrive(url: str, plane: FakePlane) -> None:
+    with Client(url, priority="batch") as client:
+        client.explain(IMAGE, fresh=True)
+        client.submit(IMAGE)
+    assert [(asked.call.priority, asked.call.fresh) for asked in plane.calls] == [
+        ("batch", True),
+        ("batch", False),
+    ]
+
+
+class Door(OpenDoor):
+    """Knows one key."""
+
+    def caller(self, key: str | None) -> str:
+        if key != "a key":
+            raise errors.Unauthenticated("an API key is needed")
+        return "somebody"
+
+
+def test_a_key_opens_what_is_closed_without(plane: FakePlane) -> None:
+    with serving(plane, Access(Door())) as url:
+        with Client(url, api_key="a key") as client:
+            assert client.explain(IMAGE).id == "an-id"
+            assert client.submit(IMAGE).status().state == "queued"
+        with Client(url) as client, pytest.raises(Unauthenticated, match="an API key is needed"):
+            client.explain(IMAGE)
+        with Client(url, api_key="another") as client, pytest.raises(Unauthenticated, match="is needed"):
+            next(client.stream(IMAGE))
+    assert {asked.call.caller for asked in plane.calls} == {"somebody"}
+
+
+def test_an_explanation_is_told_while_it_is_computed(client: Client, plane: FakePlane) -> None:
+    with client.stream(IMAGE, seed=3) as stream:
+        *told, result = stream
+    assert [event.forwards for event in told if isinstance(event, Progress)] == [0, 44]
+    (partial,) = (event for event in told if isinstance(event, Partial))
+    assert (partial.image, partial.forwards, partial.rows) == (0, 22, 2)
+    np.testing.assert_array_equal(partial.indices.total, plane.explanation.indices.total)
+    assert isinstance(result, Result)
+    assert result.reply.request_id == plane.calls[0].request_id
+    assert plane.calls[0].request.seed == 3
+    *_, last = client.stream_batch([IMAGE, IMAGE], [("a", 1), None])
+    assert len(last.reply) == 3
+
+
+def test_a_refusal_of_a_stream_and_a_failure_within_are_the_same_errors(
+    client: Client, plane: FakePlane
+) -> None:
+    with pytest.raises(UnknownModel, match="made up"):
+        next(client.stream(IMAGE, model="made up"))
+    crop = replace(plane.explanation.crop, left=float("nan"))  # found when the result is encoded
+    plane.explanation = replace(plane.explanation, crop=crop)
+    with pytest.raises(InternalError, match="internal error; see the log") as caught:
+        list(client.stream(IMAGE))
+    assert caught.value.status == 500
+
+
+class Endless(FakePlane):
+    """Streams one event, and then nothing until it is closed."""
+
+    ended: threading.Event
+
+    async def stream(self, parsed: Any, call: Any) -> AsyncGenerator[Any, None]:
+        try:
+            yield events.Progress(0, 88, 0.0, None)
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
+
+
+@pytest.fixture
+def endless(explanation: Explanation) -> Endless:
+    plane = Endless(explanation)
+    plane.ended = threading.Event()
+    return plane
+
+
+def test_leaving_a_stream_stops_the_work_behind_it(endless: Endless) -> None:
+    with serving(endless) as url, Client(url) as client:
+        with client.stream(IMAGE) as told:
+            assert next(told) == Progress(0, 88, 0.0, None)
+            assert not endless.ended.is_set()
+        assert endless.ended.wait(timeout=10)
+
+
+def test_cancelling_a_task_stops_the_work_behind_its_stream(endless: Endless) -> None:
+    async def leave(url: str) -> None:
+        async with AsyncClient(url) as client:
+            begun = asyncio.Event()
+
+            async def watch() -> None:
+                async for _ in client.stream(IMAGE):
+                    begun.set()
+
+            task = asyncio.create_task(watch())
+            await begun.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await asyncio.to_thread(endless.ended.wait, 10)
+
+    with serving(endless) as url:
+        asyncio.run(leave(url))
+
+
+def test_a_job_is_submitted_watched_and_read(client: Client, plane: FakePlane) -> None:
+    job = client.submit(IMAGE, seed=7)
+    assert repr(job) == "Job('job-1')"
+    assert (job.status().state, job.status().created_at) == ("queued", datetime.fromtimestamp(1000, UTC))
+    with pytest.raises(JobUnfinished, match="is queued"):
+        job.result()
+    assert [(status.state, status.forwards) for status in job.watch()] == [
+        ("queued", 0),
+        ("running", 44),
+        ("succeeded", 88),
+    ]
+    assert job.wait(timeout_s=0).finished_at == datetime.fromtimestamp(1002.5, UTC)
+    found = client.job("job-1").result(figure=True)
+    assert (found.parameters["seed"], found.figure) == (7, FIGURE)
+    assert plane.calls[0].request.seed == 7
+
+
+def test_a_job_of_a_batch_has_a_list_for_its_result(client: Client, plane: FakePlane) -> None:
+    job = client.submit_batch([IMAGE, IMAGE], [("a", 1), None])
+    assert job.status().images == 2
+    plane.finish(job.id)
+    assert [found.parameters["target"] for found in job.result()] == ["a", 1, None]
+
+
+def test_a_job_can_be_cancelled(client: Client) -> None:
+    job = client.submit(IMAGE)
+    assert job.cancel().state == job.wait().state == "cancelled"
+    with pytest.raises(JobCancelled, match="was cancelled"):
+        job.result()
+    with pytest.raises(UnknownJob, match="no job is 'other'"):
+        client.job("other").status()
+
+
+def test_an_idempotency_key_gives_the_same_job(client: Client) -> None:
+    first, second, other = (client.submit(IMAGE, idempotency_key=key) for key in ("a", "a", None))
+    assert first.id == second.id != other.id
+
+
+def test_the_asynchronous_client_does_all_of_it(url: str, plane: FakePlane) -> None:
+    async def run() -> None:
+        async with AsyncClient(url) as client:
+            first, second = await asyncio.gather(client.explain(IMAGE, seed=1), client.explain(IMAGE, seed=2))
+            assert (first.parameters["seed"], second.parameters["seed"]) == (1, 2)
+            assert await client.png(IMAGE) == FIGURE
+            assert len(await client.explain_batch([IMAGE, IMAGE])) == 2
+            told = [event async for event in client.stream(IMAGE)]
+            assert isinstance(told[-1], Result)
+            assert (await client.estimate(IMAGE)).forwards == (await client.estimate_batch([IMAGE])).forwards
+            assert (await client.predict(IMAGE))[0].index == (await client.predict_batch([IMAGE]))[0][0].index
+            assert (await client.model(MODEL))["ready"] == (await client.models())[MODEL]["ready"]
+            assert await client.ready()
+            job = await client.submit(IMAGE)
+            assert [status.state async for status in job.watch()] == ["queued", "running", "succeeded"]
+            assert (await job.wait()).ended
+            assert (await job.status()).ended
+            assert (await job.result()).id == "an-id"
+            batch = await client.submit_batch([IMAGE])
+            assert (await batch.cancel()).state == "cancelled"
+            with pytest.raises(JobCancelled, match="was cancelled"):
+                await client.job(batch.id).result()
+            with pytest.raises(TypeError, match="images must be a sequence"):
+                await client.explain_batch("cat.jpg")
+
+    asyncio.run(run())
+    assert plane.calls
 
 
 def test_refusals_are_errors_that_carry_data(client: Client, plane: FakePlane) -> None:
@@ -166,24 +340,6 @@ def test_a_refused_connection_is_told(url: str) -> None:
         client = Client(address, retry=RetryPolicy(attempts=1))
         with client, pytest.raises(ConnectionFailed, match="no reply from"):
             client.models()
-
-
-class Script(httpx.BaseTransport):
-    """Answers with one reply or failure after the other."""
-
-    def __init__(self, *answers: httpx.Response | Exception) -> None:
-        self.answers = list(answers)
-        self.requests: list[httpx.Request] = []
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-MODELS = {"models": ["a"], "details": {"a": {"ready": True}}}
 
 
 def test_a_call_is_repeated_until_it_is_answered() -> None:

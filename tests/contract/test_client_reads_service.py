@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import fields, is_dataclass, replace
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 from tests.ingress.fakes import (
     FIGURE,
     IMAGE,
@@ -30,13 +32,18 @@ from wavescope.engine import types as engine_types
 from wavescope.engine.choices import CHOICES, KINDS
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import Explanation
+from wavescope.ingress.jobs import job_reply
+from wavescope.ingress.plane import JobStatus
 from wavescope.ingress.problems import TABLE, encode_problem, http_status, problem
 from wavescope.ingress.replies import encode_batch_json, encode_json, encode_png
-from wavescope.ingress.schemas import ExplanationFields
+from wavescope.ingress.reply_models import EstimateReply, JobReply, PartialEvent, ProgressEvent
+from wavescope.ingress.schemas import ExplanationFields, PredictionFields
+from wavescope.ingress.sse import KEEP_ALIVE, EventStream
+from wavescope.store.protocols import FINAL
 from wavescope_client import RequestFields, ServiceError, _calls, _errors
+from wavescope_client._sse import Event, Parser
 
 PROTOCOL_CODES = {
-    "forbidden",
     "error",
     "registry_invalid",
     "not_found",
@@ -104,12 +111,21 @@ def test_a_reply_older_than_the_adaptive_plan_is_read(explanation: Explanation) 
     del (
         content["screening"],
         content["precision"],
+        content["partial"],
+        content["cached"],
         content["indices"]["resolved"],
         content["indices"]["upper_bound"],
     )
     got = _calls.parse_explanation(_calls.Reply(200, {}, json.dumps(content).encode()))
     assert got.indices is not None
     assert (got.screening, got.precision, got.indices.resolved, got.indices.upper_bound) == (None,) * 4
+    assert (got.partial, got.cached) == (False, False)
+
+
+def test_how_an_explanation_came_about_arrives(explanation: Explanation) -> None:
+    for partial, cached in ((True, False), (False, True)):
+        sent = replace(explanation, partial=partial, cached=cached)
+        assert_arrived(sent, parse(sent))
 
 
 def test_constant_score_arrives_without_what_is_made_of_indices(explanation: Explanation) -> None:
@@ -148,6 +164,57 @@ def test_request_fields_are_the_services() -> None:
     assert set(RequestFields.__annotations__) == set(ExplanationFields.model_fields) - {"targets"}
 
 
+def test_prediction_fields_are_the_services() -> None:
+    assert set(wavescope_client.PredictionFields.__annotations__) == set(PredictionFields.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("received", "sent"),
+    [
+        (wavescope_client.Estimate, EstimateReply),
+        (wavescope_client.Progress, ProgressEvent),
+        (wavescope_client.Partial, PartialEvent),
+        (wavescope_client.JobStatus, JobReply),
+    ],
+)
+def test_every_field_of_the_other_replies_is_read(received: type, sent: type[BaseModel]) -> None:
+    assert {field.name for field in fields(received)} == set(sent.model_fields) - {"links"}
+
+
+@pytest.mark.parametrize("state", get_args(get_type_hints(wavescope_client.JobStatus)["state"]))
+def test_a_job_of_every_state_arrives(state: Any) -> None:
+    error = (
+        {"code": "model_failure", "message": "m", "field": None, "limits": {}} if state == "failed" else None
+    )
+    sent = JobStatus(
+        id="an-id",
+        state=state,
+        kind="fam",
+        model=MODEL,
+        images=2,
+        created_at=1.5,
+        started_at=None if state == "queued" else 2.25,
+        finished_at=3.125 if state in FINAL else None,
+        forwards=3,
+        planned=7,
+        eta_s=0.5 if state == "running" else None,
+        error=error,
+    )
+    content = json.dumps(job_reply(sent)).encode()
+    got = _calls.parse_job(_calls.Reply(200, {}, content))
+    times = ("created_at", "started_at", "finished_at")
+    for field in fields(got):
+        ours, theirs = getattr(sent, field.name), getattr(got, field.name)
+        assert (theirs and theirs.timestamp() if field.name in times else theirs) == ours
+    assert got.ended == (state in FINAL)
+    assert _calls.read_job_event(Event("state", content.decode()), None, None) == got
+
+
+def test_the_states_are_the_services() -> None:
+    ours, theirs = (get_type_hints(kind)["state"] for kind in (JobStatus, wavescope_client.JobStatus))
+    assert get_args(ours) == get_args(theirs)
+
+
 @pytest.mark.parametrize("name", sorted(set(CHOICES) - {"wavelet"}))
 def test_choices_are_the_services(name: str) -> None:
     choices = get_type_hints(RequestFields)[name]
@@ -160,7 +227,7 @@ def test_choices_are_the_services(name: str) -> None:
 def test_a_call_is_read_as_it_was_meant(plane: FakePlane) -> None:
     fields = {"kind": "compare", "seed": 3, "target": "Ünï"}
     images = [("image", IMAGE), ("other", b"other")]
-    call = _calls.build_explain(images, fields, accept="application/json")
+    call = _calls.build_request(_calls.EXPLANATIONS, images, fields)
     response = send(make_app(plane), call.method, call.path, content=call.content, headers=dict(call.headers))
     assert response.status_code == 200
     request = make_request(kind="compare", seed=3, target="Ünï")
@@ -188,6 +255,36 @@ def test_every_refusal_has_its_own_error(error: errors.WavescopeError) -> None:
     assert (got.status, got.code, got.request_id) == (reply.status, error.code, "abc")
     if reply.status != 500:
         assert (got.field, got.limits) == ("levels", {"maximum": 3})
+
+
+@pytest.mark.parametrize("error", list(service_errors()), ids=lambda error: error.code)
+def test_every_failure_within_a_stream_has_the_error_of_the_refusal(error: errors.WavescopeError) -> None:
+    async def fail() -> AsyncGenerator[bytes, None]:
+        yield KEEP_ALIVE
+        raise error
+
+    sent = b"".join(asyncio.run(body_of(EventStream(fail(), "abc"))))
+    (event,) = Parser().feed(sent)
+    for read in (lambda: _calls.read_event(event, None), lambda: _calls.read_job_event(event, None, None)):
+        with pytest.raises(ServiceError, match=r"a message|internal error") as caught:
+            read()
+        got = caught.value
+        assert type(got) is _errors.BY_CODE[error.code]
+        assert (got.status, got.code, got.request_id) == (http_status(error), error.code, "abc")
+
+
+async def body_of(response: EventStream) -> list[bytes]:
+    """What a reply sends to a client that stays."""
+    sent: list[bytes] = []
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+
+    await response({"type": "http"}, receive, send)
+    return sent
 
 
 def test_the_client_knows_every_code_of_the_service() -> None:

@@ -1,22 +1,22 @@
-"""The client over httpx: sends calls, and tries again where the policy says so."""
+"""The synchronous client."""
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 import httpx
 
-from wavescope_client import _calls
-from wavescope_client._errors import ConnectionFailed, TimedOut
-from wavescope_client._images import Image, image_bytes
+from wavescope_client import _wire
+from wavescope_client._calls import Top
+from wavescope_client._flows import Flows, Question, batch, one
+from wavescope_client._images import Image
 from wavescope_client._retry import RetryPolicy
-from wavescope_client._types import Explanation, RequestFields, Target
-
-CONNECT_TIMEOUT_S = 10.0
+from wavescope_client._status import Estimate, Partial, Progress, Result
+from wavescope_client._sync import Job, Shell, Stream
+from wavescope_client._types import Explanation, PredictionFields, RequestFields, Target
 
 
 class Client:
@@ -26,38 +26,44 @@ class Client:
 
     Args:
         url: of the service, such as ``http://127.0.0.1:8000``; may have a path prefix.
+        api_key: sent with every request; printable ASCII. The environment is not read.
+        priority: interactive requests go before those of a batch; ``None`` for the service's default.
         timeout_s: for one reply; an explanation takes seconds to minutes.
         headers: sent with every request.
         retry: when to try again.
         transport: of httpx, for proxies and tests.
         sleep: waits for so many seconds between tries.
+        clock: seconds from some fixed moment.
+
+    Raises:
+        ValueError: the key is not printable ASCII.
     """
 
     def __init__(
         self,
         url: str,
         *,
+        api_key: str | None = None,
+        priority: Literal["interactive", "batch"] | None = None,
         timeout_s: float = 300.0,
         headers: Mapping[str, str] | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008  # frozen
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._http = httpx.Client(
-            base_url=url,
-            timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
-            headers=dict(headers or {}),
-            transport=transport,
-        )
-        self._retry = retry
-        self._sleep = sleep
+        options = _wire.options(url, api_key=api_key, priority=priority, timeout_s=timeout_s, headers=headers)
+        self._flows = Flows(retry, clock)
+        self._shell = Shell(httpx.Client(transport=transport, **options), sleep, self._flows)
 
+    # ---- explanations ---------------------------------------------------------------------------
     def explain(
         self,
         image: Image,
         other: Image | None = None,
         *,
         figure: bool = True,
+        fresh: bool = False,
         **fields: Unpack[RequestFields],
     ) -> Explanation:
         """Explain an image.
@@ -67,13 +73,15 @@ class Client:
                 or uint16.
             other: the image to compare with; for ``kind="compare"``, which needs it.
             figure: ask for the figure as well, so that ``save_png`` costs no second computation.
+            fresh: have it computed anew even where the service has the result.
             **fields: of the request; what is left out has the service's default for the kind.
 
         Raises:
             ServiceError: the service refused; the class says why.
             ConnectionFailed, TimedOut, InvalidReply: no usable reply.
         """
-        return _calls.parse_explanation(self._explain(_parts(image, other), fields, _accept(figure)))
+        question = one(image, other, **fields)
+        return self._shell.run(self._flows.explain(question, figure=figure, fresh=fresh))
 
     def explain_batch(
         self,
@@ -81,6 +89,7 @@ class Client:
         targets: Sequence[Target | Sequence[Target]] | None = None,
         *,
         figure: bool = False,
+        fresh: bool = False,
         **fields: Unpack[RequestFields],
     ) -> list[Explanation]:
         """Explain several images, each for one or several classes, in one request.
@@ -92,6 +101,7 @@ class Client:
             targets: one entry per image: a class, a sequence of classes, or ``None`` for the predicted class. Without
                 them every image is explained for the field ``target``, or for its own predicted class.
             figure: ask for the figures as well.
+            fresh: as in :meth:`explain`.
             **fields: of the request, for every image.
 
         Returns:
@@ -101,32 +111,137 @@ class Client:
             TypeError: one image or one class where a sequence is due.
             ServiceError: as :meth:`explain`; ``field`` names an image at fault, such as ``images[1]``.
         """
-        for name, given in (("images", images), ("targets", targets)):
-            if isinstance(given, str | bytes):  # sequences as well, of letters
-                raise TypeError(
-                    f"{name} must be a sequence with one entry per image, not {type(given).__name__}"
-                )
-        request: dict[str, Any] = {**fields}
-        if targets is not None:
-            request["targets"] = [_entry(entry) for entry in targets]
-        parts = [("images", image_bytes(image)) for image in images]
-        return _calls.parse_batch(self._explain(parts, request, _accept(figure)))
+        question = batch(images, targets, **fields)
+        return self._shell.run(self._flows.explain_batch(question, figure=figure, fresh=fresh))
 
-    def png(self, image: Image, other: Image | None = None, **fields: Unpack[RequestFields]) -> bytes:
+    def png(
+        self,
+        image: Image,
+        other: Image | None = None,
+        *,
+        fresh: bool = False,
+        **fields: Unpack[RequestFields],
+    ) -> bytes:
         """The figure alone, as the bytes of a PNG file; arguments and errors as :meth:`explain`."""
-        return _calls.parse_png(self._explain(_parts(image, other), fields, "image/png"))
+        return self._shell.run(self._flows.png(one(image, other, **fields), fresh=fresh))
+
+    def stream(
+        self,
+        image: Image,
+        other: Image | None = None,
+        *,
+        fresh: bool = False,
+        **fields: Unpack[RequestFields],
+    ) -> Stream[Progress | Partial | Result[Explanation]]:
+        """Explain an image, and be told on the way; the last event is the :class:`Result`.
+
+        Arguments as :meth:`explain`. The request is sent when the first event is asked for.
+        """
+        flow = self._flows.stream(one(image, other, **fields), fresh=fresh)
+        return Stream(self._shell.steps(), flow)
+
+    def stream_batch(
+        self,
+        images: Sequence[Image],
+        targets: Sequence[Target | Sequence[Target]] | None = None,
+        *,
+        fresh: bool = False,
+        **fields: Unpack[RequestFields],
+    ) -> Stream[Progress | Partial | Result[list[Explanation]]]:
+        """The same for several images; arguments as :meth:`explain_batch`."""
+        flow = self._flows.stream(batch(images, targets, **fields), fresh=fresh)
+        return Stream(self._shell.steps(), flow)
+
+    def estimate(self, image: Image, other: Image | None = None, **fields: Unpack[RequestFields]) -> Estimate:
+        """What :meth:`explain` would cost; nothing is scored. Arguments and errors as there."""
+        return self._shell.run(self._flows.estimate(one(image, other, **fields)))
+
+    def estimate_batch(
+        self,
+        images: Sequence[Image],
+        targets: Sequence[Target | Sequence[Target]] | None = None,
+        **fields: Unpack[RequestFields],
+    ) -> Estimate:
+        """What :meth:`explain_batch` would cost; nothing is scored. Arguments and errors as there."""
+        return self._shell.run(self._flows.estimate(batch(images, targets, **fields)))
+
+    # ---- models ---------------------------------------------------------------------------------
+    def predict(self, image: Image, **fields: Unpack[PredictionFields]) -> Top:
+        """The most probable classes of an image, after the model's own preprocessing.
+
+        Args:
+            image: as in :meth:`explain`.
+            **fields: ``model``, and ``top_k``, how many classes; the service has defaults.
+
+        Raises:
+            ServiceError, ConnectionFailed, TimedOut, InvalidReply: as :meth:`explain`.
+        """
+        return self._shell.run(self._flows.predict(one(image, **fields)))
+
+    def predict_batch(self, images: Sequence[Image], **fields: Unpack[PredictionFields]) -> list[Top]:
+        """The same for several images, in their order."""
+        return self._shell.run(self._flows.predict_batch(batch(images, **fields)))
 
     def models(self) -> dict[str, dict[str, Any]]:
         """Details of the registered models by name; errors as :meth:`explain`."""
-        return _calls.parse_models(self._send(_calls.Call("GET", "/v1/models")))
+        return self._shell.run(self._flows.models())
+
+    def model(self, name: str) -> dict[str, Any]:
+        """Details of one model: ``state``, ``device``, ``precision`` and others; errors as :meth:`explain`."""
+        return self._shell.run(self._flows.model(name))
 
     def ready(self) -> bool:
         """Whether a model can score now; asks once. Errors as :meth:`explain`."""
-        return _calls.parse_ready(self._send_once(_calls.Call("GET", "/readyz")))
+        return self._shell.run(self._flows.ready())
 
+    # ---- jobs -----------------------------------------------------------------------------------
+    def submit(
+        self,
+        image: Image,
+        other: Image | None = None,
+        *,
+        fresh: bool = False,
+        idempotency_key: str | None = None,
+        **fields: Unpack[RequestFields],
+    ) -> Job[Explanation]:
+        """Have an image explained as a job, which the service does not lose and nobody has to wait for.
+
+        Args:
+            image, other, fresh, **fields: as in :meth:`explain`.
+            idempotency_key: 1 to 128 printable ASCII characters; the service takes requests with the same one as the
+                same job. By default every call makes a key of its own, so that no try of it leaves a second job behind.
+
+        Raises:
+            ValueError: the key is not printable ASCII.
+            IdempotencyConflict: it was used for another request.
+            ServiceError, ConnectionFailed, TimedOut, InvalidReply: as :meth:`explain`.
+        """
+        return self._submit(one(image, other, **fields), fresh, idempotency_key)
+
+    def submit_batch(
+        self,
+        images: Sequence[Image],
+        targets: Sequence[Target | Sequence[Target]] | None = None,
+        *,
+        fresh: bool = False,
+        idempotency_key: str | None = None,
+        **fields: Unpack[RequestFields],
+    ) -> Job[list[Explanation]]:
+        """The same for several images; arguments as :meth:`explain_batch`."""
+        return self._submit(batch(images, targets, **fields), fresh, idempotency_key)
+
+    def job(self, job_id: str) -> Job[Any]:
+        """A job that was submitted before, here or elsewhere; asks nothing yet."""
+        return Job(self._shell, job_id)
+
+    def _submit(self, question: Question, fresh: bool, idempotency_key: str | None) -> Job[Any]:
+        flow = self._flows.submit(question, fresh=fresh, idempotency_key=idempotency_key)
+        return Job(self._shell, self._shell.run(flow).id)
+
+    # ---- connections ----------------------------------------------------------------------------
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._shell.http.close()
 
     def __enter__(self) -> Self:
         return self
@@ -138,55 +253,3 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _explain(
-        self, images: Sequence[tuple[str, bytes]], fields: Mapping[str, Any], accept: str
-    ) -> _calls.Reply:
-        return self._send(_calls.build_explain(images, fields, accept=accept))
-
-    def _send(self, call: _calls.Call) -> _calls.Reply:
-        """The reply to a call, after as many tries as the policy allows."""
-        attempt = 0
-        while True:
-            attempt += 1
-            reply, failure = None, None
-            try:
-                reply = self._send_once(call)
-            except ConnectionFailed as error:
-                failure = error
-            status, headers = (reply.status, reply.headers) if reply is not None else (None, {})
-            delay_s = self._retry.next_delay_s(attempt, status, headers, random.random())
-            if delay_s is not None:
-                self._sleep(delay_s)
-            elif reply is not None:
-                return reply
-            elif failure is not None:
-                raise failure
-
-    def _send_once(self, call: _calls.Call) -> _calls.Reply:
-        try:
-            response = self._http.request(
-                call.method, call.path, headers=dict(call.headers), content=call.content or None
-            )
-        except httpx.ConnectTimeout as error:
-            raise ConnectionFailed(f"no connection to {self._http.base_url} in time") from error
-        except httpx.TimeoutException as error:
-            raise TimedOut(f"no reply from {self._http.base_url} within the time allowed") from error
-        except httpx.TransportError as error:
-            raise ConnectionFailed(f"no reply from {self._http.base_url}: {error}") from error
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return _calls.Reply(response.status_code, headers, response.content)
-
-
-def _accept(figure: bool) -> str:
-    return "application/json; figure=png" if figure else "application/json"
-
-
-def _parts(image: Image, other: Image | None) -> list[tuple[str, bytes]]:
-    given = {"image": image} if other is None else {"image": image, "other": other}
-    return [(name, image_bytes(content)) for name, content in given.items()]
-
-
-def _entry(entry: Target | Sequence[Target]) -> Target | list[Target]:
-    """An entry of ``targets`` as JSON has it; a name is a sequence too, and one class."""
-    return entry if entry is None or isinstance(entry, int | str) else list(entry)

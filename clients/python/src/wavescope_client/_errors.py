@@ -1,20 +1,32 @@
 """What goes wrong.
 
 WavescopeError
-├── ConnectionFailed          no reply: refused, reset, unknown host
-├── TimedOut                  no reply within the time allowed
-├── InvalidReply              a reply that is not Wavescope's
-└── ServiceError              a refusal; has status, code, field, limits, request_id
-    ├── InvalidRequest        422
-    │   ├── UnknownTarget     the class is not one of the model's
-    │   └── CostLimitExceeded more forwards than the service admits
-    ├── UnknownModel          404
-    ├── NotAnImage            415
-    ├── TooLarge              413, the body or the image
-    ├── ModelFailure          502, the model returned something that is not a number
-    ├── Unavailable           429 or 503; worth another try later
-    ├── DeadlineExceeded      504
-    └── InternalError         500; details are in the service's log, by request_id
+├── ConnectionFailed            no reply: refused, reset, unknown host
+│   └── StreamBroken            a stream of events that was cut before its end
+├── TimedOut                    no reply, or no end of a job, within the time allowed
+├── InvalidReply                a reply that is not Wavescope's
+└── ServiceError                a refusal; has status, code, field, limits, request_id
+    ├── InvalidRequest          422
+    │   ├── UnknownTarget       the class is not one of the model's
+    │   └── CostLimitExceeded   more forwards than the service admits
+    ├── Unauthenticated         401, no valid API key
+    ├── Forbidden               403, this API key may not do this
+    ├── UnknownModel            404
+    ├── UnknownJob              404, or the job of another API key
+    ├── JobUnfinished           409, the job has no result yet
+    ├── IdempotencyConflict     409, the idempotency key was used for another request
+    ├── JobCancelled            410, the job will never have a result
+    ├── NotAnImage              415
+    ├── TooLarge                413, the body or the image
+    ├── ModelFailure            502, the model returned something that is not a number
+    │   └── RemoteFailure       the model is served elsewhere, and refused or failed there
+    ├── Unavailable             429 or 503; worth another try later
+    │   ├── QuotaExceeded       more than the share of this API key
+    │   ├── QueueFull           more than the service takes on now
+    │   ├── ModelChanged        the model was updated while the request ran
+    │   └── StoreUnavailable    the store of jobs and results does not answer
+    ├── DeadlineExceeded        504
+    └── InternalError           500; details are in the service's log, by request_id
 """
 
 from __future__ import annotations
@@ -31,8 +43,12 @@ class ConnectionFailed(WavescopeError):
     """No reply: refused, reset, unknown host."""
 
 
+class StreamBroken(ConnectionFailed):
+    """A stream of events that was cut before its end."""
+
+
 class TimedOut(WavescopeError):
-    """No reply within the time allowed."""
+    """No reply, or no end of a job, within the time allowed."""
 
 
 class InvalidReply(WavescopeError):
@@ -95,8 +111,32 @@ class CostLimitExceeded(InvalidRequest):
     """More forwards than the service admits."""
 
 
+class Unauthenticated(ServiceError):
+    """No valid API key came with the request."""
+
+
+class Forbidden(ServiceError):
+    """This API key may not do this."""
+
+
 class UnknownModel(ServiceError):
     """No model of that name is registered."""
+
+
+class UnknownJob(ServiceError):
+    """No job of that id, or one of another API key."""
+
+
+class JobUnfinished(ServiceError):
+    """The job has no result yet."""
+
+
+class IdempotencyConflict(ServiceError):
+    """The idempotency key was used for another request."""
+
+
+class JobCancelled(ServiceError):
+    """The job was cancelled: it will never have a result."""
 
 
 class NotAnImage(ServiceError):
@@ -111,8 +151,28 @@ class ModelFailure(ServiceError):
     """The model returned something that is not a number."""
 
 
+class RemoteFailure(ModelFailure):
+    """The model is served elsewhere, and refused or failed there."""
+
+
 class Unavailable(ServiceError):
     """The service or the model cannot answer now."""
+
+
+class QuotaExceeded(Unavailable):
+    """More than the share of this API key."""
+
+
+class QueueFull(Unavailable):
+    """More than the service takes on now."""
+
+
+class ModelChanged(Unavailable):
+    """The model was updated while the request ran."""
+
+
+class StoreUnavailable(Unavailable):
+    """The store of jobs and results does not answer."""
 
 
 class DeadlineExceeded(ServiceError):
@@ -128,11 +188,22 @@ BY_CODE: dict[str, type[ServiceError]] = {
     "constant_score": InvalidRequest,
     "unknown_target": UnknownTarget,
     "cost_limit_exceeded": CostLimitExceeded,
+    "unauthenticated": Unauthenticated,
+    "forbidden": Forbidden,
     "unknown_model": UnknownModel,
+    "unknown_job": UnknownJob,
+    "job_unfinished": JobUnfinished,
+    "job_cancelled": JobCancelled,
+    "idempotency_conflict": IdempotencyConflict,
     "not_an_image": NotAnImage,
     "image_too_large": TooLarge,
     "body_too_large": TooLarge,
     "model_failure": ModelFailure,
+    "remote_failure": RemoteFailure,
+    "quota_exceeded": QuotaExceeded,
+    "queue_full": QueueFull,
+    "model_changed": ModelChanged,
+    "store_unavailable": StoreUnavailable,
     "model_unavailable": Unavailable,
     "weights_unavailable": Unavailable,
     "deadline_exceeded": DeadlineExceeded,
@@ -140,6 +211,8 @@ BY_CODE: dict[str, type[ServiceError]] = {
 }
 # For replies by something in front of the service, and for codes younger than this client.
 BY_STATUS: dict[int, type[ServiceError]] = {
+    401: Unauthenticated,
+    403: Forbidden,
     413: TooLarge,
     422: InvalidRequest,
     429: Unavailable,

@@ -53,9 +53,9 @@ def read_explanation(content: dict[str, Any], request_id: str | None) -> Explana
         model=content["model"],
         precision=content.get("precision"),
         outcome=content["outcome"],
-        target=_prediction(content["target"]),
-        prediction=_every(_prediction, content["prediction"]),
-        indices=_maybe(_indices, content.get("indices")),
+        target=read_prediction(content["target"]),
+        prediction=_every(read_prediction, content["prediction"]),
+        indices=_maybe(read_indices, content.get("indices")),
         maps=_maybe(_maps, content.get("maps")),
         levels=_each(_level, content.get("levels")),
         worth=_maybe(_worth, content.get("worth")),
@@ -67,11 +67,14 @@ def read_explanation(content: dict[str, Any], request_id: str | None) -> Explana
         zoom=_maybe(lambda found: _zoom(found, nested), content.get("zoom")),
         faithfulness=_each(_faithfulness, content.get("faithfulness")),
         screening=_maybe(_screening, content.get("screening")),
-        crop=_made(Crop, content["crop"]),
+        crop=made(Crop, content["crop"]),
         forwards=content["forwards"],
         timing=content["timing"],
         parameters=content["parameters"],
         warnings=tuple(content["warnings"]),
+        # A service older than the deadline and the cache has neither.
+        partial=content.get("partial", False),
+        cached=content.get("cached", False),
         figure=_maybe(lambda figure: _bytes(figure["base64"]), content.get("figure")),
         request_id=request_id,
     )
@@ -105,17 +108,17 @@ def _tensor(content: dict[str, Any]) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _made(kind: type[Result], content: dict[str, Any], **read: Any) -> Result:
+def made(kind: type[Result], content: dict[str, Any], **read: Any) -> Result:
     """A dataclass from the keys of its names, some of them ``read`` already; keys younger than this client pass."""
     names = (field.name for field in fields(kind))  # type: ignore[arg-type]  # a dataclass
     return kind(**{name: read[name] if name in read else content[name] for name in names})
 
 
-def _prediction(content: dict[str, Any]) -> Prediction:
-    return _made(Prediction, content)
+def read_prediction(content: dict[str, Any]) -> Prediction:
+    return made(Prediction, content)
 
 
-def _indices(content: dict[str, Any]) -> Indices:
+def read_indices(content: dict[str, Any]) -> Indices:
     return Indices(
         total=_numbers(content["total"]),
         first=_maybe(_numbers, content["first"]),
@@ -128,11 +131,11 @@ def _indices(content: dict[str, Any]) -> Indices:
 
 
 def _screening(content: dict[str, Any]) -> Screening:
-    return _made(Screening, content, rounds=_every(_round, content["rounds"]))
+    return made(Screening, content, rounds=_every(_round, content["rounds"]))
 
 
 def _round(content: dict[str, Any]) -> Round:
-    return _made(Round, content)
+    return made(Round, content)
 
 
 def _maps(content: dict[str, Any]) -> Maps:
@@ -152,24 +155,24 @@ def _pair(content: list[Any]) -> tuple[Any, Any]:
 
 def _level(content: dict[str, Any]) -> Level:
     bands = {name: _maybe(_band, content[name]) for name in ("horizontal", "vertical", "diagonal")}
-    return _made(Level, content, scale_px=_pair(content["scale_px"]), **bands)
+    return made(Level, content, scale_px=_pair(content["scale_px"]), **bands)
 
 
 def _band(content: dict[str, Any]) -> Band:
-    return _made(Band, content)
+    return made(Band, content)
 
 
 def _worth(content: dict[str, Any]) -> Worth:
-    return _made(Worth, content, runner_up=_maybe(_prediction, content["runner_up"]))
+    return made(Worth, content, runner_up=_maybe(read_prediction, content["runner_up"]))
 
 
 def _ring(content: dict[str, Any]) -> Ring:
-    return _made(Ring, content, frequency=_pair(content["frequency"]))
+    return made(Ring, content, frequency=_pair(content["frequency"]))
 
 
 def _profile_band(content: dict[str, Any]) -> ProfileBand:
     interval = _maybe(_pair, content["interval_95"])
-    return _made(ProfileBand, content, scale_px=_pair(content["scale_px"]), interval_95=interval)
+    return made(ProfileBand, content, scale_px=_pair(content["scale_px"]), interval_95=interval)
 
 
 def _sufficiency(content: dict[str, Any]) -> Sufficiency:
@@ -190,11 +193,11 @@ def _sufficiency(content: dict[str, Any]) -> Sufficiency:
 
 
 def _kept(content: dict[str, Any]) -> Kept:
-    return _made(Kept, content)
+    return made(Kept, content)
 
 
 def _comparison(content: dict[str, Any], nested: Callable[[dict[str, Any]], Explanation]) -> Comparison:
-    return _made(
+    return made(
         Comparison,
         content,
         scales=_every(_scale_change, content["scales"]),
@@ -204,26 +207,26 @@ def _comparison(content: dict[str, Any], nested: Callable[[dict[str, Any]], Expl
 
 
 def _scale_change(content: dict[str, Any]) -> ScaleChange:
-    return _made(ScaleChange, content, scale_px=_pair(content["scale_px"]))
+    return made(ScaleChange, content, scale_px=_pair(content["scale_px"]))
 
 
 def _robustness(content: dict[str, Any]) -> Robustness:
-    return _made(Robustness, content, corrupted=_every(_corrupted, content["corrupted"]))
+    return made(Robustness, content, corrupted=_every(_corrupted, content["corrupted"]))
 
 
 def _corrupted(content: dict[str, Any]) -> Corrupted:
-    return _made(Corrupted, content, predicted=_prediction(content["predicted"]))
+    return made(Corrupted, content, predicted=read_prediction(content["predicted"]))
 
 
 def _zoom(content: dict[str, Any], nested: Callable[[dict[str, Any]], Explanation]) -> Zoom:
     levels = _every(_zoom_level, content["levels"])
-    return _made(Zoom, content, levels=levels, zoomed=nested(content["zoomed"]))
+    return made(Zoom, content, levels=levels, zoomed=nested(content["zoomed"]))
 
 
 def _zoom_level(content: dict[str, Any]) -> ZoomLevel:
-    return _made(ZoomLevel, content, scale_px=_pair(content["scale_px"]))
+    return made(ZoomLevel, content, scale_px=_pair(content["scale_px"]))
 
 
 def _faithfulness(content: dict[str, Any]) -> Faithfulness:
     curves = ("fraction", "insertion_curve", "deletion_curve")
-    return _made(Faithfulness, content, **{name: _numbers(content[name]) for name in curves})
+    return made(Faithfulness, content, **{name: _numbers(content[name]) for name in curves})

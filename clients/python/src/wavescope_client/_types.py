@@ -44,6 +44,13 @@ class RequestFields(TypedDict, total=False):
     top_k: int
 
 
+class PredictionFields(TypedDict, total=False):
+    """The fields of a prediction but the images; what is absent has the service's default."""
+
+    model: str
+    top_k: int
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """One class, with its probability on the unperturbed image (``None`` where the model has none)."""
@@ -375,6 +382,8 @@ class Explanation:
         screening: of the adaptive plan.
         precision: what the model computed in, such as ``float32``; ``None`` from an older service.
         forwards: images scored, the clean predictions not counted.
+        partial: whether a deadline ended it early: valid, with larger errors than were asked for.
+        cached: whether the service had it already, so that nothing was scored.
         figure: the bytes of a PNG file, ``None`` when it was not asked for.
         request_id: names the request in the service's log.
     """
@@ -403,6 +412,8 @@ class Explanation:
     timing: Mapping[str, float]
     parameters: Mapping[str, Any]
     warnings: tuple[str, ...]
+    partial: bool = False
+    cached: bool = False
     figure: bytes | None = field(default=None, repr=False)
     request_id: str | None = None
 
