@@ -10,7 +10,16 @@ import pytest
 
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import RegistryInvalid
+from wavescope.models.remote.options import Header, RemoteOptions, Tls
+from wavescope.models.remote.predictor import remote_spec
 from wavescope.models.spec import DEFAULT_MODEL, ModelSpec
+
+REMOTE = {
+    "source": "oip:https://models.example.org/v2/models/birds",
+    "preprocessing": Preprocessing(),
+    "outputs": "logits",
+}
+DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 
 def spec(**fields: Any) -> ModelSpec:
@@ -65,7 +74,8 @@ def test_threads_follow_the_caller_then_the_spec_then_its_cores(
         ({"num_cpus": 0}, "num_cpus", "above 0"),
         ({"num_cpus": float("nan")}, "num_cpus", "above 0"),
         ({"num_gpus": -1}, "num_gpus", "at least 0"),
-        ({"min_replicas": 0}, "min_replicas", "at least 1"),
+        ({"min_replicas": -1}, "min_replicas", "at least 0"),
+        ({"min_replicas": 0, "max_replicas": 0}, "max_replicas", "at least 1"),
         ({"min_replicas": 3, "max_replicas": 2}, "max_replicas", "at least min_replicas, 3"),
         ({"max_ongoing_chunks": 0}, "max_ongoing_chunks", "at least 1"),
         ({"batch_size": 0}, "batch_size", "at least 1"),
@@ -106,3 +116,104 @@ def test_an_onnx_file_brings_its_own_precision_and_weights(fields: dict[str, Any
     with pytest.raises(RegistryInvalid, match=r"brings its own|holds its own") as caught:
         spec(source="onnx:a.onnx", preprocessing=Preprocessing(), outputs="logits", **fields)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("kind", ["torchscript", "torch-export"])
+def test_a_program_is_loaded_by_its_digest_alone(kind: str) -> None:
+    fields = {"source": f"{kind}:a.pt", "preprocessing": Preprocessing(), "outputs": "logits"}
+    assert spec(**fields, sha256=DIGEST).reference == "a.pt"
+    with pytest.raises(RegistryInvalid, match=r"is required for .*: it is a program") as caught:
+        spec(**fields)
+    assert caught.value.field == "sha256"
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torchscript", "torch-export", "oip", "kserve-v1"])
+@pytest.mark.parametrize("field", ["preprocessing", "outputs"])
+def test_what_comes_with_no_model_must_be_declared(kind: str, field: str) -> None:
+    reference = {"oip": "grpc://h:1/m", "kserve-v1": "http://h/v1/models/m"}.get(kind, "a.file")
+    fields = {"preprocessing": Preprocessing(), "outputs": "logits", field: None}
+    if kind.startswith("torch"):
+        fields["sha256"] = DIGEST
+    with pytest.raises(RegistryInvalid, match=f"{field}: is required for an? ") as caught:
+        spec(source=f"{kind}:{reference}", **fields)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "message"),
+    [
+        ({"device": "cuda"}, "device", "the server's affair"),
+        ({"precision": "bfloat16"}, "precision", "the server's affair"),
+        ({"weights": "a.pth"}, "weights", "the server's affair"),
+        ({"sha256": DIGEST}, "sha256", "the server's affair"),
+        ({"source": "oip:http://h/m"}, "source", "is not of the form"),
+        (
+            {"source": "oip:http://h/v2/models/m", "remote": RemoteOptions(tls=Tls())},
+            "remote.tls",
+            "for https and grpcs",
+        ),
+        ({"source": "timm:resnet18", "remote": RemoteOptions()}, "remote", "is for oip and kserve-v1"),
+    ],
+)
+def test_a_remote_models_fields_are_those_of_its_server(
+    fields: dict[str, Any], field: str, message: str
+) -> None:
+    with pytest.raises(RegistryInvalid, match=message) as caught:
+        spec(**REMOTE | fields)
+    assert caught.value.field == field
+
+
+def test_a_remote_specification_crosses_processes_and_shows_no_secret() -> None:
+    headers = (Header("Authorization", literal="Bearer secret"), Header("X-Key", env="KEY"))
+    made = spec(**REMOTE, remote=RemoteOptions(headers=headers))
+    assert pickle.loads(pickle.dumps(made)) == made
+    assert "secret" not in repr(made)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RemoteOptions(timeout_s=0), "timeout_s: 0 must be above 0"),
+        (lambda: RemoteOptions(timeout_s=float("inf")), "timeout_s: inf must be above 0"),
+        (lambda: RemoteOptions(attempts=0), "attempts: 0 must be 1 to 20"),
+        (lambda: RemoteOptions(concurrency=65), "concurrency: 65 must be 1 to 64"),
+        (lambda: RemoteOptions(input=""), "input: must not be empty"),
+        (lambda: RemoteOptions(input_layout="hwcn"), "input_layout: 'hwcn' is none of nchw, nhwc"),
+        (lambda: RemoteOptions(headers=(Header("A", "x"), Header("a", "y"))), "headers: .* twice"),
+        (lambda: Tls(cert_file="a"), "tls: cert_file and key_file go together"),
+        (lambda: Header("A"), "headers: 'A' needs a value"),
+        (lambda: Header("A", literal="x", env="Y"), "headers: 'A' needs a value"),
+        (lambda: Header("A b", literal="x"), "headers: 'A b' is no name"),
+        (lambda: Header("grpc-timeout", literal="x"), "headers: .* is no name of a header"),
+        (lambda: Header("token-bin", literal="x"), "headers: .* is no name of a header"),
+        (lambda: Header("Host", literal="x"), "headers: 'Host' is set by the protocol"),
+        (lambda: Header("A", literal="x\r\nB: y"), "headers: the value of 'A' must be printable"),
+        (lambda: Header("A", literal=""), "headers: the value of 'A' must be printable"),
+    ],
+)
+def test_wrong_options_of_a_remote_model_are_named(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("host", "protocol", "secure", "source"),
+    [
+        ("birds-predictor.ns", "v1", False, "kserve-v1:http://birds-predictor.ns/v1/models/birds"),
+        ("birds-predictor.ns:8080", "v2", False, "oip:http://birds-predictor.ns:8080/v2/models/birds"),
+        ("birds-predictor.ns", "v2", True, "oip:https://birds-predictor.ns/v2/models/birds"),
+        ("birds-predictor.ns", "grpc-v2", False, "oip:grpc://birds-predictor.ns:80/birds"),
+        ("[::1]", "grpc-v2", True, "oip:grpcs://[::1]:443/birds"),
+        ("birds-predictor.ns:8081", "grpc-v2", False, "oip:grpc://birds-predictor.ns:8081/birds"),
+    ],
+)
+def test_kserves_predictor_is_a_remote_model(host: str, protocol: str, secure: bool, source: str) -> None:
+    made = remote_spec(
+        "birds", host, protocol, preprocessing=Preprocessing(), outputs="logits", secure=secure
+    )
+    assert (made.source, made.num_cpus) == (source, 0.1)
+
+
+def test_a_protocol_that_kserve_does_not_have_is_refused() -> None:
+    with pytest.raises(RegistryInvalid, match="'v3' is none of"):
+        remote_spec("birds", "h", "v3", preprocessing=Preprocessing(), outputs="logits")

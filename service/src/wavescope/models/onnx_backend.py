@@ -13,7 +13,9 @@ from wavescope.core.arrays import Array, namespace
 from wavescope.engine.types import ModelDetails, Outputs, Preprocessing
 from wavescope.errors import ModelFailure
 from wavescope.models.backend import PROBE_ROWS, check_file, check_scores, class_names, in_batches
+from wavescope.models.onnx_files import external_files
 from wavescope.models.quiet_ort import ort, ort_errors
+from wavescope.models.revision import file_digest, revision
 from wavescope.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -76,6 +78,10 @@ class OnnxBackend:
     ) -> None:
         field = "weights" if spec.kind == "embedded" else "source"
         check_file(spec, path, field=field)
+        external = external_files(path)
+        if spec.sha256 is not None and external:
+            names = ", ".join(file.name for file in external)
+            raise spec.invalid("sha256", f"covers {path.name!r} alone, which keeps weights in {names}")
         self._spec = spec
         self._session, device = _open(spec, path, threads=spec.cpu_threads(threads), field=field)
         self._input, self._dtype, self._fixed_batch = _check_input(spec, self._session, preprocessing)
@@ -88,7 +94,7 @@ class OnnxBackend:
         self._binding: Binding | None = None
         scores = self._probe(preprocessing)
         check_scores(spec, outputs, scores)
-        self._details = ModelDetails(
+        details = ModelDetails(
             name=spec.name,
             preprocessing=preprocessing,
             outputs=outputs,
@@ -98,6 +104,7 @@ class OnnxBackend:
             runtime=f"onnxruntime {ort.__version__}" + (", TensorRT" if tensorrt else ""),
             batch_size=self._batch_size,
         )
+        self._details = revision(details, file_digest(path, *external))
         if device != "cpu":
             self._binding = self._bind(device)
 

@@ -30,11 +30,20 @@ _TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A module with its weights, and what they say of themselves; ``labels`` is ``None`` where they do not."""
+    """A module with its weights, and what they say of themselves.
+
+    Attributes:
+        module: maps images to raw outputs.
+        labels: ``None`` where the weights name no classes.
+        program: it came whole from a file: its layout and mode are those it was saved in.
+        max_rows: that the module takes at once; ``None`` for any number.
+    """
 
     module: torch.nn.Module
     preprocessing: Preprocessing
     labels: tuple[str, ...] | None
+    program: bool = False
+    max_rows: int | None = None
 
 
 def build_torchvision(spec: ModelSpec) -> Built:

@@ -10,8 +10,12 @@ from typing import Literal, get_args
 
 from wavescope.engine.types import Outputs, Preprocessing
 from wavescope.errors import RegistryInvalid, UnknownModel
+from wavescope.models.remote.address import REMOTE_KINDS, parse
+from wavescope.models.remote.options import RemoteOptions
 
-SourceKind = Literal["embedded", "torchvision", "timm", "onnx"]
+SourceKind = Literal[
+    "embedded", "torchvision", "timm", "onnx", "torchscript", "torch-export", "oip", "kserve-v1"
+]
 
 SOURCE_KINDS: tuple[str, ...] = get_args(SourceKind)
 OUTPUTS: tuple[str, ...] = get_args(Outputs)
@@ -20,7 +24,15 @@ INTERPOLATIONS: tuple[str, ...] = ("nearest", "bilinear", "bicubic")
 MIN_SIZE_PX = 8
 MAX_SIZE_PX = 4096
 MAX_CHANNELS = 16
+# A remote model's replica only renders and waits.
+REMOTE_NUM_CPUS = 0.1
 
+# Files that hold the whole model, and what to call them.
+_WHOLE_FILES = {
+    "onnx": "an ONNX file",
+    "torchscript": "a TorchScript file",
+    "torch-export": "an exported program",
+}
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _DEVICE = re.compile(r"auto|cpu|(?:cuda|tensorrt)(?::\d+)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -32,9 +44,11 @@ class ModelSpec:
 
     Attributes:
         name: how requests call it: 1..63 letters, digits, ``.``, ``_``, ``-``.
-        source: ``embedded:efficientnet-lite0`` | ``torchvision:<name>`` | ``timm:<name>`` | ``onnx:<path>``.
-        preprocessing: ``None`` takes the weights' own; an ONNX file has none, so there it is required.
-        outputs: what the raw output is; ``None`` is ``logits``; required for an ONNX file.
+        source: ``embedded:efficientnet-lite0`` | ``torchvision:<name>`` | ``timm:<name>`` | ``onnx:<path>`` |
+            ``torchscript:<path>`` | ``torch-export:<path>`` | ``oip:<url>`` | ``kserve-v1:<url>``.
+        preprocessing: ``None`` takes the weights' own; required where none come with the model: for files that hold
+            the whole model, and for models that are served elsewhere.
+        outputs: what the raw output is; ``None`` is ``logits``; required as ``preprocessing`` is.
         labels: class names in index order; ``None`` takes the weights' own, or ``class 0``, ``class 1`` …
         device: ``auto`` | ``cpu`` | ``cuda`` | ``cuda:<n>``; ``auto`` takes a GPU where there is one. ONNX models also
             ``tensorrt`` | ``tensorrt:<n>``, a GPU by TensorRT, which builds its engine for minutes when it is loaded
@@ -43,13 +57,15 @@ class ModelSpec:
         weights: path of a weights file (``.safetensors``, or what ``torch.save`` wrote), the name of a
             torchvision weights entry (``IMAGENET1K_V1``), or ``random``: seeded random weights, which explain
             nothing and exist for tests and timings alone. ``None`` takes the source's default weights.
-        sha256: expected digest of the ONNX or weights file, 64 hexadecimal digits.
+        sha256: expected digest of the model's or weights file, 64 hexadecimal digits; required for ``torchscript`` and
+            ``torch-export``, whose files are programs.
         num_cpus: cores of one replica, > 0.
         num_gpus: GPUs of one replica, a fraction shares one.
-        min_replicas, max_replicas: 1 ≤ min ≤ max.
+        min_replicas, max_replicas: 0 ≤ min ≤ max, and 1 ≤ max; with 0 replicas the first request brings one up.
         max_ongoing_chunks: chunks a replica holds at once, ≥ 1; two keep its device busy.
         batch_size: images per device batch, ≥ 1; ``None`` takes the backend's measured default.
         threads: of the CPU runtime, ≥ 1; ``None`` takes ``num_cpus`` rounded up.
+        remote: how to talk to a model that is served elsewhere; ``None`` for the defaults.
 
     Raises:
         RegistryInvalid: with the field at fault and what is allowed.
@@ -71,6 +87,7 @@ class ModelSpec:
     max_ongoing_chunks: int = 4
     batch_size: int | None = None
     threads: int | None = None
+    remote: RemoteOptions | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -89,8 +106,12 @@ class ModelSpec:
             )
         if self.preprocessing is not None:
             check_preprocessing(self.preprocessing, model=self.name)
-        if kind == "onnx":
-            self._check_onnx()
+        if kind in _WHOLE_FILES:
+            self._check_file(kind)
+        if kind in REMOTE_KINDS:
+            self._check_remote(kind, reference)
+        elif self.remote is not None:
+            raise self.invalid("remote", f"is for {' and '.join(REMOTE_KINDS)}: remove the field")
 
     @property
     def kind(self) -> str:
@@ -107,17 +128,18 @@ class ModelSpec:
         return threads or self.threads or math.ceil(self.num_cpus)
 
     def declared(self) -> tuple[Preprocessing, Outputs]:
-        """Preprocessing and outputs of a model whose file does not say them.
+        """Preprocessing and outputs of a model that does not say them itself.
 
         Raises:
             RegistryInvalid: one is missing.
         """
+        what = _WHOLE_FILES.get(self.kind, "a model that is served elsewhere")
         if self.preprocessing is None:
-            raise self.invalid("preprocessing", "is required for an ONNX file, which does not carry its own")
+            raise self.invalid("preprocessing", f"is required for {what}, which does not carry its own")
         if self.outputs is None:
             raise self.invalid(
                 "outputs",
-                f"is required for an ONNX file, which does not say: one of {', '.join(OUTPUTS)}",
+                f"is required for {what}, which does not say: one of {', '.join(OUTPUTS)}",
                 allowed=list(OUTPUTS),
             )
         return self.preprocessing, self.outputs
@@ -149,8 +171,10 @@ class ModelSpec:
             raise self.invalid("num_cpus", f"{self.num_cpus} must be above 0")
         if not 0 <= self.num_gpus < math.inf:
             raise self.invalid("num_gpus", f"{self.num_gpus} must be at least 0", minimum=0)
+        if self.min_replicas < 0:
+            raise self.invalid("min_replicas", f"{self.min_replicas} must be at least 0", minimum=0)
         at_least_one = {
-            "min_replicas": self.min_replicas,
+            "max_replicas": self.max_replicas,
             "max_ongoing_chunks": self.max_ongoing_chunks,
             "batch_size": self.batch_size,
             "threads": self.threads,
@@ -165,12 +189,34 @@ class ModelSpec:
                 minimum=self.min_replicas,
             )
 
-    def _check_onnx(self) -> None:
+    def _check_file(self, kind: str) -> None:
+        what = _WHOLE_FILES[kind]
         self.declared()
         if self.precision != "float32":
-            raise self.invalid("precision", "an ONNX file brings its own: leave float32", allowed=["float32"])
+            raise self.invalid("precision", f"{what} brings its own: leave float32", allowed=["float32"])
         if self.weights is not None:
-            raise self.invalid("weights", "an ONNX file holds its own: remove the field")
+            raise self.invalid("weights", f"{what} holds its own: remove the field")
+        if kind != "onnx" and self.sha256 is None:
+            raise self.invalid(
+                "sha256", f"is required for {what}: it is a program, which only you can vouch for"
+            )
+
+    def _check_remote(self, kind: str, url: str) -> None:
+        try:
+            address = parse(kind, url)
+        except ValueError as error:
+            # Not the URL itself: it may hold a password.
+            raise self.invalid("source", str(error)) from error
+        self.declared()
+        if self.remote is not None and self.remote.tls is not None and not address.secure:
+            raise self.invalid("remote.tls", "is for https and grpcs")
+        if self.device not in ("auto", "cpu"):
+            raise self.invalid("device", "is the server's affair: leave auto", allowed=["auto"])
+        if self.precision != "float32":
+            raise self.invalid("precision", "is the server's affair: leave float32", allowed=["float32"])
+        for field in ("weights", "sha256"):
+            if getattr(self, field) is not None:
+                raise self.invalid(field, "is the server's affair: remove the field")
 
 
 def check_preprocessing(preprocessing: Preprocessing, *, model: str) -> None:

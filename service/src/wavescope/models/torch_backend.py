@@ -1,4 +1,4 @@
-"""Classifiers of torchvision and timm, run by torch on a CPU or a GPU."""
+"""Classifiers of torchvision and timm, and programs in files, run by torch on a CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from jaxtyping import Float32
 from wavescope.engine.types import ModelDetails
 from wavescope.errors import ModelFailure
 from wavescope.models.backend import PROBE_ROWS, check_scores, class_names, in_batches
+from wavescope.models.programs import build_exported, build_torchscript
+from wavescope.models.revision import revision
 from wavescope.models.sources import Built, build_timm, build_torchvision
 from wavescope.models.spec import ModelSpec
 from wavescope.models.torch_device import FixedBatch, RenderStream, fetch, fixed_batch, to_tensor
+from wavescope.models.weights import weights_digest
 
 CPU_BATCH_SIZE = 8
 CUDA_BATCH_SIZE = 64
@@ -49,20 +52,25 @@ class TorchBackend:
             torch.set_num_threads(spec.cpu_threads(threads))
         # The layout of tensor cores, and of oneDNN's convolutions: measured on a CPU, a ResNet-18 gains a quarter and a
         # ViT loses nothing. float32 convolutions on a GPU use no tensor cores, and have better kernels without it.
-        plain = self._device.type == "cuda" and self._dtype == torch.float32
+        plain = built.program or (self._device.type == "cuda" and self._dtype == torch.float32)
         self._layout = torch.contiguous_format if plain else torch.channels_last
-        module = built.module.eval().requires_grad_(False)
+        # A program's file is pinned by its digest, of which the weights are a part.
+        content = f"{spec.source} {weights_digest(built.module)}" if not built.program else str(spec.sha256)
+        module = built.module if built.program else built.module.eval()  # a program's mode cannot be changed
+        module = module.requires_grad_(False)
         self._module = module.to(self._device).to(memory_format=self._layout)
         self._name = spec.name
         self._batch_size = spec.batch_size or (
             CPU_BATCH_SIZE if self._device.type == "cpu" else CUDA_BATCH_SIZE
         )
+        if built.max_rows is not None:
+            self._batch_size = min(self._batch_size, built.max_rows)
         scores = self._probe(spec, built)
         outputs = spec.outputs or "logits"
         check_scores(spec, outputs, scores)
         self._stream = RenderStream(self._device)
         way, self._fixed = self._record(built.preprocessing.shape) or ("", None)
-        self._details = ModelDetails(
+        details = ModelDetails(
             name=spec.name,
             preprocessing=built.preprocessing,
             outputs=outputs,
@@ -72,6 +80,7 @@ class TorchBackend:
             runtime=f"torch {torch.__version__}" + (f", {way}" if way else ""),
             batch_size=self._batch_size,
         )
+        self._details = revision(details, content)
 
     @property
     def details(self) -> ModelDetails:
@@ -135,7 +144,9 @@ class TorchBackend:
         shape = (PROBE_ROWS, *built.preprocessing.shape)
         images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
         try:
-            scores = self._run(self.to_device(images))
+            scores = in_batches(self.to_device(images), self._batch_size, self._run, torch.cat)
+        except TypeError as error:
+            raise spec.invalid("source", f"not a classifier: {error}") from error
         except (RuntimeError, ValueError, AssertionError) as error:
             raise spec.invalid(
                 "preprocessing", f"the model does not run on images of {shape[1:]}: {error}"
@@ -149,18 +160,24 @@ class TorchBackend:
 
 
 def load_torch(spec: ModelSpec, *, threads: int | None = None) -> TorchBackend:
-    """A torchvision or timm classifier by name.
+    """A torchvision or timm classifier by name, or a program in a file.
 
     Args:
-        spec: with ``source`` ``torchvision:<name>`` or ``timm:<name>``.
+        spec: with ``source`` ``torchvision:<name>``, ``timm:<name>``, ``torchscript:<path>`` or
+            ``torch-export:<path>``.
         threads: of torch's pool in this process; ``None`` takes the spec's.
 
     Raises:
-        WeightsUnavailable: a name whose weights are neither cached nor reachable, or no such weights file.
+        WeightsUnavailable: a name whose weights are neither cached nor reachable, or no such file.
         RegistryInvalid: no such model, or a field is wrong for it.
     """
-    build = build_torchvision if spec.kind == "torchvision" else build_timm
-    return TorchBackend(spec, build(spec), threads=threads)
+    if spec.kind == "torchscript":
+        built = build_torchscript(spec, _device(spec))
+    elif spec.kind == "torch-export":
+        built = build_exported(spec, _device(spec))
+    else:
+        built = build_torchvision(spec) if spec.kind == "torchvision" else build_timm(spec)
+    return TorchBackend(spec, built, threads=threads)
 
 
 def _device(spec: ModelSpec) -> torch.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import urllib.error
 import urllib.request
@@ -73,6 +74,16 @@ def fill(spec: ModelSpec, module: torch.nn.Module, weights: Mapping[str, torch.T
     else:
         reason = f"{len(surplus)} tensors are not the model's, {surplus[0]} for one"
     raise spec.invalid("weights", f"{spec.weights!r} does not fit {spec.source!r}: {reason}")
+
+
+def weights_digest(module: torch.nn.Module) -> str:
+    """SHA-256 over the names, types, shapes and bytes of a module's state dictionary."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(flat.numpy().data)
+    return digest.hexdigest()
 
 
 def check_reachable(spec: ModelSpec, url: str) -> None:

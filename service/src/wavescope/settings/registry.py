@@ -5,16 +5,18 @@
     models:
       - name: efficientnet-lite0                # required: what requests call it
         source: embedded:efficientnet-lite0     # required: embedded:… | torchvision:… | timm:… | onnx:<path>
+                                                #   | torchscript:<path> | torch-export:<path> | oip:<url>
+                                                #   | kserve-v1:<url>
 
       - name: resnet50
         source: torchvision:resnet50
         weights: weights/resnet50.safetensors   # or the name of a torchvision entry; default: the source's own
-        sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08   # of the weights or ONNX file
+        sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08   # of the weights or model file
         device: cuda                            # auto | cpu | cuda[:<n>] | tensorrt[:<n>] (ONNX)
         precision: bfloat16                     # float32 | bfloat16 | float16
         num_cpus: 2                             # cores of one replica
         num_gpus: 0.5                           # GPUs of one replica; default 1 on cuda, else 0
-        min_replicas: 1
+        min_replicas: 1                         # 0: none until the first request
         max_replicas: 4
         max_ongoing_chunks: 4                   # per replica
         batch_size: 64                          # images per device batch; default: measured
@@ -22,21 +24,46 @@
 
       - name: birds
         source: onnx:birds.onnx
-        outputs: probabilities                  # logits | probabilities | sigmoid; required for ONNX
+        outputs: probabilities                  # logits | probabilities | sigmoid; required for onnx, torchscript,
+                                                #   torch-export, oip and kserve-v1
         labels: birds.txt                       # a file, one name per line or a JSON list; a list; or imagenet
-        preprocessing:                          # required for ONNX, else the weights' own
+        preprocessing:                          # required where outputs are, else the weights' own
           size: [240, 320]                      # height, width, px; or one number
           resize: 320                           # shorter side before the centre crop; null resizes to size
           mean: [0.485, 0.456, 0.406]           # its length is the number of channels
           std: [0.229, 0.224, 0.225]
           interpolation: bilinear               # nearest | bilinear | bicubic
 
+      - name: rooms
+        source: torch-export:rooms.pt2          # or torchscript:rooms.pt; a program, so that sha256 is required
+        sha256: 60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752
+        outputs: logits
+        preprocessing: {size: 224, resize: 256}
+
+      - name: production                        # served elsewhere, on a host of the setting remote_hosts
+        source: oip:https://models.example.org/v2/models/birds/versions/3
+                                                # or oip:grpc://host:port/birds/3 (grpcs with TLS),
+                                                #   kserve-v1:http://host/v1/models/birds:predict
+        outputs: logits
+        preprocessing: {size: 224, resize: 256} # images are sent as (x - mean) / std
+        batch_size: 16                          # images per request to begin with; halved where they are too many
+        num_cpus: 0.1                           # the default of models served elsewhere
+        remote:
+          input: images                         # tensors; default: what the server says, else input-0 and the first
+          output: logits                        #   for kserve-v1 the key of each prediction that holds the scores
+          input_layout: nchw                    # nchw | nhwc
+          timeout_s: 60                         # for one batch, all attempts together
+          attempts: 4
+          concurrency: 4                        # batches under way at once
+          tls: {ca_file: ca.pem, cert_file: client.pem, key_file: client.key}
+          headers:
+            Authorization: {file: token}        # or {env: NAME}, or the value itself where it is no secret
+
 Paths are relative to the registry file. Keys that do not exist are refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -46,7 +73,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictStr, Validati
 from wavescope.engine.types import Outputs, Preprocessing
 from wavescope.errors import RegistryInvalid
 from wavescope.models.labels import IMAGENET, read_labels
-from wavescope.models.spec import DEFAULT_MODEL, ModelSpec
+from wavescope.models.remote.address import REMOTE_KINDS
+from wavescope.models.remote.options import Header, Layout, RemoteOptions, Tls
+from wavescope.models.spec import DEFAULT_MODEL, REMOTE_NUM_CPUS, ModelSpec
+from wavescope.settings.documents import UniqueKeyLoader
+
+# Sources that are files.
+_FILES = ("onnx", "torchscript", "torch-export")
 
 
 class _Strict(BaseModel):
@@ -65,6 +98,33 @@ class _PreprocessingEntry(_Strict):
     interpolation: Literal["nearest", "bilinear", "bicubic"] = Preprocessing().interpolation
 
 
+class _TlsEntry(_Strict):
+    ca_file: StrictStr | None = None
+    cert_file: StrictStr | None = None
+    key_file: StrictStr | None = None
+
+
+def _literal(value: Any) -> Any:
+    return {"literal": value} if isinstance(value, str) else value
+
+
+class _HeaderEntry(_Strict):
+    literal: StrictStr | None = None
+    env: StrictStr | None = None
+    file: StrictStr | None = None
+
+
+class _RemoteEntry(_Strict):
+    input: StrictStr | None = None
+    output: StrictStr | None = None
+    input_layout: Layout = RemoteOptions().input_layout
+    timeout_s: float = RemoteOptions().timeout_s
+    attempts: int = RemoteOptions().attempts
+    concurrency: int = RemoteOptions().concurrency
+    tls: _TlsEntry | None = None
+    headers: dict[str, Annotated[_HeaderEntry, BeforeValidator(_literal)]] = {}
+
+
 class _ModelEntry(_Strict):
     name: StrictStr
     source: StrictStr
@@ -75,13 +135,14 @@ class _ModelEntry(_Strict):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     weights: StrictStr | None = None
     sha256: StrictStr | None = None
-    num_cpus: float = DEFAULT_MODEL.num_cpus
+    num_cpus: float | None = None
     num_gpus: float | None = None
     min_replicas: int = DEFAULT_MODEL.min_replicas
     max_replicas: int | None = None
     max_ongoing_chunks: int = DEFAULT_MODEL.max_ongoing_chunks
     batch_size: int | None = None
     threads: int | None = None
+    remote: _RemoteEntry | None = None
 
 
 def load_registry(path: Path | None) -> tuple[ModelSpec, ...]:
@@ -105,12 +166,25 @@ def load_registry(path: Path | None) -> tuple[ModelSpec, ...]:
     return tuple(specs.values())
 
 
+def model_spec(entry: Any, folder: Path) -> ModelSpec:
+    """One model from its entry.
+
+    Args:
+        entry: a mapping, as in the list of a registry file.
+        folder: that its paths are relative to.
+
+    Raises:
+        RegistryInvalid: names the field at fault, and what is allowed.
+    """
+    return _spec(entry, 0, folder)
+
+
 def _entries(path: Path) -> list[Any]:
     def invalid(reason: str) -> RegistryInvalid:
         return RegistryInvalid(f"model registry {str(path)!r}: {reason}", field="models")
 
     try:
-        document = yaml.load(path.read_text("utf-8"), _UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+        document = yaml.load(path.read_text("utf-8"), UniqueKeyLoader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise invalid(f"cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -126,15 +200,18 @@ def _entries(path: Path) -> list[Any]:
 def _spec(entry: Any, position: int, folder: Path) -> ModelSpec:
     parsed = _parsed(entry, position)
     kind, _, reference = parsed.source.partition(":")
-    given = parsed.model_dump(exclude={"preprocessing", "labels"}, exclude_none=True)
-    if kind == "onnx" and reference:
-        given["source"] = f"onnx:{_resolved(reference, folder)}"
+    given = parsed.model_dump(exclude={"preprocessing", "labels", "remote"}, exclude_none=True)
+    if kind in _FILES and reference:
+        given["source"] = f"{kind}:{_resolved(reference, folder)}"
     if parsed.weights is not None and _is_path(parsed.weights):
         given["weights"] = str(_resolved(parsed.weights, folder))
     given.setdefault("num_gpus", 1.0 if parsed.device.startswith(("cuda", "tensorrt")) else 0.0)
+    given.setdefault("num_cpus", REMOTE_NUM_CPUS if kind in REMOTE_KINDS else DEFAULT_MODEL.num_cpus)
     given.setdefault("max_replicas", max(DEFAULT_MODEL.max_replicas, parsed.min_replicas))
     if parsed.preprocessing is not None:
         given["preprocessing"] = Preprocessing(**parsed.preprocessing.model_dump())
+    if parsed.remote is not None:
+        given["remote"] = _remote(parsed.remote, parsed.name, folder)
     given["labels"] = _labels(parsed, folder)
     return ModelSpec(**given)
 
@@ -162,13 +239,42 @@ def _parsed(entry: Any, position: int) -> _ModelEntry:
 
 def _field_path(location: tuple[int | str, ...]) -> list[str]:
     """The keys that lead to a value, without the tags of a union that pydantic puts between them."""
-    if len(location) > 1 and location[0] != "preprocessing":
+    if len(location) > 1 and location[0] not in _NESTED:
         location = (location[0], *(part for part in location[1:] if isinstance(part, int)))
     return [str(part) for part in location]
 
 
 def _known_keys(location: tuple[int | str, ...]) -> set[str]:
-    return set((_PreprocessingEntry if location[0] == "preprocessing" else _ModelEntry).model_fields)
+    """The keys that are allowed where the last one of ``location`` is not."""
+    entry: type[BaseModel] = _NESTED.get(str(location[0]), _ModelEntry)
+    if location[:2] == ("remote", "tls"):
+        entry = _TlsEntry
+    elif location[:2] == ("remote", "headers"):
+        entry = _HeaderEntry
+    return set(entry.model_fields)
+
+
+_NESTED: dict[str, type[BaseModel]] = {"preprocessing": _PreprocessingEntry, "remote": _RemoteEntry}
+
+
+def _remote(entry: _RemoteEntry, model: str, folder: Path) -> RemoteOptions:
+    def resolved(path: str | None) -> str | None:
+        return None if path is None else str(_resolved(path, folder))
+
+    given = entry.model_dump(exclude={"tls", "headers"})
+    try:
+        if entry.tls is not None:
+            tls = entry.tls
+            given["tls"] = Tls(resolved(tls.ca_file), resolved(tls.cert_file), resolved(tls.key_file))
+        headers = (
+            Header(name, literal=value.literal, env=value.env, file=resolved(value.file))
+            for name, value in entry.headers.items()
+        )
+        return RemoteOptions(**given, headers=tuple(headers))
+    except ValueError as error:
+        field, _, reason = str(error).partition(": ")
+        field = f"remote.{field}"
+        raise RegistryInvalid(f"model {model!r}: {field}: {reason}", field=field, model=model) from error
 
 
 def _labels(parsed: _ModelEntry, folder: Path) -> tuple[str, ...] | None:
@@ -190,16 +296,3 @@ def _is_path(weights: str) -> bool:
 
 def _resolved(path: str, folder: Path) -> Path:
     return (folder / Path(path).expanduser()).absolute()
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice, where YAML silently keeps the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [key for key in keys if keys.count(key) > 1]
-        if twice:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key {twice[0]!r} is given twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
