@@ -12,17 +12,19 @@ import numpy as np
 import pytest
 import skimage.data
 from tests.fakes.classifiers import FunctionClassifier, details, linear_classifier, picture, random_picture
+from tests.fakes.listeners import Listening
 
 from wavescope.core.partition import partition
 from wavescope.core.wavelets import analyse
 from wavescope.core.worth import spearman
-from wavescope.engine.adaptive import SETTLED
+from wavescope.engine.adaptive import SETTLED, traits
 from wavescope.engine.checks import LEAST_FORWARDS, check_adaptive, check_request
 from wavescope.engine.choices import ADAPTIVE_FORWARDS, KINDS, MAX_ADAPTIVE_FACTORS
 from wavescope.engine.kinds import Inquiry
+from wavescope.engine.plan import make_plan
 from wavescope.engine.requests import independent_rows, make_request
 from wavescope.engine.run import explain, explain_many
-from wavescope.engine.types import Explanation, ExplanationRequest, Indices, Picture
+from wavescope.engine.types import Explanation, ExplanationRequest, Picture
 from wavescope.errors import CostLimitExceeded, InvalidRequest
 
 SHAPE = (2, 32, 32)
@@ -126,8 +128,12 @@ def test_no_round_begins_after_the_deadline_and_the_one_in_hand_is_finished() ->
         done = timed(deadline_s=(before + end) / 2)
         assert done.screening.stopped == "deadline_s"
         assert [one.forwards for one in done.screening.rounds] == ends[: last + 1]
+        assert done.partial
+        rounds = "1 round" if last == 0 else f"{last + 1} rounds"
+        assert done.warnings[-1] == f"ended after {rounds} and {end} of 600 forwards by deadline_s"
         assert_explained(done)
-    assert timed(deadline_s=601.0).screening.stopped == "max_forwards"
+    done = timed(deadline_s=601.0)
+    assert (done.screening.stopped, done.partial) == ("max_forwards", False)
 
 
 def test_a_small_enough_standard_error_is_an_end_and_the_first_such_round() -> None:
@@ -143,13 +149,12 @@ def test_a_small_enough_standard_error_is_an_end_and_the_first_such_round() -> N
 
 
 def test_largest_factors_that_stay_the_same_are_an_end() -> None:
-    told: list[frozenset[int]] = []
-
-    def keep(indices: Indices, forwards: int) -> None:
-        del forwards
-        told.append(frozenset(np.argsort(-indices.total, kind="stable")[:3].tolist()))
-
-    done = run(make_request(**SMALL | {"max_forwards": 2000, "top_k": 3}), partial=keep)
+    listening = Listening()
+    done = run(make_request(**SMALL | {"max_forwards": 2000, "top_k": 3}), listener=listening)
+    told = [
+        frozenset(np.argsort(-partial.find().total, kind="stable")[:3].tolist())
+        for partial in listening.partials[1:]  # the first is no round's
+    ]
     assert done.screening.stopped == "top_k"
     assert len(set(told[-SETTLED:])) == 1
     assert all(len(set(told[end - SETTLED : end])) > 1 for end in range(SETTLED, len(told)))
@@ -157,11 +162,9 @@ def test_largest_factors_that_stay_the_same_are_an_end() -> None:
 
 
 def test_factors_count_as_settled_after_three_rounds_and_no_sooner() -> None:
-    told: list[int] = []
-    done = run(
-        make_request(**SMALL | {"max_forwards": 2000, "top_k": 1}),
-        partial=lambda indices, forwards: told.append(int(np.argmax(indices.total))),
-    )
+    listening = Listening()
+    done = run(make_request(**SMALL | {"max_forwards": 2000, "top_k": 1}), listener=listening)
+    told = [int(np.argmax(partial.find().total)) for partial in listening.partials[1:]]
     assert done.screening.stopped == "top_k"
     assert len(set(told[-3:])) == 1
     assert len(told) == 3 or told[-4] != told[-3]
@@ -224,9 +227,7 @@ def test_what_an_adaptive_plan_cannot_take_is_refused_by_name_with_the_limit(
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("max_forwards", 300), ("deadline_s", 1.0), ("standard_error", 0.1), ("top_k", 3)]
-)
+@pytest.mark.parametrize(("field", "value"), [("max_forwards", 300), ("standard_error", 0.1), ("top_k", 3)])
 def test_a_full_plan_takes_no_stop(field: str, value: float) -> None:
     with pytest.raises(
         InvalidRequest, match=f"^{field} ends a plan 'adaptive'; plan 'full' scores"
@@ -304,13 +305,16 @@ def test_bits_do_not_depend_on_the_batch_size(batch_size: int) -> None:
 
 
 def test_what_is_told_after_every_round_is_a_valid_answer_and_the_last_is_the_reply() -> None:
-    told: list[tuple[Indices, int]] = []
-    done = run(make_request(**SMALL | {"max_forwards": 800}), partial=lambda *so_far: told.append(so_far))
-    assert len(told) == len(done.screening.rounds) >= 4
-    for (indices, forwards), one in zip(told, done.screening.rounds, strict=True):
+    listening = Listening()
+    done = run(make_request(**SMALL | {"max_forwards": 800}), listener=listening)
+    told = [(partial.find(), partial.forwards) for partial in listening.partials]
+    assert {(partial.image, partial.rows) for partial in listening.partials} == {(0, None)}
+    assert len(told) - 1 == len(done.screening.rounds) >= 4
+    for (indices, forwards), one in zip(told[1:], done.screening.rounds, strict=True):
         assert forwards == one.forwards
         assert int(indices.resolved.sum()) == one.resolved
         assert float(indices.standard_error.max()) == one.standard_error
+    for indices, _ in told:
         for values in (indices.total, indices.standard_error, indices.interval_95, indices.upper_bound):
             assert np.isfinite(values).all()
             assert (values >= 0).all()
@@ -322,12 +326,73 @@ def test_what_is_told_after_every_round_is_a_valid_answer_and_the_last_is_the_re
     assert last.total.tobytes() == done.indices.total.tobytes()
 
 
+@pytest.mark.parametrize(("budget", "rows"), [(628, 32), (314, 16), (2048, 128), (40, 4)])
+def test_the_first_answer_comes_within_a_tenth_of_the_budget_if_that_is_four_rows(
+    budget: int, rows: int
+) -> None:
+    listening = Listening()
+    run(make_request(**SMALL | {"max_forwards": budget}), listener=listening)
+    first = listening.partials[0]
+    assert first.forwards == rows <= max(4, budget / 10)
+
+
+def test_the_first_answer_is_what_sizes_tell_before_anything_is_perturbed() -> None:
+    """The prior of the field with its errors: factors in the order of their sizes within every sub-band."""
+    request = make_request(**SMALL | {"max_forwards": 628})
+    listening = Listening()
+    run(request, listener=listening)
+    found = listening.partials[0].find()
+    known = traits(make_plan(PICTURE, request, max_forwards=10**6))
+    assert not found.resolved.any()
+    np.testing.assert_array_equal(found.upper_bound, 1)
+    for band in np.unique(known.band):
+        inside = known.band == band
+        assert (np.diff(found.total[inside][np.argsort(known.size[inside])]) >= 0).all()
+    assert (found.standard_error > found.total / 2).all()  # and it says how little that is
+    assert (found.interval_95[:, 0] < found.total).all()
+
+
+def test_rows_of_a_that_score_alike_have_no_first_answer_and_the_rest_goes_on() -> None:
+    calls = itertools.count()
+    w = np.random.default_rng(1).normal(size=SHAPE) / 10
+
+    def outputs(image: np.ndarray) -> tuple[float, float]:
+        # The clean image, then 32 rows of A.
+        return (0.0, 0.0) if next(calls) <= 32 else (float((w * image).sum()), 0.0)
+
+    listening = Listening()
+    done = run(
+        make_request(**SMALL | {"max_forwards": 628, "target": 0}),
+        FunctionClassifier(outputs, details(SHAPE)),
+        listener=listening,
+    )
+    assert [partial.find() is None for partial in listening.partials[:2]] == [True, False]
+    assert done.outcome == "explained"
+
+
+def test_what_was_told_stays_what_it_was_whenever_it_is_asked_for() -> None:
+    eager, late = Listening(), Listening()
+    told: list[bytes] = []
+    eager.partial = lambda partial: told.append(partial.find().total.tobytes())  # type: ignore[method-assign]
+    request = make_request(**SMALL | {"max_forwards": 800})
+    run(request, listener=eager)
+    run(request, listener=late)
+    assert [partial.find().total.tobytes() for partial in late.partials] == told
+
+
+def test_listening_changes_no_bit() -> None:
+    request = make_request(**SMALL | {"max_forwards": 628})
+    heard, alone = run(request, listener=Listening()), run(request)
+    assert heard.indices.total.tobytes() == alone.indices.total.tobytes()
+    assert heard.screening == alone.screening
+
+
 def test_progress_counts_every_image_and_never_passes_what_was_announced() -> None:
-    seen: list[tuple[int, int]] = []
-    done = run(make_request(**SMALL), progress=lambda *so_far: seen.append(so_far))
-    assert {total for _, total in seen} == {300}
-    assert [count for count, _ in seen] == sorted(count for count, _ in seen)
-    assert seen[-1][0] == done.forwards <= 300
+    listening = Listening()
+    done = run(make_request(**SMALL), listener=listening)
+    assert listening.announced == [300]
+    assert all(count > 0 for count in listening.counts)
+    assert sum(listening.counts) == done.forwards <= 300
 
 
 # ---- kinds and targets -------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import special
 from tests.fakes.classifiers import FunctionClassifier, details, linear_classifier, picture, random_picture
+from tests.fakes.listeners import Listening
 from tests.fakes.recorders import Tally, Ticks
 
 from wavescope.engine.run import explain
@@ -111,9 +112,10 @@ def test_all_effective_parameters_come_back() -> None:
 
 
 def test_progress_reaches_the_total_step_by_step() -> None:
-    seen: list[tuple[int, int]] = []
-    run(linear_classifier(weights(), batch_size=10), progress=lambda done, rows: seen.append((done, rows)))
-    assert seen == [(min(done, 144), 144) for done in range(10, 160, 10)]  # 8·(16 + 2) rows
+    listening = Listening()
+    run(linear_classifier(weights(), batch_size=10), listener=listening)
+    assert listening.announced == [144]  # 8·(16 + 2) rows
+    assert listening.counts == [10] * 14 + [4]
 
 
 def test_timing_adds_up_and_comes_from_the_clock_that_is_given() -> None:

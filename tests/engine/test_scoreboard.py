@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wavescope.core.estimators import jansen
-from wavescope.engine.scoreboard import Scored, empty, join, merge, update
+from wavescope.engine.scoreboard import Scored, empty, join, merge, missing, update
 
 
 @st.composite
@@ -69,6 +70,28 @@ def test_merge_is_commutative_and_idempotent(
     assert bits(merge(one, other)) == bits(merge(other, one))
     assert bits(merge(one, one)) == bits(one)
     assert bits(merge(blank, one)) == bits(one)
+
+
+@given(case=chunked(), data=st.data())
+def test_what_is_missing_and_what_is_complete_is_told_of_any_board(
+    case: tuple[np.ndarray, int, list[tuple[int, int]]], data: st.DataObject
+) -> None:
+    values, factors, arrivals = case
+    board = empty(len(values), 2)
+    for start, stop in data.draw(st.lists(st.sampled_from(arrivals))):
+        board = update(board, start, scored(values[start:stop]))
+    known = board.predicted != -1
+    gaps = missing(board)
+    told = np.zeros(len(values), dtype=bool)
+    for start, stop in gaps:
+        told[start:stop] = True
+    assert (told == ~known).all()
+    assert all(end < begin for (_, end), (begin, _) in itertools.pairwise(gaps))  # as long as can be
+    whole = [group.all() for group in known.reshape(-1, factors + 2)]
+    assert board.complete(factors + 2) == next(
+        (at for at, group in enumerate(whole) if not group), len(whole)
+    )
+    assert bits(board.head(3)) == bits(Scored(board.values[:3], board.predicted[:3], board.confidence[:3]))
 
 
 def test_an_update_leaves_the_board_it_started_from_alone() -> None:

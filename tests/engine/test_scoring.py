@@ -21,7 +21,7 @@ from tests.oracles.rendering import mask_rows, slow_finish, slow_render
 from wavescope.core.rows import Nested
 from wavescope.engine.plan import Plan, chunks, make_plan, make_stack, pixel_plan
 from wavescope.engine.protocols import Classifier, Recorder, Silent
-from wavescope.engine.scoring import Scorer, to_numpy
+from wavescope.engine.scoring import DeviceBatches, Rendering, Scorer, to_numpy
 from wavescope.engine.types import ExplanationRequest
 from wavescope.errors import ModelFailure
 
@@ -202,6 +202,35 @@ def test_a_stack_of_images_is_scored_as_it_is() -> None:
     found = [scorer.score(None, *batch, "logit", [0]).values for batch in scorer.batches(0, 5)]
     expected = (weights() * (images / 255)).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(np.concatenate(found)[:, 0], expected, rtol=1e-5, atol=1e-4)
+
+
+def test_a_stack_of_floats_is_in_0_to_1_already() -> None:
+    images = np.random.default_rng(3).random((5, *SHAPE)).astype(np.float32)
+    scorer = Scorer(make_stack(images), linear_classifier(weights(), batch_size=5))
+    found = scorer.score(None, 0, 5, "logit", [0]).values[:, 0]
+    np.testing.assert_allclose(found, (weights() * images).sum(axis=(1, 2, 3)), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 5), (1, 2), (2, 5)])
+def test_raw_outputs_of_images_are_those_of_the_model_batch_after_batch(start: int, stop: int) -> None:
+    images = np.random.default_rng(3).random((5, *SHAPE)).astype(np.float32)
+    model = linear_classifier(weights(), batch_size=2)
+    found = DeviceBatches(model).outputs(Rendering(make_stack(images), model), start, stop)
+    value = (weights() * images).sum(axis=(1, 2, 3))[start:stop]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.stack([value, -value], axis=1), rtol=1e-5, atol=1e-4)
+    assert max(model.batches) <= 2
+
+
+def test_raw_outputs_that_are_no_numbers_name_the_image() -> None:
+    images = np.zeros((5, *SHAPE), dtype=np.float32)
+    images[3] = 1
+    model = FunctionClassifier(
+        lambda image: (np.nan if image.max() > 1 else 0.0, 1.0), details(SHAPE, batch_size=2)
+    )
+    with pytest.raises(ModelFailure, match="not a number for image 3") as caught:
+        DeviceBatches(model).outputs(Rendering(make_stack(images), model), 0, 5)
+    assert caught.value.limits == {"row": 3}
 
 
 def test_host_arrays_pass_through_without_a_copy() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wavescope.engine import run
+from wavescope.engine.events import DEAF, Deaf
 from wavescope.engine.kinds import Inquiry
 from wavescope.engine.protocols import Classifier
 from wavescope.engine.requests import make_request
@@ -46,7 +47,8 @@ def load_model(
     settings = settings or load_settings()
     spec = _find(model, models_file)
     # A replica keeps to the cores it was given; in a process of the caller's own the machine is theirs.
-    return load(spec, cache_dir=settings.cache_dir, threads=spec.threads or os.cpu_count())
+    threads = spec.threads or os.cpu_count()
+    return load(spec, cache_dir=settings.cache_dir, threads=threads, remote_hosts=settings.remote_hosts)
 
 
 def explain(
@@ -67,15 +69,17 @@ def explain(
         other: the image that kind ``compare`` compares with.
         model: a name in the registry, a specification, or a model that ``load_model`` returned.
         models_file: path of the registry, for a name.
-        progress: called with (forwards done, forwards in all) after every device batch.
+        progress: called with (forwards done, forwards in all) after every device batch; an adaptive plan or a deadline
+            may take fewer.
         settings: limits and directories; ``None`` reads the environment.
         **fields: of :class:`wavescope.ExplanationRequest`, such as ``kind="fam"``, ``target="lynx"``,
-            ``nb_design=16``, or ``plan="adaptive"`` with ``max_forwards=628`` and ``deadline_s=2``.
+            ``nb_design=16``, or ``plan="adaptive"`` with ``max_forwards=628``; and ``deadline_s=2``.
 
     Raises:
         InvalidRequest: names the field that is wrong.
         NotAnImage, ImageTooLarge: the image cannot be used.
         UnknownModel, RegistryInvalid, WeightsUnavailable: see :func:`load_model`.
+        DeadlineExceeded: ``deadline_s`` was over before there was anything to tell.
 
     Example:
         >>> explanation = wavescope.explain("lynx.jpg", levels=4)
@@ -156,6 +160,7 @@ def _explain(
 ) -> list[Explanation]:
     settings = settings or load_settings()
     request = _request(fields)
+    listener = DEAF if progress is None else _Counting(progress)
     classifier = (
         load_model(model, models_file=models_file, settings=settings)
         if isinstance(model, str | ModelSpec)
@@ -177,9 +182,24 @@ def _explain(
             inquiry,
             classifier,
             max_forwards=settings.max_forwards,
-            progress=progress,
+            listener=listener,
         )
     )
+
+
+class _Counting(Deaf):
+    """Counts the forwards for a callback."""
+
+    def __init__(self, progress: Callable[[int, int], None]) -> None:
+        self._progress = progress
+        self._done = self._planned = 0
+
+    def planned(self, forwards: int) -> None:
+        self._planned = forwards
+
+    def scored(self, images: int) -> None:
+        self._done += images
+        self._progress(self._done, self._planned)
 
 
 def _request(fields: dict[str, Any]) -> ExplanationRequest:

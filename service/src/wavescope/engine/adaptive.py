@@ -2,76 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import numpy as np
+from jaxtyping import Float
 
 from wavescope.core.pixel import baseline_image
 from wavescope.core.rows import Moved
 from wavescope.core.survey import Estimate, Picks, Survey
 from wavescope.core.traits import Traits, fourier_traits, pixel_traits, wavelet_traits
+from wavescope.engine.deadline import Deadline
 from wavescope.engine.plan import Plan
 from wavescope.engine.protocols import Runner
 from wavescope.engine.types import ExplanationRequest, Round, Screening, Stop
 
 # Rounds in a row with the same largest factors before they count as settled.
 SETTLED = 3
+# The first answer comes within this share of the budget, or after four rows of A: fewer tell nothing of V's error.
+FIRST_SHARE = 0.1
+LEAST_FIRST = 4
+
+Find = Callable[[], Estimate]
 
 
 async def screen(
     runner: Runner,
     plan: Plan,
     request: ExplanationRequest,
-    classes: tuple[int, ...],
     *,
-    clock: Callable[[], float],
-    partial: Callable[[Survey], None],
+    score: Callable[[Moved], Awaitable[Float[np.ndarray, "m t"]]],
+    deadline: Deadline,
+    told: Callable[[int, Find], None],
 ) -> tuple[Survey, Screening]:
     """Scores what the indices of the first class ask for; those of the others follow from the same images.
 
     Args:
-        runner: scores.
+        runner: computes.
         plan: its N rows of A are scored first.
         request: with the limits.
-        classes: class indices.
-        clock: seconds, monotonic.
-        partial: told the survey after every round: its indices are a valid answer.
+        score: scores of rows for every class.
+        deadline: no round begins later.
+        told: the forwards so far, and what finds a valid answer of the first class, in any thread: first from the sizes
+            of the factors and some rows of A, then after every round.
 
     Raises:
-        ConstantScore: the first class's score does not vary over the rows of A.
+        ConstantScore: the first class's score does not vary over the rows of A; what was told raises it too.
         ModelFailure: the model returned something that is not a number.
     """
     assert request.max_forwards is not None
-    began = clock()
     rows = plan.spec.nb_design
-    first = Moved(np.arange(rows, dtype=np.int32), np.full(rows, -1, dtype=np.int32))
-    scored = await runner.score(plan, first, request.score, classes)
-    survey = await runner.compute(
-        Survey,
-        traits(plan),
-        scored.values,
-        request.score,
-        budget=request.max_forwards,
-        seed=request.seed,
-    )
+    few = min(rows, first_rows(request.max_forwards))
+    values = await score(_rows_of_a(0, few))
+    told(few, partial(_from_sizes, plan, request, values))
+    if few < rows:
+        values = np.concatenate([values, await score(_rows_of_a(few, rows))])
+    survey = await runner.compute(_begun, plan, request, values)
     rounds: list[Round] = []
     leaders: list[frozenset[int]] = []
     picks = survey.groups_first()
     stopped: Stop | None = None
     while stopped is None:
         if len(picks):
-            scored = await runner.score(plan, _moved(picks, survey), request.score, classes)
-            survey.take(picks, scored.values)
+            survey.take(picks, await score(_moved(picks, survey)))
         estimate = await runner.compute(survey.estimate)
         rounds.append(Round(survey.spent, int(estimate.resolved.sum()), float(estimate.standard_error.max())))
-        partial(survey)
+        told(survey.spent, partial(_same, estimate))
         leaders.append(_leaders(estimate, request.top_k))
-        stopped = _stop(request, rounds[-1], leaders, clock() - began)
+        stopped = _stop(request, rounds[-1], leaders)
         if stopped is None:
             picks = await runner.compute(survey.next_round)
             if not len(picks):
                 stopped = "all_resolved" if survey.exhausted else "max_forwards"
+            elif deadline.over:
+                stopped = "deadline_s"
     return survey, Screening(stopped, len(survey.groups), tuple(rounds))
+
+
+def first_rows(budget: int) -> int:
+    """Rows of A that are scored before the first answer: a power of two, over which a Sobol design is even."""
+    return 2 ** max(int(budget * FIRST_SHARE).bit_length() - 1, LEAST_FIRST.bit_length() - 1)
 
 
 def traits(plan: Plan) -> Traits:
@@ -82,6 +92,24 @@ def traits(plan: Plan) -> Traits:
     if spec.transform == "pixel":
         return pixel_traits(plan.array - baseline_image(spec.baseline, plan.array), factors)
     return wavelet_traits(plan.array, factors, spec.levels)
+
+
+def _rows_of_a(start: int, stop: int) -> Moved:
+    return Moved(np.arange(start, stop, dtype=np.int32), np.full(stop - start, -1, dtype=np.int32))
+
+
+def _begun(plan: Plan, request: ExplanationRequest, rows: Float[np.ndarray, "m t"]) -> Survey:
+    assert request.max_forwards is not None
+    return Survey(traits(plan), rows, request.score, budget=request.max_forwards, seed=request.seed)
+
+
+def _from_sizes(plan: Plan, request: ExplanationRequest, rows: Float[np.ndarray, "m t"]) -> Estimate:
+    """What is known before any factor is perturbed: the prior, with its errors."""
+    return _begun(plan, request, rows).estimate()
+
+
+def _same(estimate: Estimate) -> Estimate:
+    return estimate
 
 
 def _moved(picks: Picks, survey: Survey) -> Moved:
@@ -95,14 +123,10 @@ def _leaders(estimate: Estimate, top_k: int | None) -> frozenset[int]:
     return frozenset(np.argsort(-estimate.total, kind="stable")[: top_k or 0].tolist())
 
 
-def _stop(
-    request: ExplanationRequest, last: Round, leaders: list[frozenset[int]], elapsed_s: float
-) -> Stop | None:
-    """Which limit of the caller's is reached, if any."""
+def _stop(request: ExplanationRequest, last: Round, leaders: list[frozenset[int]]) -> Stop | None:
+    """Which goal of the caller's is reached, if any."""
     if request.standard_error is not None and last.resolved and last.standard_error <= request.standard_error:
         return "standard_error"
     if request.top_k is not None and len(leaders) >= SETTLED and len(set(leaders[-SETTLED:])) == 1:
         return "top_k"
-    if request.deadline_s is not None and elapsed_s >= request.deadline_s:
-        return "deadline_s"
     return None

@@ -55,8 +55,8 @@ PARTITIONS_OF: dict[str, tuple[str, ...]] = {
 MAX_ADAPTIVE_FACTORS = 4096
 # Of the adaptive plan: a tenth of the forwards of the full plan's defaults.
 ADAPTIVE_FORWARDS = 628
-# Fields that say when an adaptive plan stops; the full plan takes none of them.
-STOPS = ("max_forwards", "deadline_s", "standard_error", "top_k")
+# Fields that say when an adaptive plan stops; the full plan takes none of them. (A ``deadline_s`` ends any plan.)
+STOPS = ("max_forwards", "standard_error", "top_k")
 # What the full plan alone can do, or does best: given any of it, the full plan is the default.
 FULL_ALONE: dict[str, tuple[str, ...] | None] = {
     "nb_design": None,  # whatever it is: it is the size of a full plan

@@ -19,7 +19,7 @@ def finish_compare(case: Case, explanation: Explanation, other: Explanation) -> 
     del case
     other = replace(other, id=f"{explanation.id}-other", timing=other.timing | {"total_s": _total_s(other)})
     forwards = explanation.forwards + other.forwards
-    explanation = replace(explanation, forwards=forwards)
+    explanation = replace(explanation, forwards=forwards, partial=explanation.partial or other.partial)
     if explanation.levels is None or other.levels is None:
         return replace(
             explanation,
@@ -59,8 +59,13 @@ def finish_zoom(case: Case, explanation: Explanation, zoomed: Explanation) -> Ex
         parameters=parameters,
         timing=zoomed.timing | {"total_s": _total_s(zoomed)},
     )
-    warnings = (*explanation.warnings, *_enlarged(case), *_other_class(explanation, zoomed))
-    explanation = replace(explanation, forwards=explanation.forwards + zoomed.forwards, warnings=warnings)
+    warnings = (*explanation.warnings, *_enlarged(case), *_other_class(explanation, zoomed), *_ended(zoomed))
+    explanation = replace(
+        explanation,
+        forwards=explanation.forwards + zoomed.forwards,
+        partial=explanation.partial or zoomed.partial,
+        warnings=warnings,
+    )
     if explanation.levels is None or zoomed.levels is None:
         return replace(explanation, warnings=(*warnings, "one of the two has no map: nothing to compare"))
     newest = zoomed.levels[-1]
@@ -112,6 +117,12 @@ def _other_class(explanation: Explanation, zoomed: Explanation) -> tuple[str, ..
         f"the enlarged image is {predicted.label!r} to the model; both are explained for "
         f"{explanation.target.label!r}",
     )
+
+
+def _ended(zoomed: Explanation) -> tuple[str, ...]:
+    if not zoomed.partial:
+        return ()
+    return ("deadline_s ended the explanation of the enlarged image early, as its own warnings tell",)
 
 
 def _of_other(other: Explanation) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from wavescope.engine.types import Explanation, Indices
 
@@ -30,11 +30,14 @@ class Progress:
 class Partial:
     """Indices so far: a valid answer, with larger errors than the last.
 
+    Of an image to compare with and of an enlarged one nothing is told.
+
     Attributes:
         image: place among the images of the request.
         forwards: images scored of this image so far.
         rows: complete design rows so far; ``None`` with the adaptive plan.
-        find: computes the indices of the first target, from what was known when this was told.
+        find: computes the indices of the first target, from what was known when this was told; in any thread and at
+            any time. ``None`` where the score did not vary so far.
     """
 
     image: int
@@ -54,6 +57,7 @@ class Finished:
     explanations: tuple[Explanation, ...]
 
 
+@runtime_checkable
 class Listener(Protocol):
     """Told what happens, in the thread of the event loop: returns at once."""
 
@@ -66,7 +70,11 @@ class Listener(Protocol):
         ...
 
     def partial(self, partial: Partial) -> None:
-        """New indices: of a full plan after its second and then every further two design rows."""
+        """New indices.
+
+        Of a full plan after its second and then every further two design rows; of an adaptive plan first from the sizes
+        of the factors, after some rows of A, and then after every round.
+        """
         ...
 
 
@@ -81,3 +89,6 @@ class Deaf:
 
     def partial(self, partial: Partial) -> None:
         return None
+
+
+DEAF = Deaf()

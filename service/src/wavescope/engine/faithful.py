@@ -42,7 +42,11 @@ class _Test:
 
 
 async def finish(case: Case, explanation: Explanation) -> Explanation:
-    """The explanation with its faithfulness in every domain it has a map in, where that was asked for."""
+    """The explanation with its faithfulness in every domain it has a map in, where that was asked for.
+
+    Raises:
+        TimeOver: the deadline came first.
+    """
     if not case.request.faithfulness or explanation.indices is None or explanation.maps is None:
         return explanation
     tests: list[_Test] = []
@@ -81,14 +85,14 @@ def _over_factors(plan: Plan, total: Float[np.ndarray, " k"]) -> _Test:
 
 
 async def _measure(case: Case, explanation: Explanation, test: _Test) -> Faithfulness:
-    runner, target, clean = case.runner, (explanation.target.index,), explanation.target.probability
+    target, clean = (explanation.target.index,), explanation.target.probability
     assert clean is not None
-    inserted = await runner.score(test.curves, Nested(test.order, test.counts, keep=True), SCORE, target)
-    deleted = await runner.score(test.curves, Nested(test.order, test.counts, keep=False), SCORE, target)
+    inserted = await case.score(test.curves, Nested(test.order, test.counts, keep=True), SCORE, target)
+    deleted = await case.score(test.curves, Nested(test.order, test.counts, keep=False), SCORE, target)
     insertion, deletion = inserted.values[:, 0], deleted.values[:, 0]
     size = core.subset_size(test.subsets.n_factors)
     subsets = Subsets(test.subsets.n_factors, size, core.SAMPLES, case.request.seed)
-    removed = await runner.score(test.subsets, subsets, SCORE, target)
+    removed = await case.score(test.subsets, subsets, SCORE, target)
     pearson, spearman = core.mu_fidelity(
         test.importance, subsets.masks(0, subsets.count), clean, removed.values[:, 0]
     )

@@ -21,7 +21,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-class Prepared:
+class Preprocessed:
     """A picture that is preprocessed already, and so can be neither enlarged nor corrupted."""
 
     def __init__(self, picture: Picture) -> None:
@@ -59,7 +59,6 @@ class LocalRunner:
         sources: the images of the request.
         classifier: the model.
         max_forwards: the most forwards admitted for one explanation.
-        scored: called with the number of images after every device batch.
         recorder: told what was rendered and scored.
         clock: seconds, monotonic.
     """
@@ -70,14 +69,12 @@ class LocalRunner:
         classifier: Classifier,
         *,
         max_forwards: int,
-        scored: Callable[[int], None],
         recorder: Recorder | None,
         clock: Callable[[], float],
     ) -> None:
         self._sources = sources
         self._classifier = classifier
         self._max_forwards = max_forwards
-        self._scored = scored
         self._recorder = recorder
         self._clock = clock
         self._kept: tuple[str, Scorer] | None = None
@@ -99,14 +96,22 @@ class LocalRunner:
         return scorer.image(), scorer.predict()
 
     async def score(
-        self, work: Plan | Stack, rows: Rows | Moved | None, score: str, targets: tuple[int, ...]
+        self,
+        work: Plan | Stack,
+        rows: Rows | Moved | None,
+        score: str,
+        targets: tuple[int, ...],
+        *,
+        heard: Callable[[Scored], bool] | None = None,
     ) -> Scored:
         scorer = self._scorer(work)
-        parts: list[Scored] = []
-        for start, stop in scorer.batches(0, work.rows if rows is None else rows.count):
-            parts.append(scorer.score(rows, start, stop, score, targets))
-            self._scored(stop - start)
-        return scoreboard.join(parts)
+        count = work.rows if rows is None else rows.count
+        board = scoreboard.empty(count, len(targets))
+        for start, stop in scorer.batches(0, count):
+            board = scoreboard.update(board, start, scorer.score(rows, start, stop, score, targets))
+            if heard is not None and not heard(board):
+                break
+        return board
 
     async def compute(
         self, work: Callable[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs

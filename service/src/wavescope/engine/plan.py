@@ -116,11 +116,11 @@ class Stack:
 
     Attributes:
         digest: of the images.
-        images: (n, c, h, w) uint8.
+        images: (n, c, h, w) uint8, or float32 in [0, 1].
     """
 
     digest: str
-    images: UInt8[np.ndarray, "n c h w"]
+    images: UInt8[np.ndarray, "n c h w"] | Float32[np.ndarray, "n c h w"]
 
     @property
     def rows(self) -> int:
@@ -204,7 +204,7 @@ def pixel_plan(plan: Plan, image: Float32[np.ndarray, "c h w"], factors: Int32[n
     return Plan(digest, spec, array, int(factors.max()) + 1, plan.crop, plan.original_size, factors)
 
 
-def make_stack(images: UInt8[np.ndarray, "n c h w"]) -> Stack:
+def make_stack(images: UInt8[np.ndarray, "n c h w"] | Float32[np.ndarray, "n c h w"]) -> Stack:
     """The images with their digest."""
     images = np.ascontiguousarray(images)
     return Stack(hashlib.sha256(images.data).hexdigest(), images)

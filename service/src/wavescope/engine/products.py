@@ -12,7 +12,7 @@ from wavescope.core import estimators, maps, reference_maps, wavelets, worth
 from wavescope.core.bootstrap import index_errors, share_errors
 from wavescope.core.partition import Partition
 from wavescope.core.scores import check_score, probabilities
-from wavescope.core.survey import Survey
+from wavescope.core.survey import Estimate, Survey
 from wavescope.engine.plan import Plan
 from wavescope.engine.types import (
     Explanation,
@@ -90,15 +90,8 @@ def of_sample(request: ExplanationRequest, target: Scores, runner_up: Scores | N
         ConstantScore: the score does not vary.
     """
     name, over = request.estimator, _over(request)
-    errors = index_errors(name, *target, seed=request.seed, over=over)
-    indices = Indices(
-        total=estimators.ESTIMATORS[name](*target, over=over),
-        first=estimators.first_order(name, *target, over=over),
-        standard_error=None if errors is None else errors[0],
-        interval_95=None if errors is None else errors[1],
-    )
     return Found(
-        indices=indices,
+        indices=sample_indices(request, target),
         variance=float(estimators.variance(*target[:2], over=over)),
         split_half=worth.split_half(name, *target, over=over),
         runner_up=None
@@ -109,6 +102,22 @@ def of_sample(request: ExplanationRequest, target: Scores, runner_up: Scores | N
         share_errors=share_errors(name, *target, seed=request.seed, over=over)
         if request.kind == "profile"
         else None,
+    )
+
+
+def sample_indices(request: ExplanationRequest, target: Scores) -> Indices:
+    """The indices of a pick-freeze sample, whole or so far.
+
+    Raises:
+        ConstantScore: the score does not vary.
+    """
+    name, over = request.estimator, _over(request)
+    errors = index_errors(name, *target, seed=request.seed, over=over)
+    return Indices(
+        total=estimators.ESTIMATORS[name](*target, over=over),
+        first=estimators.first_order(name, *target, over=over),
+        standard_error=None if errors is None else errors[0],
+        interval_95=None if errors is None else errors[1],
     )
 
 
@@ -124,7 +133,7 @@ def of_survey(survey: Survey, screening: Screening, target: int, runner_up: int 
         ConstantScore: the score does not vary.
     """
     return Found(
-        indices=survey_indices(survey, target),
+        indices=survey_indices(survey.estimate(target)),
         variance=survey.variance(target),
         split_half=survey.split_half(target),
         runner_up=None if runner_up is None else _varying(lambda: survey.estimate(runner_up).total),
@@ -135,13 +144,8 @@ def of_survey(survey: Survey, screening: Screening, target: int, runner_up: int 
     )
 
 
-def survey_indices(survey: Survey, target: int) -> Indices:
-    """The indices of an adaptive plan so far.
-
-    Raises:
-        ConstantScore: the score does not vary.
-    """
-    found = survey.estimate(target)
+def survey_indices(found: Estimate) -> Indices:
+    """The indices of an adaptive plan so far."""
     return Indices(
         total=found.total,
         first=None,
@@ -186,6 +190,15 @@ def read_clean(
     others = [entry(other) for other in ranked if other != index]
     best = tuple(entry(index) for index in ranked[:TOP])
     return Clean(image, likely, entry(index), others[0] if others else None, best)
+
+
+def most_probable(
+    outputs: Float[np.ndarray, " classes"], details: ModelDetails, count: int
+) -> tuple[Prediction, ...]:
+    """The ``count`` most probable classes of one image, best first."""
+    likely = probabilities(outputs[None, :], details.outputs)[0]
+    ranked = np.argsort(-likely, kind="stable")[:count]
+    return tuple(Prediction(int(index), details.labels[int(index)], float(likely[index])) for index in ranked)
 
 
 def build(

@@ -115,9 +115,23 @@ class Runner(Protocol):
         ...
 
     async def score(
-        self, work: Plan | Stack, rows: Rows | Moved | None, score: str, targets: tuple[int, ...]
+        self,
+        work: Plan | Stack,
+        rows: Rows | Moved | None,
+        score: str,
+        targets: tuple[int, ...],
+        *,
+        heard: Callable[[Scored], bool] | None = None,
     ) -> Scored:
-        """Scores of all rows in order: ``rows`` of a plan, or for ``None`` its pick-freeze sample; or of a stack."""
+        """Scores of all rows in order: ``rows`` of a plan, or for ``None`` its pick-freeze sample; or of a stack.
+
+        Args:
+            work, rows: what to score.
+            score: which scalar.
+            targets: class indices.
+            heard: told the scores so far whenever there are more. Where it answers ``False``, what was not begun is
+                left out, and has no score in what is returned.
+        """
         ...
 
     async def compute(

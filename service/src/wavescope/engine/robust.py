@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wavescope.engine import sufficient
 from wavescope.engine.attribution import Case
 from wavescope.engine.scoreboard import Scored
 from wavescope.engine.types import Corrupted, Explanation, ModelDetails, Prediction, Robustness
 
 
 async def finish(case: Case, explanation: Explanation) -> Explanation:
-    """The explanation with its sufficiency and the model's answers to every corruption of the image."""
-    explanation = await sufficient.finish(case, explanation)
+    """The explanation with the model's answers to every corruption of the image.
+
+    Raises:
+        TimeOver: the deadline came first.
+    """
+    case.check_time()
     runner, target = case.runner, explanation.target.index
     names, stack = await runner.corrupted(case.image, case.request)
-    predicted = await runner.score(stack, None, "probability", (target,))
+    predicted = await case.score(stack, None, "probability", (target,))
     return replace(
         explanation,
         robustness=_robustness(runner.details, names, predicted, target),

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from wavescope.engine.events import DEAF, Listener
 from wavescope.engine.kinds import Inquiry, explain_all
-from wavescope.engine.local import LocalRunner, Prepared, drive
+from wavescope.engine.local import LocalRunner, Preprocessed, drive
 from wavescope.engine.protocols import Classifier, Recorder, Source
-from wavescope.engine.types import Explanation, ExplanationRequest, Indices, Picture
-
-Progress = Callable[[int, int], None]
+from wavescope.engine.types import Explanation, ExplanationRequest, Picture
 
 
 def explain(
@@ -21,8 +20,7 @@ def explain(
     identity: str,
     max_forwards: int,
     other: Picture | Source | None = None,
-    progress: Progress | None = None,
-    partial: Callable[[Indices, int], None] | None = None,
+    listener: Listener = DEAF,
     recorder: Recorder | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Explanation:
@@ -35,15 +33,14 @@ def explain(
         identity: the explanation's id.
         max_forwards: the most forwards admitted.
         other: the image that kind ``compare`` compares with.
-        progress: called with (forwards done, forwards in all) after every device batch; an adaptive plan
-            may take fewer.
-        partial: called with (indices so far, forwards done) after every round of an adaptive plan.
+        listener: told the forwards in all, every device batch and the indices so far.
         recorder: told what was rendered and scored.
         clock: seconds, monotonic.
 
     Raises:
         InvalidRequest: names the field that does not suit the image or the model.
         ModelFailure: the model returned something that is not a number.
+        DeadlineExceeded: the deadline came before there was anything to tell.
     """
     target = None if request.target is None else int(request.target)
     images = [image] if other is None else [image, other]
@@ -53,8 +50,7 @@ def explain(
         inquiry,
         classifier,
         max_forwards=max_forwards,
-        progress=progress,
-        partial=partial,
+        listener=listener,
         recorder=recorder,
         clock=clock,
     )[0]
@@ -66,26 +62,11 @@ def explain_many(
     classifier: Classifier,
     *,
     max_forwards: int,
-    progress: Progress | None = None,
-    partial: Callable[[Indices, int], None] | None = None,
+    listener: Listener = DEAF,
     recorder: Recorder | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[Explanation, ...]:
     """Explains several images, each for one or more classes. Arguments and errors as :func:`explain`."""
-    sources = [Prepared(image) if isinstance(image, Picture) else image for image in images]
-    done, total = 0, 0
-
-    def scored(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress is not None:
-            progress(done, total)
-
-    def planned(forwards: int) -> None:
-        nonlocal total
-        total = forwards
-
-    runner = LocalRunner(
-        sources, classifier, max_forwards=max_forwards, scored=scored, recorder=recorder, clock=clock
-    )
-    return drive(explain_all(runner, inquiry, planned=planned, partial=partial, clock=clock))
+    sources = [Preprocessed(image) if isinstance(image, Picture) else image for image in images]
+    runner = LocalRunner(sources, classifier, max_forwards=max_forwards, recorder=recorder, clock=clock)
+    return drive(explain_all(runner, inquiry, listener=listener, clock=clock))

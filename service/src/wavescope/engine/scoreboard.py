@@ -33,6 +33,15 @@ class Scored:
         """Rows scored."""
         return int(np.count_nonzero(self.predicted != NOT_SCORED))
 
+    def complete(self, width: int) -> int:
+        """How many groups of ``width`` rows are complete, from the first on: design rows, at a width of K + 2."""
+        whole = (self.predicted.reshape(-1, width) != NOT_SCORED).all(axis=1)
+        return len(whole) if whole.all() else int(np.argmin(whole))
+
+    def head(self, rows: int) -> Scored:
+        """The first rows alone."""
+        return Scored(self.values[:rows], self.predicted[:rows], self.confidence[:rows])
+
     def pick_freeze(
         self, n_factors: int, target: int
     ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, "k n"]]:
@@ -78,6 +87,12 @@ def merge(one: Scored, other: Scored) -> Scored:
 def join(chunks: list[Scored]) -> Scored:
     """Chunks of consecutive rows as one."""
     return _fieldwise(lambda *parts: np.concatenate(parts), *chunks)
+
+
+def missing(board: Scored) -> list[tuple[int, int]]:
+    """Row ranges that have no scores yet, each as long as can be, in order."""
+    steps = np.diff(np.concatenate([[0], board.predicted == NOT_SCORED, [0]]).astype(np.int8))
+    return list(zip(np.flatnonzero(steps == 1).tolist(), np.flatnonzero(steps == -1).tolist(), strict=True))
 
 
 def _fieldwise(combine: Callable[..., np.ndarray], *boards: Scored) -> Scored:

@@ -109,8 +109,9 @@ class Rendering:
     ) -> None:
         if isinstance(self._work, Stack):
             for place, levels in enumerate(self._work.images[start:stop]):
-                image = self._to_device(levels.astype(np.float32) / np.float32(255))
-                out[place, ...] = self._normalise(image)
+                # What is float32 is in [0, 1] already.
+                image = levels if levels.dtype == np.float32 else levels.astype(np.float32) / np.float32(255)
+                out[place, ...] = self._normalise(self._to_device(image))
         elif isinstance(rows, Moved):
             assert self._design is not None
             assert isinstance(self._renderer, Renderer), "the authors' code has no adaptive plan"
@@ -206,6 +207,26 @@ class DeviceBatches:
         if np.isnan(outputs).any():  # infinities may be meant: a class that is ruled out
             raise ModelFailure(
                 f"model {self._details.name!r} returned something that is not a number for the unperturbed image"
+            )
+        return outputs
+
+    def outputs(self, rendering: Rendering, start: int, stop: int) -> Float32[np.ndarray, "n classes"]:
+        """Raw outputs of the model for images start..stop of a stack, batch after batch.
+
+        Raises:
+            ModelFailure: the model returned something that is not a number; names the image.
+        """
+        found: list[np.ndarray] = []
+        for first in range(start, stop, self.size):
+            last = min(first + self.size, stop)
+            rendering.render(None, first, last, self._buffer[: last - first, ...])
+            found.append(to_numpy(self._forward(self._buffer[: last - first, ...])).astype(np.float32))
+        outputs = np.concatenate(found)
+        bad = np.flatnonzero(np.isnan(outputs).any(axis=1))
+        if len(bad):
+            raise ModelFailure(
+                f"model {self._details.name!r} returned something that is not a number for image {start + bad[0]}",
+                row=start + int(bad[0]),
             )
         return outputs
 

@@ -19,14 +19,18 @@ from wavescope.engine.types import Explanation, Kept, Preprocessing, Sufficiency
 
 
 async def finish(case: Case, explanation: Explanation) -> Explanation:
-    """The explanation with its sufficiency: every n from 0 to K is scored, as the curve need not be monotone."""
+    """The explanation with its sufficiency: every n from 0 to K is scored, as the curve need not be monotone.
+
+    Raises:
+        TimeOver: the deadline came first.
+    """
     if explanation.indices is None:
         return explanation
     runner, plan = case.runner, case.plan
     total = explanation.indices.total
     order = reference_rank(total) if plan.spec.reference else reconstruction.rank(total)
     rows = Nested(order, np.arange(plan.n_factors + 1, dtype=np.int32), keep=True)
-    scored = await runner.score(plan, rows, "probability", (explanation.target.index,))
+    scored = await case.score(plan, rows, "probability", (explanation.target.index,))
     sufficiency = await runner.compute(
         _sufficiency, plan, runner.details.preprocessing, explanation, order, scored
     )

@@ -116,7 +116,9 @@ class ExplanationRequest:
         faithfulness: measure insertion, deletion and µ-fidelity of the map as well.
         compat: ``reference`` computes as the authors' code does.
         max_forwards: of the adaptive plan: the most it scores of one image. ``None`` for the full plan.
-        deadline_s: of the adaptive plan: no round begins later, seconds; ``None`` for no deadline.
+        deadline_s: seconds from the request's arrival after which what is known is the answer, marked as partial;
+            ``None`` for no deadline. Images of a batch share it. Then no round of an adaptive plan begins any more, and
+            no chunk of anything else.
         standard_error: of the adaptive plan: stop once no index has a larger one.
         top_k: of the adaptive plan: stop once the k largest indices are the same factors three rounds in a row.
     """

@@ -1,0 +1,249 @@
+"""Which requests may be computed now, which wait, and which are refused: a plain state with a clock handed in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from wavescope.engine.quotas import Quota
+from wavescope.errors import QueueFull, QuotaExceeded
+
+Priority = Literal["interactive", "batch"]
+NO_QUOTA = Quota()
+# Of the starts while both kinds wait, every so many belongs to batch, so that it is slow and never starved.
+BATCH_TURN = 4
+SHORTEST_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request to be let in.
+
+    Attributes:
+        id: unique; the same again is the same ask.
+        caller: name of its API key, empty without keys.
+        forwards: images to be scored at most.
+        seconds: expected of scoring, on the replicas there are.
+        patient: whether it waits however long that takes, as jobs do: their number is bounded elsewhere.
+    """
+
+    id: str
+    caller: str
+    priority: Priority
+    forwards: int
+    seconds: float
+    patient: bool = False
+
+
+@dataclass(slots=True)
+class _Entry:
+    ask: Ask
+    order: int
+    heard_s: float
+    running: bool = False
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Forwards a caller may still ask for; below zero after a request larger than a minute's."""
+
+    level: float
+    at_s: float
+
+
+@dataclass(slots=True)
+class Admission:
+    """Requests that wait and run.
+
+    Interactive requests start before batch ones, but for every fourth start; batch ones take at most half of the
+    places. Among equals the caller with the fewest running goes first, then who came first. Who is not heard of for
+    ``silent_s`` is taken for dead and makes room.
+
+    Attributes:
+        max_running: computed at once.
+        max_waiting: more are refused, but patient ones.
+        max_wait_s: expected wait beyond which interactive requests are refused.
+        quota: of a caller.
+        clock: seconds, monotonic.
+    """
+
+    max_running: int
+    max_waiting: int
+    max_wait_s: float
+    clock: Callable[[], float]
+    quota: Callable[[str], Quota] = lambda caller: NO_QUOTA
+    silent_s: float = 30.0
+    _entries: dict[str, _Entry] = field(default_factory=dict[str, _Entry])
+    _buckets: dict[str, _Bucket] = field(default_factory=dict[str, _Bucket])
+    _arrivals: int = 0
+    _starts: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        return len(self._entries) - self.running
+
+    @property
+    def running(self) -> int:
+        """Requests that are computed."""
+        return sum(entry.running for entry in self._entries.values())
+
+    def offer(self, ask: Ask, *, running: bool = False) -> None:
+        """Takes a request in, to wait for its turn; one that is known already keeps its place.
+
+        Args:
+            ask: the request.
+            running: it was let in before, by an admission that has forgotten it.
+
+        Raises:
+            QuotaExceeded: more than the caller's share.
+            QueueFull: more than the service takes on now.
+        """
+        now = self.clock()
+        if ask.id in self._entries:
+            self._entries[ask.id].heard_s = now
+            return
+        if not running:
+            self._check(ask, now)
+            self._charge(ask, now)
+        self._arrivals += 1
+        self._entries[ask.id] = _Entry(ask, self._arrivals, now, running)
+
+    def begin(self) -> list[str]:
+        """The waiting requests whose turn it is; they count as running from now on."""
+        begun: list[str] = []
+        while (entry := self._next()) is not None:
+            entry.running = True
+            self._starts += 1
+            begun.append(entry.ask.id)
+        return begun
+
+    def leave(self, ask_id: str) -> None:
+        """A request has ended, or waits no longer."""
+        self._entries.pop(ask_id, None)
+
+    def heard(self, ask_id: str) -> bool:
+        """A request is alive; whether it is known."""
+        entry = self._entries.get(ask_id)
+        if entry is not None:
+            entry.heard_s = self.clock()
+        return entry is not None
+
+    def forget_silent(self) -> list[str]:
+        """Requests whose process says nothing any more; they are let go."""
+        oldest = self.clock() - self.silent_s
+        silent = [name for name, entry in self._entries.items() if entry.heard_s < oldest]
+        for name in silent:
+            del self._entries[name]
+        return silent
+
+    def wait_s(self, priority: Priority) -> float:
+        """Seconds that a request of this priority would be expected to wait now."""
+        if self.running < self._places(priority) and not any(
+            not entry.running and _before(entry.ask.priority, priority) for entry in self._entries.values()
+        ):
+            return 0.0
+        # What runs is half done on average.
+        ahead = [
+            entry.ask.seconds * (0.5 if entry.running else 1.0)
+            for entry in self._entries.values()
+            if entry.running or _before(entry.ask.priority, priority)
+        ]
+        return sum(ahead)
+
+    def _check(self, ask: Ask, now: float) -> None:
+        quota = self.quota(ask.caller)
+        mine = [entry for entry in self._entries.values() if entry.ask.caller == ask.caller]
+        waiting = sum(not entry.running for entry in mine)
+        if quota.max_waiting is not None and waiting >= quota.max_waiting and not ask.patient:
+            at_limit = quota.max_running is not None and len(mine) - waiting >= quota.max_running
+            if at_limit or self.running >= self._places(ask.priority):
+                raise QuotaExceeded(
+                    f"{waiting} requests of this key wait already; its quota is {quota.max_waiting}",
+                    max_waiting=quota.max_waiting,
+                    retry_after_s=self._retry_after(ask.priority),
+                )
+        short_s = self._short_s(ask, quota, now)
+        if short_s > 0:
+            raise QuotaExceeded(
+                f"{ask.forwards} forwards are more than this key's quota of {quota.forwards_per_minute} a minute "
+                "allows now",
+                forwards_per_minute=quota.forwards_per_minute,
+                forwards=ask.forwards,
+                retry_after_s=math.ceil(short_s),
+            )
+        if not ask.patient:
+            self._check_queue(ask)
+
+    def _check_queue(self, ask: Ask) -> None:
+        full = self.running >= self._places(ask.priority)
+        if full and self.waiting >= self.max_waiting:
+            raise QueueFull(
+                f"{self.waiting} requests wait already; at most {self.max_waiting} may",
+                max_waiting=self.max_waiting,
+                retry_after_s=self._retry_after(ask.priority),
+            )
+        wait_s = self.wait_s(ask.priority)
+        # An empty queue lets in whatever it is: who waits behind nobody cannot be helped by coming later.
+        if wait_s > self.max_wait_s and self.waiting:
+            raise QueueFull(
+                f"the wait would be about {wait_s:.0f} s; requests are refused beyond {self.max_wait_s:g} s",
+                max_wait_s=self.max_wait_s,
+                retry_after_s=self._retry_after(ask.priority),
+            )
+
+    def _retry_after(self, priority: Priority) -> int:
+        return math.ceil(max(SHORTEST_RETRY_S, self.wait_s(priority) / 2))
+
+    def _short_s(self, ask: Ask, quota: Quota, now: float) -> float:
+        """Seconds until the caller's budget allows the request; 0 where it does now."""
+        rate = quota.forwards_per_minute
+        if rate is None:
+            return 0.0
+        # More than a minute's forwards at once need a whole minute's budget, and leave a debt.
+        return max(0.0, (min(ask.forwards, rate) - self._level(ask.caller, rate, now)) * 60 / rate)
+
+    def _level(self, caller: str, rate: int, now: float) -> float:
+        bucket = self._buckets.get(caller)
+        return rate if bucket is None else min(rate, bucket.level + (now - bucket.at_s) * rate / 60)
+
+    def _charge(self, ask: Ask, now: float) -> None:
+        rate = self.quota(ask.caller).forwards_per_minute
+        if rate is not None:
+            self._buckets[ask.caller] = _Bucket(self._level(ask.caller, rate, now) - ask.forwards, now)
+
+    def _places(self, priority: Priority) -> int:
+        return self.max_running if priority == "interactive" else max(1, self.max_running // 2)
+
+    def _next(self) -> _Entry | None:
+        waiting = {
+            priority: [entry for entry in self._startable() if entry.ask.priority == priority]
+            for priority in ("interactive", "batch")
+        }
+        if self.running >= self.max_running:
+            return None
+        batch_runs = sum(entry.running and entry.ask.priority == "batch" for entry in self._entries.values())
+        if batch_runs >= self._places("batch"):
+            waiting["batch"] = []
+        turn = "batch" if self._starts % BATCH_TURN == BATCH_TURN - 1 else "interactive"
+        candidates = waiting[turn] or waiting["interactive"] or waiting["batch"]
+        return min(candidates, key=lambda entry: (self._runs_of(entry.ask.caller), entry.order), default=None)
+
+    def _startable(self) -> list[_Entry]:
+        """Those that wait and whose caller has not its share running."""
+        found: list[_Entry] = []
+        for entry in self._entries.values():
+            most = self.quota(entry.ask.caller).max_running
+            if not entry.running and (most is None or self._runs_of(entry.ask.caller) < most):
+                found.append(entry)
+        return found
+
+    def _runs_of(self, caller: str) -> int:
+        return sum(entry.running and entry.ask.caller == caller for entry in self._entries.values())
+
+
+def _before(one: Priority, other: Priority) -> bool:
+    """Whether requests of the first priority go before a new one of the other."""
+    return one == "interactive" or other == "batch"

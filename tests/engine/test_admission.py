@@ -1,0 +1,182 @@
+"""Who is let in, who waits, who is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from wavescope.engine.admission import Admission, Ask
+from wavescope.engine.quotas import Quota
+from wavescope.errors import QueueFull, QuotaExceeded
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make(clock: Clock | None = None, **given) -> Admission:
+    settings = {"max_running": 2, "max_waiting": 4, "max_wait_s": 100.0, "clock": clock or Clock()}
+    return Admission(**settings | given)
+
+
+def ask(name: str, *, caller="", priority="interactive", forwards=100, seconds=1.0, patient=False) -> Ask:
+    return Ask(name, caller, priority, forwards, seconds, patient)
+
+
+def test_requests_start_in_order_of_arrival_up_to_the_limit():
+    admission = make()
+    for name in "abc":
+        admission.offer(ask(name))
+    assert admission.begin() == ["a", "b"]
+    assert (admission.running, admission.waiting) == (2, 1)
+    admission.leave("a")
+    assert admission.begin() == ["c"]
+
+
+def test_the_same_ask_again_keeps_its_place():
+    admission = make(max_running=1)
+    for name in ("a", "b", "c", "b"):
+        admission.offer(ask(name))
+    started = []
+    while begun := admission.begin():
+        started += begun
+        admission.leave(begun[0])
+    assert started == ["a", "b", "c"]
+
+
+def test_interactive_goes_before_batch_and_batch_is_not_starved():
+    admission = make(max_running=1, max_waiting=100)
+    for turn in range(3):
+        admission.offer(ask(f"batch {turn}", priority="batch"))
+    for turn in range(12):
+        admission.offer(ask(f"interactive {turn}"))
+    started = []
+    while begun := admission.begin():
+        started += begun
+        admission.leave(begun[0])
+    assert len(started) == 15
+    assert [place for place, name in enumerate(started) if name.startswith("batch")] == [3, 7, 11]
+
+
+def test_batch_takes_at_most_half_of_the_places():
+    admission = make(max_running=4, max_waiting=100)
+    for turn in range(6):
+        admission.offer(ask(str(turn), priority="batch"))
+    assert len(admission.begin()) == 2
+    admission.offer(ask("now"))
+    assert admission.begin() == ["now"]
+
+
+def test_the_caller_with_the_fewest_running_goes_first():
+    admission = make(max_running=2, max_waiting=100)
+    for turn in range(3):
+        admission.offer(ask(f"greedy {turn}", caller="greedy"))
+    admission.offer(ask("modest", caller="modest"))
+    assert admission.begin() == ["greedy 0", "modest"]
+
+
+def test_a_callers_share_of_the_places_is_not_exceeded():
+    admission = make(max_running=4, quota=lambda caller: Quota(max_running=1))
+    for name in ("a", "b"):
+        admission.offer(ask(name, caller="one"))
+    assert admission.begin() == ["a"]
+    admission.leave("a")
+    assert admission.begin() == ["b"]
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_again():
+    admission = make(max_running=1, max_waiting=1)
+    admission.offer(ask("a", seconds=8))
+    admission.begin()
+    admission.offer(ask("b", seconds=6))
+    with pytest.raises(QueueFull, match="at most 1 may") as refused:
+        admission.offer(ask("c"))
+    assert refused.value.limits == {"max_waiting": 1, "retry_after_s": 5}  # half of 8 / 2 + 6 s
+    admission.offer(ask("patient", priority="batch", patient=True))
+
+
+def test_a_long_wait_is_refused_before_the_queue_is_full():
+    admission = make(max_running=1, max_wait_s=10.0)
+    admission.offer(ask("a", seconds=4))
+    admission.begin()
+    admission.offer(ask("b", seconds=9))
+    with pytest.raises(QueueFull, match="the wait would be about 11 s"):
+        admission.offer(ask("c"))
+
+
+def test_whatever_its_cost_a_request_is_let_in_where_nobody_waits():
+    admission = make(max_running=1, max_wait_s=1.0)
+    admission.offer(ask("a", seconds=1e6))
+    admission.begin()
+    admission.offer(ask("b", seconds=1e6))
+    assert admission.waiting == 1
+
+
+def test_a_budget_of_forwards_is_refilled_by_the_minute():
+    clock = Clock()
+    admission = make(clock, max_running=9, quota=lambda caller: Quota(forwards_per_minute=600))
+    admission.offer(ask("a", forwards=500))
+    with pytest.raises(QuotaExceeded, match="200 forwards are more") as refused:
+        admission.offer(ask("b", forwards=200))
+    assert refused.value.limits["retry_after_s"] == 10  # 100 forwards at 10 a second
+    clock.now += 10
+    admission.offer(ask("b", forwards=200))
+
+
+def test_a_request_larger_than_a_minutes_budget_leaves_a_debt():
+    clock = Clock()
+    admission = make(clock, max_running=9, quota=lambda caller: Quota(forwards_per_minute=60))
+    admission.offer(ask("large", forwards=180))
+    with pytest.raises(QuotaExceeded) as refused:
+        admission.offer(ask("small", forwards=1))
+    assert refused.value.limits["retry_after_s"] == 121
+
+
+def test_budgets_of_callers_are_their_own():
+    admission = make(max_running=9, quota=lambda caller: Quota(forwards_per_minute=100))
+    admission.offer(ask("a", caller="one"))
+    admission.offer(ask("b", caller="other"))
+    with pytest.raises(QuotaExceeded):
+        admission.offer(ask("c", caller="one"))
+
+
+def test_a_callers_quota_of_waiting_requests_is_counted_where_it_would_wait():
+    admission = make(max_running=1, quota=lambda caller: Quota(max_waiting=0))
+    admission.offer(ask("a", caller="one"))
+    admission.begin()
+    with pytest.raises(QuotaExceeded, match="its quota is 0"):
+        admission.offer(ask("b", caller="one"))
+
+
+def test_who_says_nothing_makes_room():
+    clock = Clock()
+    admission = make(clock, max_running=1, silent_s=30.0)
+    admission.offer(ask("dead"))
+    admission.begin()
+    admission.offer(ask("alive"))
+    clock.now += 31
+    assert admission.heard("alive")
+    assert admission.forget_silent() == ["dead"]
+    assert admission.begin() == ["alive"]
+
+
+def test_what_a_lost_admission_had_let_in_runs_on_without_being_charged_again():
+    admission = make(max_running=1, quota=lambda caller: Quota(forwards_per_minute=100))
+    admission.offer(ask("old", forwards=100), running=True)
+    admission.offer(ask("new", forwards=100))
+    assert admission.begin() == []
+    admission.leave("old")
+    assert admission.begin() == ["new"]
+
+
+def test_the_expected_wait_counts_what_goes_before():
+    admission = make(max_running=1)
+    assert admission.wait_s("interactive") == 0
+    admission.offer(ask("a", seconds=10))
+    admission.begin()
+    admission.offer(ask("b", seconds=4))
+    admission.offer(ask("c", seconds=7, priority="batch"))
+    assert admission.wait_s("interactive") == 9
+    assert admission.wait_s("batch") == 16
