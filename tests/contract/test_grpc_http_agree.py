@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import math
 from collections.abc import Callable, MutableMapping, MutableSequence
-from concurrent import futures
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +16,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.contract.rpcs import call, over_a_channel, told
 from tests.ingress.fakes import (
     IMAGE,
     MODEL,
@@ -44,10 +43,9 @@ from wavescope.ingress.messages import from_explanation, to_request
 from wavescope.ingress.parsing import parse_json
 from wavescope.ingress.plane import IngressLimits
 from wavescope.ingress.replies import to_batch, to_reply
-from wavescope.ingress.rpc import explain
+from wavescope.ingress.rich_errors import STATUS_KEY
 from wavescope.ingress.schemas import ExplanationBody, ExplanationFields
 from wavescope_proto.v1 import explanation_pb2 as pb
-from wavescope_proto.v1 import explanation_pb2_grpc as pb_grpc
 
 LIMITS = IngressLimits()
 
@@ -61,12 +59,6 @@ def without_errors(explanation: Explanation) -> Explanation:
         target=replace(explanation.target, probability=None),
         worth=Worth(0.0, None, None, None),
     )
-
-
-def call(
-    plane: FakePlane, message: pb.ExplainRequest, context: FakeContext, **options: Any
-) -> pb.ExplainResponse:
-    return asyncio.run(explain(plane, message, context, **({"limits": LIMITS} | options)))
 
 
 def as_json(fields: dict[str, Any]) -> bytes:
@@ -185,13 +177,13 @@ def test_an_absent_field_is_the_default_and_a_zero_is_a_value() -> None:
 def test_a_wrong_field_is_told_alike_over_both(plane: FakePlane, fields: dict[str, Any]) -> None:
     context = FakeContext([("x-request-id", "abc")])
     call(plane, as_message(fields), context)
-    told = post(make_app(plane), fields, headers={"X-Request-ID": "abc"}).json()
+    refusal = post(make_app(plane), fields, headers={"X-Request-ID": "abc"}).json()
     assert context.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert context.details == told["message"]
-    limits = {"wavescope-limits": json.dumps(told["limits"])} if told["limits"] else {}
-    assert context.trailing == limits | {
-        "wavescope-code": told["code"],
-        "wavescope-field": told["field"],
+    assert context.details == refusal["message"]
+    limits = {"wavescope-limits": json.dumps(refusal["limits"])} if refusal["limits"] else {}
+    assert told(context) == limits | {
+        "wavescope-code": refusal["code"],
+        "wavescope-field": refusal["field"],
         "x-request-id": "abc",
     }
 
@@ -245,13 +237,13 @@ def one_in_words(field: FieldDescriptor, value: Any) -> Any:
 
 
 def without_absent(reply: Any) -> Any:
-    """A reply without what is null or empty, between which messages make no difference."""
+    """A reply without what is null, false or empty, between which messages make no difference."""
     if isinstance(reply, list):
         return [without_absent(part) for part in reply]
     if not isinstance(reply, dict):
         return reply
     told = {name: without_absent(part) for name, part in reply.items()}
-    return {name: part for name, part in told.items() if part not in (None, "", [], {})}
+    return {name: part for name, part in told.items() if part is not False and part not in (None, "", [], {})}
 
 
 @pytest.mark.parametrize(
@@ -337,7 +329,8 @@ def test_defects_are_logged_and_their_details_hidden_from_rpcs(
     assert call(plane, pb.ExplainRequest(image=IMAGE), context) == pb.ExplainResponse()
     assert context.code is grpc.StatusCode.INTERNAL
     assert context.details == "internal error; see the log for request abc"
-    assert context.trailing == {"wavescope-code": "internal", "x-request-id": "abc"}
+    assert told(context) == {"wavescope-code": "internal", "x-request-id": "abc"}
+    assert b"secret" not in context.trailing[STATUS_KEY]
     assert "secret" in caplog.text
 
 
@@ -359,35 +352,22 @@ def test_other_hosts_are_refused_where_only_loopback_is_served(
 ) -> None:
     context = FakeContext(address=peer)
     limits = IngressLimits(loopback_only=True)
-    asyncio.run(explain(plane, pb.ExplainRequest(image=IMAGE), context, limits=limits))
+    call(plane, pb.ExplainRequest(image=IMAGE), context, limits=limits)
     assert context.code is (None if served else grpc.StatusCode.PERMISSION_DENIED)
     assert bool(plane.calls) is served
 
 
-class Servicer(pb_grpc.ExplanationServiceServicer):
-    def __init__(self, plane: FakePlane) -> None:
-        self._plane = plane
-
-    def Explain(self, request: pb.ExplainRequest, context: Any) -> pb.ExplainResponse:  # noqa: N802
-        return asyncio.run(explain(self._plane, request, context, limits=LIMITS))
-
-
 def test_a_real_channel_carries_reply_and_refusal(plane: FakePlane) -> None:
-    server = grpc.server(futures.ThreadPoolExecutor(1))
-    pb_grpc.add_ExplanationServiceServicer_to_server(Servicer(plane), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            stub = pb_grpc.ExplanationServiceStub(channel)
-            reply = stub.Explain(pb.ExplainRequest(image=IMAGE), timeout=10)
-            assert reply == from_explanation(plane.explanation)
-            plane.error = errors.UnknownTarget("no class 'Ünï'", field="target", classes=1000)
-            with pytest.raises(grpc.RpcError, match="Ünï") as caught:
-                stub.Explain(pb.ExplainRequest(image=IMAGE), timeout=10)
-    finally:
-        server.stop(grace=None).wait()
-    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    trailing = dict(caught.value.trailing_metadata())
+    async def both(stub: Any) -> grpc.aio.AioRpcError:
+        reply = await stub.Explain(pb.ExplainRequest(image=IMAGE), timeout=10)
+        assert reply == from_explanation(plane.explanation)
+        plane.error = errors.UnknownTarget("no class 'Ünï'", field="target", classes=1000)
+        with pytest.raises(grpc.aio.AioRpcError, match="Ünï") as caught:
+            await stub.Explain(pb.ExplainRequest(image=IMAGE), timeout=10)
+        return caught.value
+
+    refusal = over_a_channel(plane, both)
+    assert refusal.code() is grpc.StatusCode.INVALID_ARGUMENT
+    trailing = dict(refusal.trailing_metadata())
     assert trailing["wavescope-code"] == "unknown_target"
     assert json.loads(trailing["wavescope-limits"]) == {"classes": 1000}

@@ -89,7 +89,7 @@ def test_a_comparison_takes_both_images_and_one_target() -> None:
         ({"images": TWO, "targets": [1, "t" * 257]}, "targets[1]", r"^targets\[1\] must have at most 256 characters"),
         ({"images": TWO, "targets": [1]}, "targets", r"^targets must have one entry per image: it has 1 and"),
         ({"images": [ONE], "targets": [1, 2]}, "targets", r"it has 2 and images has 1 \(an entry may be a list"),
-        ({"images": [*TWO, *TWO]}, "images", r"^images holds 4 images; at most 3 are explained in one request$"),
+        ({"images": [*TWO, *TWO]}, "images", r"^images holds 4 images; at most 3 are taken in one request$"),
         ({"targets": [1, 2, 3, 4, 5]}, "targets", r"^targets holds 5 classes for one image; at most 4 are"),
         ({"images": TWO, "targets": [1, [1, 2, 3, 4, 5]]}, "targets", r"^targets holds 5 classes for one image"),
     ],

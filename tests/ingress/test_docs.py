@@ -8,13 +8,25 @@ from typing import Any
 import jsonschema
 import pytest
 from fastapi import FastAPI
+from pydantic import BaseModel
 from tests.ingress.fakes import FakePlane, make_app, send
 
 from wavescope.engine.choices import KINDS
-from wavescope.ingress import examples
+from wavescope.ingress import example_replies, examples
 from wavescope.ingress.example_replies import REPLIES
 from wavescope.ingress.openapi import document
-from wavescope.ingress.reply_models import BatchReply, ExplanationReply
+from wavescope.ingress.problems import TABLE
+from wavescope.ingress.reply_models import (
+    BatchReply,
+    EstimateReply,
+    ExplanationReply,
+    JobProgressEvent,
+    JobReply,
+    PartialEvent,
+    PredictionsReply,
+    ProgressEvent,
+)
+from wavescope.ingress.schemas import PredictionBody
 
 
 @pytest.fixture
@@ -61,10 +73,20 @@ def test_the_document_is_of_a_version_that_the_page_reads(app: FastAPI) -> None:
 def test_every_route_is_documented_and_nothing_else(app: FastAPI) -> None:
     undocumented = {"/docs", "/docs/{name}", "/openapi.json"}
     routes = {
-        (route.path, *route.methods - {"HEAD"}) for route in app.routes if route.path not in undocumented
+        (route.path, method)
+        for route in app.routes
+        for method in route.methods - {"HEAD"}
+        if route.path not in undocumented
     }
-    documented = {(path, *(method.upper() for method in item)) for path, item in document()["paths"].items()}
+    documented = {
+        (path, method.upper()) for path, item in document()["paths"].items() for method in operations(item)
+    }
     assert documented == routes
+
+
+def operations(item: dict[str, Any]) -> dict[str, Any]:
+    """The operations of a path, by method."""
+    return {method: operation for method, operation in item.items() if method != "parameters"}
 
 
 def test_every_reference_resolves() -> None:
@@ -76,10 +98,38 @@ def test_every_reference_resolves() -> None:
 
 def test_every_refusal_is_documented_as_a_problem() -> None:
     for path in document()["paths"].values():
-        for operation in path.values():
+        for operation in operations(path).values():
             assert "500" in operation["responses"]
             for status, response in operation["responses"].items():
-                assert (status == "200") or set(response["content"]) == {"application/problem+json"}
+                assert status.startswith("2") or "application/problem+json" in response["content"]
+                assert ("Retry-After" in response.get("headers", {})) == (status in ("429", "503"))
+
+
+def test_every_status_of_an_error_is_documented() -> None:
+    found = {
+        status
+        for path in document()["paths"].values()
+        for operation in operations(path).values()
+        for status in operation["responses"]
+    }
+    # No operation answers these two: another path or another method is no operation of the document.
+    assert {str(status) for status, _ in TABLE.values()} - found == {"405"}
+
+
+@pytest.mark.parametrize(
+    ("example", "model"),
+    [
+        (example_replies.ESTIMATE, EstimateReply),
+        (example_replies.PREDICTIONS, PredictionsReply),
+        (example_replies.JOB, JobReply),
+        (example_replies.PROGRESS, ProgressEvent),
+        (example_replies.PARTIAL, PartialEvent),
+        (example_replies.JOB_PROGRESS, JobProgressEvent),
+        (examples.PREDICTION, PredictionBody),
+    ],
+)
+def test_other_examples_match_their_schemas(example: Any, model: type[BaseModel]) -> None:
+    model.model_validate(example)
 
 
 @pytest.mark.parametrize("name", REPLIES)

@@ -131,7 +131,12 @@ def test_accept_chooses_the_representation(plane: FakePlane, accept: str | None,
 @pytest.mark.parametrize("accept", ["text/html", "image/jpeg", "application/json;q=0", "image/png;q=x", ";;"])
 def test_accept_of_nothing_served_is_refused_before_the_work(plane: FakePlane, accept: str) -> None:
     told = assert_problem(post(make_app(plane), headers={"Accept": accept}), 406, "not_acceptable")
-    assert told["limits"]["supported"] == ["application/json", "image/png", "application/x-npz"]
+    assert told["limits"]["supported"] == [
+        "application/json",
+        "image/png",
+        "application/x-npz",
+        "text/event-stream",
+    ]
     assert plane.calls == []
 
 

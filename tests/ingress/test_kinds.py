@@ -78,7 +78,7 @@ def test_a_constant_score_has_no_section_of_any_kind(plane: FakePlane, kind: str
         "timing",
         "parameters",
     }
-    assert {name for name, value in reply if value is not None} == kept | {"warnings"}
+    assert {name for name, value in reply if value is not None} == kept | {"warnings", "partial", "cached"}
 
 
 def test_only_the_maps_of_a_kind_are_told(plane: FakePlane, kind: str) -> None:
@@ -280,7 +280,7 @@ def test_a_batch_has_no_single_figure_and_is_refused_before_it_is_computed(plane
     told = response.json()
     assert (response.status_code, told["code"], told["field"]) == (406, "not_acceptable", "Accept")
     assert told["message"].startswith("a batch has no single figure: Accept must allow application/json")
-    assert told["limits"] == {"supported": ["application/json", "application/x-npz"]}
+    assert told["limits"] == {"supported": ["application/json", "application/x-npz", "text/event-stream"]}
     assert plane.calls == []
     accept = {"Accept": "image/png, application/json;q=0.5"}
     assert post(make_app(plane), {"targets": [1, 2]}, headers=accept).status_code == 200
@@ -320,8 +320,8 @@ def test_multipart_carries_a_comparison(plane: FakePlane) -> None:
 @pytest.mark.parametrize(
     ("names", "field", "message"),
     [
-        (["images"] * 3, "images", "images holds 3 images; at most 2 are explained in one request"),
-        (["image"] * 40, "images", "images holds 40 images; at most 2 are explained in one request"),
+        (["images"] * 3, "images", "images holds 3 images; at most 2 are taken in one request"),
+        (["image"] * 40, "images", "images holds 40 images; at most 2 are taken in one request"),
         (["image", "images"], "images", "image and images exclude each other: give one of them"),
         (["image", "other"], "other", "other is for kind compare alone, not for kind wcam"),
     ],

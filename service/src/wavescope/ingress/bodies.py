@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from email.message import Message
+from typing import TypeVar
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from wavescope.errors import BodyTooLarge, InvalidRequest
-from wavescope.ingress.parsing import Files, parse_json, parse_parts
+from wavescope.ingress.parsing import (
+    Asked,
+    Files,
+    parse_json,
+    parse_parts,
+    parse_prediction_json,
+    parse_prediction_parts,
+)
 from wavescope.ingress.plane import IngressLimits, Parsed
 from wavescope.ingress.problems import UnsupportedMediaType
 
@@ -21,29 +29,54 @@ PARTS = (*FILE_PARTS, "request")
 # The parser's own refusal names no limit, so it stands far above those of a request, which do.
 MAX_PARTS = 1000
 
+Content = TypeVar("Content")
+
 
 async def read_request(request: Request, limits: IngressLimits) -> Parsed:
-    """The valid request behind an HTTP request; parsing runs in a thread, so that the event loop stays free.
+    """The valid request for explanations behind an HTTP request.
 
     Raises:
         BodyTooLarge: before the body is read where its length is declared, else once the limit is passed.
         UnsupportedMediaType: the body is neither JSON nor multipart.
         InvalidRequest: a field is wrong.
     """
-    max_body_bytes = limits.max_body_bytes
-    _check_declared_length(request, max_body_bytes)
+    return await _read(request, limits, parse_json, parse_parts)
+
+
+async def read_prediction(request: Request, limits: IngressLimits) -> Asked:
+    """The valid request for predictions behind an HTTP request; raises as :func:`read_request`."""
+    return await _read(request, limits, parse_prediction_json, parse_prediction_parts)
+
+
+async def _read(
+    request: Request,
+    limits: IngressLimits,
+    from_json: Callable[[bytes, IngressLimits], Content],
+    from_parts: Callable[[Files, bytes | None, IngressLimits], Content],
+) -> Content:
+    """What is in the body; parsing runs in a thread, so that the event loop stays free."""
+    _check_declared_length(request, limits.max_body_bytes)
     media_type = _media_type(request)
     if media_type == MULTIPART:
-        files, request_json = await _read_parts(request, max_body_bytes)
-        return await asyncio.to_thread(parse_parts, files, request_json, limits)
+        files, request_json = await _read_parts(request, limits.max_body_bytes)
+        return await asyncio.to_thread(from_parts, files, request_json, limits)
     if media_type != "application/json":
         raise UnsupportedMediaType(
             f"Content-Type must be application/json or {MULTIPART}, not {media_type or 'absent'}",
             field="Content-Type",
             supported=["application/json", MULTIPART],
         )
-    body = b"".join([chunk async for chunk in _limited(request, max_body_bytes)])
-    return await asyncio.to_thread(parse_json, body, limits)
+    return await asyncio.to_thread(from_json, await limited_body(request, limits), limits)
+
+
+async def limited_body(request: Request, limits: IngressLimits) -> bytes:
+    """The whole body of a request.
+
+    Raises:
+        BodyTooLarge: before it is read where its length is declared, else once the limit is passed.
+    """
+    _check_declared_length(request, limits.max_body_bytes)
+    return b"".join([chunk async for chunk in _limited(request, limits.max_body_bytes)])
 
 
 def _media_type(request: Request) -> str:

@@ -5,6 +5,7 @@ Each is of an image of 2 × 2 px with one level, where the paper's have thousand
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from wavescope.engine.requests import make_request
@@ -79,6 +80,8 @@ def _reply(kind: str, maps: tuple[str, ...] = ("wcam", "spatial_wcam"), **sectio
         "timing": {"plan_s": 0.02, "score_s": 0.05, "total_s": 0.08},
         "parameters": make_request(kind=kind, **_SMALL).parameters(),
         "warnings": ["nb_design is 2: standard errors need at least 4 design rows"],
+        "partial": False,
+        "cached": False,
         **sections,
     }
 
@@ -238,3 +241,36 @@ REPLIES: dict[str, Any] = {
         "value": {"explanations": [_WCAM, {**_WCAM, "target": _EGYPTIAN}], "forwards": 8},
     },
 }
+
+ESTIMATE: dict[str, Any] = {"forwards": 6288, "expected_s": 41.5, "queue_s": 0.0, "cached": False}
+PREDICTIONS: dict[str, Any] = {"model": "efficientnet-lite0", "predictions": [[_TABBY, _EGYPTIAN]]}
+JOB: dict[str, Any] = {
+    "id": "0c5fd0e7b6a84a1e9d3f5a2b7c8e9f01",
+    "state": "running",
+    "kind": "wcam",
+    "model": "efficientnet-lite0",
+    "images": 1,
+    "created_at": "2026-01-02T03:04:05.678Z",
+    "started_at": "2026-01-02T03:04:05.701Z",
+    "finished_at": None,
+    "forwards": 3144,
+    "planned": 6288,
+    "eta_s": 20.75,
+    "error": None,
+    "links": {
+        "self": "/v1/jobs/0c5fd0e7b6a84a1e9d3f5a2b7c8e9f01",
+        "events": "/v1/jobs/0c5fd0e7b6a84a1e9d3f5a2b7c8e9f01/events",
+        "result": "/v1/jobs/0c5fd0e7b6a84a1e9d3f5a2b7c8e9f01/result",
+    },
+}
+PROGRESS: dict[str, Any] = {"forwards": 3144, "planned": 6288, "elapsed_s": 20.75, "eta_s": 20.75}
+PARTIAL: dict[str, Any] = {"image": 0, "forwards": 3, "rows": 2, "indices": _WCAM["indices"]}
+JOB_PROGRESS: dict[str, Any] = {"forwards": 3144, "planned": 6288, "eta_s": 20.75}
+
+
+def _events(*events: tuple[str, dict[str, Any]]) -> str:
+    return "".join(f"event: {name}\ndata: {json.dumps(data)}\n\n" for name, data in events)
+
+
+EVENTS = _events(("progress", PROGRESS), ("partial", PARTIAL), ("result", _WCAM))
+JOB_EVENTS = _events(("state", JOB), ("progress", JOB_PROGRESS))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
+from wavescope.engine.events import Progress
 from wavescope.engine.types import Explanation
 from wavescope.errors import BodyTooLarge
-from wavescope.ingress.parsing import Files, parse_fields
-from wavescope.ingress.plane import IngressLimits, Parsed, Target
-from wavescope.ingress.replies import to_batch, to_reply
+from wavescope.ingress.jobs import job_reply
+from wavescope.ingress.parsing import Asked, Files, parse_fields, settle_prediction, validate
+from wavescope.ingress.plane import Estimate, IngressLimits, JobStatus, Parsed, Predicted, Target
+from wavescope.ingress.replies import to_batch, to_indices, to_predictions, to_reply
+from wavescope.ingress.schemas import PredictionFields
+from wavescope.ingress.streams import Known
 from wavescope_proto.v1 import explanation_pb2 as pb
 
 _NOT_FIELDS = ("image", "images", "other", "targets")
@@ -30,14 +35,7 @@ def to_request(message: pb.ExplainRequest, limits: IngressLimits) -> Parsed:
         images=tuple(message.images) or None,
         other=message.other or None,
     )
-    size = len(message.image) + sum(map(len, message.images)) + len(message.other)
-    if size > limits.max_body_bytes:
-        several = files.images is not None or files.other is not None
-        raise BodyTooLarge(
-            f"the image{'s are' if several else ' is'} larger than {limits.max_body_bytes} bytes",
-            field="images" if files.images is not None else "image",
-            max_body_bytes=limits.max_body_bytes,
-        )
+    _check_size(files, limits)
     fields: dict[str, Any] = {
         field.name: value for field, value in message.ListFields() if field.name not in _NOT_FIELDS
     }
@@ -46,6 +44,25 @@ def to_request(message: pb.ExplainRequest, limits: IngressLimits) -> Parsed:
     if message.targets:
         fields["targets"] = [_targets(entry) for entry in message.targets]
     return parse_fields(fields, files, limits)
+
+
+def to_prediction(message: pb.PredictRequest, limits: IngressLimits) -> Asked:
+    """The valid request behind a message; raises as :func:`to_request`."""
+    files = Files(image=message.image or None, images=tuple(message.images) or None)
+    _check_size(files, limits)
+    fields = {field.name: value for field, value in message.ListFields() if field.name not in _NOT_FIELDS}
+    return settle_prediction(validate(PredictionFields, fields), files, limits)
+
+
+def _check_size(files: Files, limits: IngressLimits) -> None:
+    size = len(files.image or b"") + sum(map(len, files.images or ())) + len(files.other or b"")
+    if size > limits.max_body_bytes:
+        several = files.images is not None or files.other is not None
+        raise BodyTooLarge(
+            f"the image{'s are' if several else ' is'} larger than {limits.max_body_bytes} bytes",
+            field="images" if files.images is not None else "image",
+            max_body_bytes=limits.max_body_bytes,
+        )
 
 
 def _targets(entry: pb.TargetList) -> Target | list[Target]:
@@ -75,6 +92,72 @@ def from_batch(explanations: Sequence[Explanation]) -> pb.ExplainResponse:
         InternalError: a number is not finite.
     """
     return ParseDict(_named(to_batch(explanations)), pb.ExplainResponse())
+
+
+def from_explanations(explanations: Sequence[Explanation], *, batch: bool) -> pb.ExplainResponse:
+    """The reply as a message, of one explanation where it is no batch.
+
+    Raises:
+        InternalError: a number is not finite.
+    """
+    if batch:
+        return from_batch(explanations)
+    (explanation,) = explanations
+    return from_explanation(explanation)
+
+
+def from_progress(progress: Progress) -> pb.Progress:
+    """How far a request has come, as a message."""
+    return pb.Progress(
+        forwards=progress.forwards,
+        planned=progress.planned,
+        elapsed_s=progress.elapsed_s,
+        eta_s=progress.eta_s,
+    )
+
+
+def from_partial(known: Known) -> pb.PartialIndices:
+    """Indices so far, as a message.
+
+    Raises:
+        InternalError: a number is not finite.
+    """
+    partial = known.partial
+    indices = ParseDict(_named(to_indices(known.indices)), pb.Indices())
+    return pb.PartialIndices(
+        image=partial.image, forwards=partial.forwards, rows=partial.rows, indices=indices
+    )
+
+
+def from_estimate(estimate: Estimate) -> pb.EstimateResponse:
+    """What a request will cost, as a message."""
+    return pb.EstimateResponse(**asdict(estimate))
+
+
+def from_predicted(predicted: Predicted) -> pb.PredictResponse:
+    """What a model says of images, as a message.
+
+    Raises:
+        InternalError: a number is not finite.
+    """
+    told = to_predictions(predicted)
+    told["predictions"] = [{"top": top} for top in told["predictions"]]
+    return ParseDict(told, pb.PredictResponse())
+
+
+def from_models(details: Mapping[str, dict[str, Any]]) -> pb.ListModelsResponse:
+    """The registered models, as a message."""
+    models = [
+        {"name": name, "ready": bool(told.get("ready")), "details": told} for name, told in details.items()
+    ]
+    return ParseDict({"models": models}, pb.ListModelsResponse())
+
+
+def from_job(job: JobStatus) -> pb.Job:
+    """What is told of a job, as a message."""
+    told = job_reply(job)
+    del told["links"]
+    return ParseDict(told, pb.Job())
 
 
 def _named(reply: Any) -> Any:

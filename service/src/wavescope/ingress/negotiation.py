@@ -7,8 +7,10 @@ from email.message import Message
 
 from wavescope.ingress.problems import NotAcceptable
 
-JSON, PNG, NPZ = "application/json", "image/png", "application/x-npz"
-SERVED = (JSON, PNG, NPZ)  # in order of preference where the caller has none
+JSON, PNG, NPZ, EVENTS = "application/json", "image/png", "application/x-npz", "text/event-stream"
+# In order of preference where the caller has none.
+RESULTS = (JSON, PNG, NPZ)
+SERVED = (*RESULTS, EVENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +26,18 @@ class Representation:
     figure: bool = False
 
 
-def negotiate(accept: str | None, *, batch: bool = False) -> Representation:
+def negotiate(accept: str | None, *, served: tuple[str, ...] = SERVED, batch: bool = False) -> Representation:
     """The served representation that the caller likes best (RFC 9110, 12.5.1).
 
     Args:
         accept: the header.
+        served: media types, in order of preference.
         batch: whether the reply holds several explanations, which no single figure shows.
 
     Raises:
         NotAcceptable: it likes none of them.
     """
-    served = tuple(media_type for media_type in SERVED if not (batch and media_type == PNG))
+    served = tuple(media_type for media_type in served if not (batch and media_type == PNG))
     ranges = [_parse(part) for part in (accept or "*/*").split(",") if part.strip()]
     liked: list[tuple[float, int, Representation]] = []
     for preference, media_type in enumerate(served):
@@ -47,17 +50,18 @@ def negotiate(accept: str | None, *, batch: bool = False) -> Representation:
             figure = media_type == JSON and best.get_param("figure") == "png"
             liked.append((_quality(best), -preference, Representation(media_type, figure)))
     if not liked:
-        raise NotAcceptable(_refusal(batch), field="Accept", supported=list(served))
+        raise NotAcceptable(_refusal(served, batch), field="Accept", supported=list(served))
     return max(liked, key=lambda entry: entry[:2])[2]
 
 
-def _refusal(batch: bool) -> str:
+def _refusal(served: tuple[str, ...], batch: bool) -> str:
+    allowed = " or ".join((", ".join(served[:-1]), served[-1]) if len(served) > 1 else served)
     if batch:
         return (
-            f"a batch has no single figure: Accept must allow {JSON} or {NPZ} "
+            f"a batch has no single figure: Accept must allow {allowed} "
             f"({JSON}; figure=png puts a figure into each explanation)"
         )
-    return f"Accept must allow {JSON}, {PNG} or {NPZ}"
+    return f"Accept must allow {allowed}"
 
 
 def _parse(media_range: str) -> Message:

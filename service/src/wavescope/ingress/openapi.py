@@ -15,10 +15,25 @@ from pydantic.json_schema import models_json_schema
 
 import wavescope
 from wavescope.ingress import example_replies, examples
-from wavescope.ingress.negotiation import JSON, NPZ, PNG
-from wavescope.ingress.problems import PROBLEM_MEDIA_TYPE, TABLE
-from wavescope.ingress.reply_models import BatchReply, ExplanationReply
-from wavescope.ingress.schemas import ExplanationBody, ExplanationFields
+from wavescope.ingress.negotiation import EVENTS, JSON, NPZ, PNG
+from wavescope.ingress.openapi_others import OTHERS
+from wavescope.ingress.problems import PROBLEM_MEDIA_TYPE, RETRYABLE_STATUSES, TABLE
+from wavescope.ingress.reply_models import (
+    BatchReply,
+    EstimateReply,
+    ExplanationReply,
+    JobProgressEvent,
+    JobReply,
+    PartialEvent,
+    PredictionsReply,
+    ProgressEvent,
+)
+from wavescope.ingress.schemas import (
+    ExplanationBody,
+    ExplanationFields,
+    PredictionBody,
+    PredictionFields,
+)
 
 _CODES = sorted(set(TABLE) - {"error"})
 
@@ -52,8 +67,16 @@ class Model(BaseModel):
 
 
 _SCHEMAS: tuple[type[BaseModel], ...] = (
-    ExplanationBody, ExplanationFields, ExplanationReply, BatchReply, Problem, Models, Model,
+    ExplanationBody, ExplanationFields, ExplanationReply, BatchReply, EstimateReply, PredictionBody, PredictionFields,
+    PredictionsReply, JobReply, ProgressEvent, PartialEvent, JobProgressEvent, Problem, Models, Model,
 )  # fmt: skip
+
+_FILE = {"type": "string", "format": "binary"}
+# Of any request: its key, where it comes from, its priority, and a defect of ours.
+_ANYWHERE = (401, 403, 422, 500)
+# Of a body, and of what is computed of it.
+_BODY = (413, 415)
+_WORK = (404, *_BODY, 429, 502, 503, 504)
 
 
 @cache
@@ -66,15 +89,34 @@ def document() -> dict[str, Any]:
             "version": wavescope.__version__,
             "description": "Explains what an image classifier looks at: where, and on which scales.",
         },
+        "security": [{}, {"bearer": []}, {"header": []}],
         "paths": {
             "/v1/explanations": {"post": _explain()},
-            "/v1/models": {"get": _get("List the models", "models", _json(_ref("Models"), examples.MODELS))},
-            "/v1/models/{name}": {"get": _model()},
-            "/livez": {"get": _get("Whether the process answers", "livez", _json(_status_schema()))},
-            "/readyz": {"get": _get("Whether a model can score", "readyz", _json(_status_schema()), 503)},
-            "/metrics": {"get": _get("Metrics in Prometheus' format", "metrics", _text())},
+            "/v1/explanations:estimate": {"post": _estimate()},
+            "/v1/predictions": {"post": _predict()},
+            "/v1/jobs": {"post": _submit()},
+            "/v1/jobs/{id}": {"parameters": [_path("id")], "get": _job(), "delete": _cancel()},
+            "/v1/jobs/{id}/events": {"parameters": [_path("id")], "get": _job_events()},
+            "/v1/jobs/{id}/result": {"parameters": [_path("id")], "get": _job_result()},
+            "/v1/models": {
+                "get": _operation("List the models", "models", _json(_ref("Models"), examples.MODELS))
+            },
+            "/v1/models/{name}": {
+                "parameters": [_path("name")],
+                "get": _operation("Describe a model", "model", _json(_ref("Model"), examples.MODEL), 404),
+            },
+            "/livez": {"get": _open("Whether the process answers", "livez", _json(_status_schema()))},
+            "/readyz": {"get": _open("Whether a model can score", "readyz", _json(_status_schema()), 503)},
+            "/metrics": {"get": _operation("Metrics in Prometheus' format", "metrics", _text())},
+            **OTHERS,
         },
-        "components": {"schemas": _schemas()},
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same."},
+            },
+        },
     }
 
 
@@ -111,65 +153,179 @@ def _to_openapi_30(schema: Any) -> Any:
 
 
 def _explain() -> dict[str, Any]:
-    file = {"type": "string", "format": "binary"}
+    told = files("wavescope.ingress").joinpath("explain.md").read_text("utf-8")
+    content = {
+        **_explanation_content(),
+        EVENTS: _events(
+            {"progress": "ProgressEvent", "partial": "PartialEvent", "result": "as application/json"},
+            example_replies.EVENTS,
+        ),
+    }
+    operation = _operation("Explain an image, or a batch", "explain", content, 406, *_WORK)
+    operation["responses"]["200"]["headers"]["Wavescope-Cache"] = {
+        "description": "Whether the result was kept from an earlier request; absent from a stream.",
+        "schema": {"type": "string", "enum": ["hit", "miss"]},
+    }
+    return {
+        **operation,
+        "description": told,
+        "parameters": [*operation["parameters"], _fresh()],
+        "requestBody": _explanation_body(),
+    }
+
+
+def _estimate() -> dict[str, Any]:
+    content = _json(_ref("EstimateReply"), example_replies.ESTIMATE)
+    return {
+        **_operation("What an explanation would cost", "estimate", content, *_WORK),
+        "description": "Takes the request for an explanation, and scores nothing.",
+        "requestBody": _explanation_body(),
+    }
+
+
+def _predict() -> dict[str, Any]:
+    content = _json(_ref("PredictionsReply"), example_replies.PREDICTIONS)
     multipart = {
         "type": "object",
         "properties": {
-            "image": {**file, "description": "The image file; required where images is absent."},
-            "images": {"type": "array", "items": file, "description": "The image files of a batch."},
-            "other": {**file, "description": "Kind compare alone: the image file to compare with."},
+            "image": {**_FILE, "description": "The image file; required where images is absent."},
+            "images": {"type": "array", "items": _FILE, "description": "Several image files."},
+            "request": {"allOf": [_ref("PredictionFields")], "description": "Everything else, as JSON."},
+        },
+    }
+    return {
+        **_operation("What a model says of images", "predict", content, *_WORK),
+        "requestBody": _body(_ref("PredictionBody"), multipart, {"example": examples.PREDICTION}),
+    }
+
+
+def _submit() -> dict[str, Any]:
+    key = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string", "pattern": "^[!-~]([ -~]{0,126}[!-~])?$"},
+        "description": "The same key and request again give the same job; the key with another request is refused.",
+    }
+    content = _json(_ref("JobReply"), example_replies.JOB)
+    operation = _operation("Submit a job", "submitJob", content, 409, *_WORK)
+    accepted = operation["responses"].pop("200")
+    accepted["description"] = "Accepted: the job is not lost, whatever process of the service ends."
+    accepted["headers"]["Location"] = {"description": "Of the job.", "schema": {"type": "string"}}
+    accepted["links"] = {
+        name: {"operationId": name, "parameters": {"id": "$response.body#/id"}}
+        for name in ("job", "cancelJob", "jobEvents", "jobResult")
+    }
+    return {
+        **operation,
+        "description": "Takes the request for an explanation, one or many images; the job is computed whoever waits.",
+        "parameters": [*operation["parameters"], key, _fresh()],
+        "requestBody": _explanation_body(),
+        "responses": {"202": accepted, **operation["responses"]},
+    }
+
+
+def _job() -> dict[str, Any]:
+    content = _json(_ref("JobReply"), example_replies.JOB)
+    return _operation("How far a job has come", "job", content, 404, 503)
+
+
+def _cancel() -> dict[str, Any]:
+    content = _json(_ref("JobReply"), {**example_replies.JOB, "state": "cancelled", "eta_s": None})
+    return {
+        **_operation("Cancel a job", "cancelJob", content, 404, 503),
+        "description": "No further device batch of it starts. A job that has ended stays as it is.",
+    }
+
+
+def _job_events() -> dict[str, Any]:
+    content = {
+        EVENTS: _events({"state": "JobReply", "progress": "JobProgressEvent"}, example_replies.JOB_EVENTS)
+    }
+    return {
+        **_operation("Watch a job", "jobEvents", content, 404, 406, 503),
+        "description": "Told now and on each change, until it has ended.",
+    }
+
+
+def _job_result() -> dict[str, Any]:
+    return {
+        **_operation("What a job was asked for", "jobResult", _explanation_content(), 406, 409, 410, *_WORK),
+        "description": "As an explanation is answered, in the same media types; of a job that failed, its error.",
+    }
+
+
+def _explanation_content() -> dict[str, Any]:
+    return {
+        JSON: {
+            "schema": {"oneOf": [_ref("ExplanationReply"), _ref("BatchReply")]},
+            "examples": example_replies.REPLIES,
+        },
+        PNG: {"schema": _FILE},
+        NPZ: {"schema": _FILE},
+    }
+
+
+def _events(told: dict[str, str], example: str) -> dict[str, Any]:
+    """What a stream is made of: the names of its events, each with what its data is in JSON."""
+    data = ", ".join(f"{name}: {schema}" for name, schema in told.items())
+    described = (
+        f"One server-sent event, its data in JSON ({data}, error: a problem with its status, after which nothing "
+        "comes). An error before anything is sent is answered with its own status. Comments come while nothing happens."
+    )
+    schema = {
+        "type": "object",
+        "description": described,
+        "required": ["event", "data"],
+        "properties": {
+            "event": {"type": "string", "enum": [*told, "error"]},
+            "data": {"type": "string", "description": "JSON."},
+        },
+    }
+    return {"schema": schema, "example": example}
+
+
+def _explanation_body() -> dict[str, Any]:
+    multipart = {
+        "type": "object",
+        "properties": {
+            "image": {**_FILE, "description": "The image file; required where images is absent."},
+            "images": {"type": "array", "items": _FILE, "description": "The image files of a batch."},
+            "other": {**_FILE, "description": "Kind compare alone: the image file to compare with."},
             "request": {"allOf": [_ref("ExplanationFields")], "description": "Everything else, as JSON."},
         },
     }
-    return {
-        "summary": "Explain an image, or a batch",
-        "description": files("wavescope.ingress").joinpath("explain.md").read_text("utf-8"),
-        "operationId": "explain",
-        "parameters": [_request_id_parameter()],
-        "requestBody": {
-            "required": True,
-            "content": {
-                JSON: {"schema": _ref("ExplanationBody"), "examples": examples.REQUESTS},
-                "multipart/form-data": {
-                    "schema": multipart,
-                    "encoding": {"request": {"contentType": JSON}},
-                },
-            },
-        },
-        "responses": {
-            "200": {
-                "description": "The explanation.",
-                "headers": _headers(),
-                "content": {
-                    JSON: {
-                        "schema": {"oneOf": [_ref("ExplanationReply"), _ref("BatchReply")]},
-                        "examples": example_replies.REPLIES,
-                    },
-                    PNG: {"schema": file},
-                    NPZ: {"schema": file},
-                },
-            },
-            **{str(status): _problem(status) for status in (404, 406, 413, 415, 422, 500, 502, 503, 504)},
-        },
-    }
+    return _body(_ref("ExplanationBody"), multipart, {"examples": examples.REQUESTS})
 
 
-def _model() -> dict[str, Any]:
-    operation = _get("Describe a model", "model", _json(_ref("Model"), examples.MODEL), 404)
-    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
-    return {**operation, "parameters": [name, *operation["parameters"]]}
+def _body(schema: dict[str, Any], multipart: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
+    parts = {"schema": multipart, "encoding": {"request": {"contentType": JSON}}}
+    return {"required": True, "content": {JSON: {"schema": schema, **shown}, "multipart/form-data": parts}}
 
 
-def _get(summary: str, operation: str, content: dict[str, Any], *refusals: int) -> dict[str, Any]:
+def _operation(summary: str, operation: str, content: dict[str, Any], *refusals: int) -> dict[str, Any]:
+    """One that needs a key where keys are configured."""
+    statuses = sorted({*refusals, *_ANYWHERE})
     return {
         "summary": summary,
         "operationId": operation,
-        "parameters": [_request_id_parameter()],
+        "parameters": [_request_id_parameter(), _priority()],
         "responses": {
             "200": {"description": "OK", "headers": _headers(), "content": content},
-            **{str(status): _problem(status) for status in (*refusals, 500)},
+            **{str(status): _problem(status) for status in statuses},
         },
     }
+
+
+def _open(summary: str, operation: str, content: dict[str, Any], *refusals: int) -> dict[str, Any]:
+    """One that needs no key."""
+    described = _operation(summary, operation, content, *refusals)
+    del described["responses"]["401"]
+    return {**described, "security": []}
+
+
+def _path(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _json(schema: dict[str, Any], example: Any = None) -> dict[str, Any]:
@@ -193,9 +349,23 @@ def _headers() -> dict[str, Any]:
 
 
 def _request_id_parameter() -> dict[str, Any]:
-    schema = {"type": "string", "minLength": 1, "maxLength": 128}
-    told = "Echoed, and written in the log; made where it is absent."
-    return {"name": "X-Request-ID", "in": "header", "required": False, "schema": schema, "description": told}
+    told = "Echoed, and written in the log; made where it is absent, or is not 1 to 128 printable ASCII characters."
+    return _header("X-Request-ID", {"type": "string"}, told)
+
+
+def _priority() -> dict[str, Any]:
+    told = "Of the call; the best that its key may have where it is absent. Interactive calls go first."
+    return _header("Wavescope-Priority", {"type": "string", "enum": ["interactive", "batch"]}, told)
+
+
+def _fresh() -> dict[str, Any]:
+    return _header(
+        "Cache-Control", {"type": "string"}, "no-cache: computed anew even where the result is kept."
+    )
+
+
+def _header(name: str, schema: dict[str, Any], told: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "schema": schema, "description": told}
 
 
 def _problem(status: int) -> dict[str, Any]:
@@ -203,5 +373,14 @@ def _problem(status: int) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": _ref("Problem")}
     if status in examples.PROBLEMS:
         content["example"] = examples.PROBLEMS[status]
-    told = {"description": " or ".join(codes), "headers": _headers()}
-    return {**told, "content": {PROBLEM_MEDIA_TYPE: content}}
+    headers = _headers()
+    if status in RETRYABLE_STATUSES:
+        told = "Seconds after which the request may be sent again."
+        headers["Retry-After"] = {"description": told, "schema": {"type": "integer", "minimum": 0}}
+    if status == 401:
+        headers["WWW-Authenticate"] = {"description": "Bearer", "schema": {"type": "string"}}
+    return {
+        "description": " or ".join(codes),
+        "headers": headers,
+        "content": {PROBLEM_MEDIA_TYPE: content},
+    }

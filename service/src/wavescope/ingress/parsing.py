@@ -12,7 +12,13 @@ from pydantic import BaseModel, ValidationError
 from wavescope.errors import InvalidRequest
 from wavescope.ingress.complaints import complain
 from wavescope.ingress.plane import IngressLimits, Parsed, Target
-from wavescope.ingress.schemas import ExplanationBody, ExplanationFields, ImageBody
+from wavescope.ingress.schemas import (
+    ExplanationBody,
+    ExplanationFields,
+    ImageBody,
+    PredictionBody,
+    PredictionFields,
+)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -26,6 +32,15 @@ class Files:
     other: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A valid request for predictions: ``images`` are encoded files, not yet decoded."""
+
+    model: str
+    images: tuple[bytes, ...]
+    top_k: int
+
+
 def parse_json(body: bytes, limits: IngressLimits) -> Parsed:
     """Read a JSON request with its images in base64.
 
@@ -34,11 +49,14 @@ def parse_json(body: bytes, limits: IngressLimits) -> Parsed:
             another.
     """
     valid = validate(ExplanationBody, load_json(body, "the body"))
-    images = None
-    if valid.images is not None:
-        images = tuple(decode_base64(image.base64, f"images[{i}]") for i, image in enumerate(valid.images))
-    files = Files(_decoded(valid.image, "image"), images, _decoded(valid.other, "other"))
-    return settle(valid, files, limits)
+    image, images = _both_decoded(valid)
+    return settle(valid, Files(image, images, _decoded(valid.other, "other")), limits)
+
+
+def parse_prediction_json(body: bytes, limits: IngressLimits) -> Asked:
+    """Read a JSON request for predictions; raises as :func:`parse_json`."""
+    valid = validate(PredictionBody, load_json(body, "the body"))
+    return settle_prediction(valid, Files(*_both_decoded(valid)), limits)
 
 
 def parse_parts(files: Files, request_json: bytes | None, limits: IngressLimits) -> Parsed:
@@ -47,13 +65,23 @@ def parse_parts(files: Files, request_json: bytes | None, limits: IngressLimits)
     Raises:
         InvalidRequest: as :func:`parse_json`, or an empty image.
     """
+    return parse_fields(_fields_beside(files, request_json), files, limits)
+
+
+def parse_prediction_parts(files: Files, request_json: bytes | None, limits: IngressLimits) -> Asked:
+    """Read a multipart request for predictions; raises as :func:`parse_parts`."""
+    fields = validate(PredictionFields, _fields_beside(files, request_json))
+    return settle_prediction(fields, files, limits)
+
+
+def _fields_beside(files: Files, request_json: bytes | None) -> Any:
     content = {} if request_json is None else load_json(request_json, "the part 'request'")
     for name in Files.__dataclass_fields__:
         if isinstance(content, dict) and name in content:
             raise InvalidRequest(
                 f"{name} comes in its own part of a multipart request, not in the part 'request'", field=name
             )
-    return parse_fields(content, files, limits)
+    return content
 
 
 def parse_fields(content: Any, files: Files, limits: IngressLimits) -> Parsed:
@@ -63,6 +91,17 @@ def parse_fields(content: Any, files: Files, limits: IngressLimits) -> Parsed:
         InvalidRequest: as :func:`parse_json`, or an empty image.
     """
     return settle(validate(ExplanationFields, content), files, limits)
+
+
+def settle_prediction(fields: PredictionFields, files: Files, limits: IngressLimits) -> Asked:
+    """Hold the fields of a request for predictions and its images against each other.
+
+    Raises:
+        InvalidRequest: they do not go together, an image is empty, or there are too many.
+    """
+    if files.other is not None:
+        raise InvalidRequest("other is for explanations of kind compare alone", field="other")
+    return Asked(fields.model, _images(files, limits), fields.top_k)
 
 
 def settle(fields: ExplanationFields, files: Files, limits: IngressLimits) -> Parsed:
@@ -117,7 +156,7 @@ def _images(files: Files, limits: IngressLimits) -> tuple[bytes, ...]:
         return (files.image,)
     if len(files.images) > limits.max_images:
         raise InvalidRequest(
-            f"images holds {len(files.images)} images; at most {limits.max_images} are explained in one request",
+            f"images holds {len(files.images)} images; at most {limits.max_images} are taken in one request",
             field="images",
             max_images=limits.max_images,
         )
@@ -184,21 +223,29 @@ def load_json(body: bytes, what: str) -> Any:
         raise InvalidRequest(f"{what} is JSON nested too deep, or with too long a number") from error
 
 
+def _both_decoded(body: ExplanationBody | PredictionBody) -> tuple[bytes | None, tuple[bytes, ...] | None]:
+    images = None
+    if body.images is not None:
+        images = tuple(decode_base64(image.base64, f"images[{i}]") for i, image in enumerate(body.images))
+    return _decoded(body.image, "image"), images
+
+
 def _decoded(image: ImageBody | None, name: str) -> bytes | None:
     return None if image is None else decode_base64(image.base64, name)
 
 
-def decode_base64(text: str, name: str) -> bytes:
+def decode_base64(text: str, name: str, *, key: str = ".base64") -> bytes:
     """The bytes behind standard base64; line breaks are allowed, since tools wrap their lines.
 
     Args:
         text: of the field ``base64``.
         name: of the object that holds it.
+        key: what the field is called there, with its dot; empty where ``name`` is the field itself.
 
     Raises:
         InvalidRequest: it is empty, a data URL, or not base64.
     """
-    field = f"{name}.base64"
+    field = f"{name}{key}"
     if text.startswith("data:"):
         raise InvalidRequest(f"{field} must be base64 alone, without 'data:…;base64,'", field=field)
     if any(space in text for space in "\n\r\t "):

@@ -231,12 +231,19 @@ class Doorkeeper(Protocol):
         """
         ...
 
+    def priority(self, caller: str) -> Priority:
+        """The best priority that the calls of a key may have."""
+        ...
+
 
 class OpenDoor:
     """No keys are configured: everybody is let in, without a name."""
 
     def caller(self, key: str | None) -> str:
         return ""
+
+    def priority(self, caller: str) -> Priority:
+        return "interactive"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import grpc
@@ -90,6 +91,17 @@ def hidden_message(request_id: str) -> str:
 def is_hidden(error: WavescopeError) -> bool:
     """Whether the message of an error stays in the log."""
     return http_status(error) == 500
+
+
+def retry_after_s(limits: dict[str, Any], default_s: float) -> float:
+    """Seconds after which a refused caller may come again: what the error says, else the setting."""
+    told = limits.get("retry_after_s")
+    return max(0.0, told) if isinstance(told, int | float) and math.isfinite(told) else default_s
+
+
+def may_come_again(code: str) -> bool:
+    """Whether a refusal of that code tells when to come again."""
+    return TABLE.get(code, TABLE["internal"])[0] in RETRYABLE_STATUSES
 
 
 def problem(error: WavescopeError, request_id: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def recording(recorder: RequestRecorder, protocol: Transport) -> Iterator[Labels
         if isinstance(error, UnknownModel):
             labels.model = ""  # the name is the caller's to choose: as a label it would grow without bound
         raise
-    except (asyncio.CancelledError, ClientDisconnect):
+    except (asyncio.CancelledError, ClientDisconnect, GeneratorExit):
         code = "cancelled"
         raise
     finally:

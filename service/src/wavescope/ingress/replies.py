@@ -18,8 +18,9 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from wavescope.engine.types import Comparison, Explanation, Sufficiency, Zoom
+from wavescope.engine.types import Comparison, Explanation, Indices, Sufficiency, Zoom
 from wavescope.errors import InternalError
+from wavescope.ingress.plane import Predicted
 
 # Names in an npz archive are short: these sections hold nothing but arrays with names of their own.
 _UNNAMED_SECTIONS = ("indices", "maps")
@@ -59,6 +60,25 @@ def to_batch(explanations: Sequence[Explanation]) -> dict[str, Any]:
     }
 
 
+def to_indices(indices: Indices) -> dict[str, Any]:
+    """Indices as the reply tells them, JSON-ready.
+
+    Raises:
+        InternalError: a number is not finite.
+    """
+    return _encoded(_plain(indices, "list"), "", _json_leaf)
+
+
+def to_predictions(predicted: Predicted) -> dict[str, Any]:
+    """What a model says of images, JSON-ready.
+
+    Raises:
+        InternalError: a number is not finite.
+    """
+    top = {"predictions": [_plain(classes) for classes in predicted.top]}
+    return {"model": predicted.model.name, **_encoded(top, "", _json_leaf)}
+
+
 def encode_json(explanation: Explanation, figure: bytes | None = None) -> bytes:
     """The reply as UTF-8 JSON, with the figure (PNG) inside where there is one.
 
@@ -94,7 +114,7 @@ def encode_npz(explanation: Explanation) -> bytes:
     Raises:
         InternalError: a number is not finite.
     """
-    return _savez(_arrays(explanation, ""))
+    return _savez(to_arrays(explanation))
 
 
 def encode_batch_npz(explanations: Sequence[Explanation]) -> bytes:
@@ -105,12 +125,16 @@ def encode_batch_npz(explanations: Sequence[Explanation]) -> bytes:
     """
     arrays: dict[str, np.ndarray] = {}
     for position, explanation in enumerate(explanations):
-        arrays |= _arrays(explanation, f"{position}/")
+        arrays |= to_arrays(explanation, f"{position}/")
     return _savez(arrays)
 
 
-def _arrays(explanation: Explanation, prefix: str) -> dict[str, np.ndarray]:
-    """Everything of an explanation by its name in an archive."""
+def to_arrays(explanation: Explanation, prefix: str = "") -> dict[str, np.ndarray]:
+    """Everything of an explanation by its name in an archive; see :func:`encode_npz`.
+
+    Raises:
+        InternalError: a number is not finite.
+    """
     arrays: dict[str, np.ndarray] = {}
 
     def take(path: str, leaf: Leaf) -> None:
@@ -224,6 +248,8 @@ def _tree(explanation: Explanation) -> dict[str, Any]:
         "zoom": None if zoom is None else _zoom(zoom),
         "faithfulness": _plain(explanation.faithfulness),
         "screening": _plain(explanation.screening),
+        "partial": explanation.partial,
+        "cached": explanation.cached,
         "crop": _plain(explanation.crop),
         "forwards": explanation.forwards,
         "timing": explanation.timing,

@@ -291,6 +291,10 @@ class ExplanationReply(_Reply):
         description="Where it was asked for; one per domain."
     )
     screening: ScreeningReply | None = Field(description="Plan adaptive.")
+    partial: bool = Field(
+        description="Whether a deadline ended it early: what it has is valid, and made of fewer rows than asked for."
+    )
+    cached: bool = Field(description="Whether it is kept from an earlier request for the same.")
     crop: CropReply
     forwards: int = Field(description="Images scored, the clean predictions not counted.")
     timing: dict[str, float]
@@ -306,3 +310,88 @@ class BatchReply(_Reply):
     forwards: int = Field(
         description="Images scored for all; a pass that several targets of one image share counts once."
     )
+
+
+class EstimateReply(_Reply):
+    """What an explanation would cost."""
+
+    forwards: int = Field(description="Images to be scored in all; with plan adaptive the most it may take.")
+    expected_s: float | None = Field(
+        description="Seconds of scoring on the replicas that run now; null where the model's speed is not known yet."
+    )
+    queue_s: float = Field(description="Seconds it would wait now before it begins.")
+    cached: bool = Field(description="Whether the result is kept already, and costs nothing.")
+
+
+class PredictionsReply(_Reply):
+    """What a model says of images."""
+
+    model: str
+    predictions: list[list[ClassReply]] = Field(
+        description="Per image, in the order of the request, the most probable classes, the most probable first."
+    )
+
+
+class JobErrorReply(_Reply):
+    """Why a job failed: the problem that a request for the same would have been refused with."""
+
+    code: str
+    message: str
+    field: str | None
+    limits: dict[str, Any]
+
+
+class JobLinks(_Reply):
+    """Where more is told of a job."""
+
+    self_: str = Field(alias="self")
+    events: str
+    result: str
+
+
+class JobReply(_Reply):
+    """What is told of a job; times are RFC 3339 in UTC."""
+
+    id: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    kind: str
+    model: str
+    images: int
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    forwards: int = Field(description="Images scored so far.")
+    planned: int = Field(description="Images to be scored in all; 0 before that is known.")
+    eta_s: float | None = Field(
+        description="Seconds left at the pace so far; null before anything is scored, and once it has ended."
+    )
+    error: JobErrorReply | None = Field(description="Of a job that failed.")
+    links: JobLinks
+
+
+class ProgressEvent(_Reply):
+    """How far a request has come: the data of the event progress."""
+
+    forwards: int = Field(description="Images scored so far.")
+    planned: int = Field(description="Images to be scored in all; with plan adaptive the most it may take.")
+    elapsed_s: float = Field(description="Since the request began.")
+    eta_s: float | None = Field(
+        description="Seconds left at the pace so far; null before anything is scored."
+    )
+
+
+class PartialEvent(_Reply):
+    """Indices so far, a valid answer with larger errors than the last: the data of the event partial."""
+
+    image: int = Field(description="Place among the images of the request.")
+    forwards: int = Field(description="Images scored of this image so far.")
+    rows: int | None = Field(description="Complete design rows so far; null with plan adaptive.")
+    indices: IndicesReply = Field(description="Of the first target.")
+
+
+class JobProgressEvent(_Reply):
+    """How far a job has come: the data of its event progress."""
+
+    forwards: int
+    planned: int
+    eta_s: float | None

@@ -1,110 +1,124 @@
-"""gRPC: a thin transport over the data plane."""
+"""gRPC: what each RPC answers, thin over the data plane; a failure is raised, and told by :mod:`.guard`."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
-from collections.abc import Iterable
-from ipaddress import ip_address
-from typing import Any, Protocol
-from urllib.parse import unquote
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
-import grpc
-
-from wavescope.engine.types import Explanation
-from wavescope.errors import Forbidden, WavescopeError
-from wavescope.ingress.messages import from_batch, from_explanation, to_request
-from wavescope.ingress.middleware import choose_request_id
-from wavescope.ingress.plane import Call, DataPlane, IngressLimits, NullRecorder, RequestRecorder
-from wavescope.ingress.problems import defect, grpc_code, is_hidden, problem
+from wavescope.engine.events import Progress
+from wavescope.ingress.jobs import check_idempotency_key, check_job_id
+from wavescope.ingress.messages import (
+    from_estimate,
+    from_explanations,
+    from_job,
+    from_models,
+    from_partial,
+    from_predicted,
+    from_progress,
+    to_prediction,
+    to_request,
+)
+from wavescope.ingress.plane import Call, Explaining, IngressLimits, RequestRecorder, Telling, Working
 from wavescope.ingress.recording import recording
+from wavescope.ingress.streams import Known, with_indices
 from wavescope_proto.v1 import explanation_pb2 as pb
-
-_LOG = logging.getLogger(__name__)
-
-
-class Context(Protocol):
-    """The part of a gRPC servicer's context that is used; Ray Serve's own class has it as well."""
-
-    def set_code(self, code: grpc.StatusCode) -> None: ...
-    def set_details(self, details: str) -> None: ...
-    def set_trailing_metadata(self, trailing_metadata: list[tuple[str, str]]) -> None: ...
-    def invocation_metadata(self) -> Iterable[tuple[str, Any]]: ...
-    def peer(self) -> str: ...
 
 
 async def explain(
-    plane: DataPlane,
+    plane: Explaining,
     message: pb.ExplainRequest,
-    context: Context,
-    *,
+    call: Call,
     limits: IngressLimits,
-    recorder: RequestRecorder | None = None,
+    recorder: RequestRecorder,
 ) -> pb.ExplainResponse:
-    """Answer ``ExplanationService/Explain``.
-
-    Never raises for a failed request: code, message and trailing metadata are set on the context and an empty
-    reply is returned, because a raised error would lose the metadata and show the caller its traceback.
-    """
-    request_id = choose_request_id(_metadata(context, "x-request-id"))
-    try:
-        with recording(recorder or NullRecorder(), "grpc") as labels:
-            _admit(context.peer(), limits)
-            parsed = await asyncio.to_thread(to_request, message, limits)
-            labels.learn(parsed)
-            explanations = await plane.explain(parsed, Call(request_id))
-            reply = await asyncio.to_thread(_reply, explanations, parsed.batch)
-    except WavescopeError as error:
-        if is_hidden(error):
-            _LOG.error("RPC failed", exc_info=error, extra={"request_id": request_id})
-        _refuse(context, grpc_code(error), problem(error, request_id))
-        return pb.ExplainResponse()
-    except Exception:  # noqa: BLE001  # the one broad handler of gRPC: logs, and hides details
-        _LOG.exception("RPC failed", extra={"request_id": request_id})
-        _refuse(context, grpc.StatusCode.INTERNAL, defect(request_id))
-        return pb.ExplainResponse()
-    context.set_trailing_metadata([("x-request-id", request_id)])
-    return reply
+    """``Explain``."""
+    with recording(recorder, "grpc") as labels:
+        parsed = await asyncio.to_thread(to_request, message, limits)
+        labels.learn(parsed)
+        explanations = await plane.explain(parsed, call)
+        return await asyncio.to_thread(from_explanations, explanations, batch=parsed.batch)
 
 
-def _reply(explanations: tuple[Explanation, ...], batch: bool) -> pb.ExplainResponse:
-    if batch:
-        return from_batch(explanations)
-    (explanation,) = explanations
-    return from_explanation(explanation)
+async def explain_stream(
+    plane: Explaining,
+    message: pb.ExplainStreamRequest,
+    call: Call,
+    limits: IngressLimits,
+    recorder: RequestRecorder,
+) -> AsyncGenerator[pb.ExplainStreamResponse, None]:
+    """``ExplainStream``."""
+    with recording(recorder, "grpc") as labels:
+        parsed = await asyncio.to_thread(to_request, message.request, limits)
+        labels.learn(parsed)
+        async with aclosing(with_indices(plane.stream(parsed, call))) as events:
+            async for event in events:
+                if isinstance(event, Progress):
+                    yield pb.ExplainStreamResponse(progress=from_progress(event))
+                elif isinstance(event, Known):
+                    yield pb.ExplainStreamResponse(partial=from_partial(event))
+                else:
+                    result = await asyncio.to_thread(
+                        from_explanations, event.explanations, batch=parsed.batch
+                    )
+                    yield pb.ExplainStreamResponse(result=result)
 
 
-def _admit(peer: str, limits: IngressLimits) -> None:
-    if limits.loopback_only and not is_local(peer):
-        raise Forbidden("only this host is served: start the service with --no-auth to serve others")
+async def estimate(
+    plane: Explaining, message: pb.EstimateRequest, call: Call, limits: IngressLimits
+) -> pb.EstimateResponse:
+    """``Estimate``."""
+    parsed = await asyncio.to_thread(to_request, message.request, limits)
+    return from_estimate(await plane.estimate(parsed, call))
 
 
-def is_local(peer: str) -> bool:
-    """Whether a gRPC peer, such as ``ipv4:127.0.0.1:50000`` or ``ipv6:[::1]:50000``, is on this host."""
-    kind, _, address = unquote(peer).partition(":")
-    if kind == "unix":
-        return True
-    try:
-        return ip_address(address.rpartition(":")[0].strip("[]")).is_loopback
-    except ValueError:
-        return False
+async def predict(
+    plane: Explaining, message: pb.PredictRequest, call: Call, limits: IngressLimits
+) -> pb.PredictResponse:
+    """``Predict``."""
+    asked = to_prediction(message, limits)
+    return from_predicted(await plane.predict(asked.images, asked.model, asked.top_k, call))
 
 
-def _metadata(context: Context, name: str) -> str | None:
-    found = (value for key, value in context.invocation_metadata() if key.lower() == name)
-    value = next(found, None)
-    return value if isinstance(value, str) else None
+async def list_models(plane: Telling) -> pb.ListModelsResponse:
+    """``ListModels``."""
+    return from_models(await plane.models())
 
 
-def _refuse(context: Context, code: grpc.StatusCode, told: dict[str, Any]) -> None:
-    """Set a refusal on the context; metadata holds ASCII only."""
-    metadata = [("wavescope-code", told["code"]), ("x-request-id", told["request_id"])]
-    if told["field"] is not None:
-        field = told["field"].encode("ascii", "backslashreplace").decode("ascii")
-        metadata.append(("wavescope-field", field))
-    if told["limits"]:
-        metadata.append(("wavescope-limits", json.dumps(told["limits"])))
-    context.set_code(code)
-    context.set_details(told["message"])
-    context.set_trailing_metadata(metadata)
+async def submit_job(
+    plane: Working, message: pb.SubmitJobRequest, call: Call, limits: IngressLimits, key: str | None
+) -> pb.SubmitJobResponse:
+    """``SubmitJob``; ``key`` is the idempotency key of the metadata, which stands in for that of the message."""
+    if message.HasField("idempotency_key"):
+        key = message.idempotency_key
+    checked = check_idempotency_key(key)
+    parsed = await asyncio.to_thread(to_request, message.request, limits)
+    return pb.SubmitJobResponse(job=from_job(await plane.submit(parsed, call, checked)))
+
+
+async def get_job(plane: Working, message: pb.GetJobRequest, call: Call) -> pb.GetJobResponse:
+    """``GetJob``."""
+    return pb.GetJobResponse(job=from_job(await plane.job(check_job_id(message.id), call)))
+
+
+async def watch_job(
+    plane: Working, message: pb.WatchJobRequest, call: Call
+) -> AsyncGenerator[pb.WatchJobResponse, None]:
+    """``WatchJob``."""
+    async with aclosing(plane.watch(check_job_id(message.id), call)) as states:
+        async for job in states:
+            yield pb.WatchJobResponse(job=from_job(job))
+
+
+async def get_job_result(
+    plane: Working, message: pb.GetJobResultRequest, call: Call
+) -> pb.GetJobResultResponse:
+    """``GetJobResult``."""
+    explanations, batch = await plane.result(check_job_id(message.id), call)
+    result = await asyncio.to_thread(from_explanations, explanations, batch=batch)
+    return pb.GetJobResultResponse(result=result)
+
+
+async def cancel_job(plane: Working, message: pb.CancelJobRequest, call: Call) -> pb.CancelJobResponse:
+    """``CancelJob``."""
+    return pb.CancelJobResponse(job=from_job(await plane.cancel(check_job_id(message.id), call)))

@@ -22,6 +22,7 @@ DEFAULT_MODEL = "efficientnet-lite0"
 MAX_TARGET_CHARS = 256
 # What an image may cost is a setting; this keeps the field within a message's 32 bits.
 MAX_FORWARDS = 10**9
+MAX_TOP_CLASSES = 100
 
 
 def _check_target(value: Any) -> Any:
@@ -117,9 +118,9 @@ class ExplanationFields(BaseModel):
         "plan",
         "full is exactly the paper's design; adaptive perturbs by themselves only the factors where that tells most, "
         "and predicts the others. Default adaptive for kinds wcam, sufficient-image, compare and robustness with "
-        "partition grid or aligned and a grid_size of 9 to 64, and wherever one of max_forwards, deadline_s, "
-        "standard_error and top_k is given; else full, and wherever nb_design, compat, latin_hypercube or an estimator "
-        "other than jansen is given.",
+        "partition grid or aligned and a grid_size of 9 to 64, and wherever one of max_forwards, standard_error and "
+        "top_k is given; else full, and wherever nb_design, compat, latin_hypercube or an estimator other than jansen "
+        "is given. A deadline_s ends either.",
         settled=True,
     )
     wavelet: str = _field("wavelet", "Any discrete wavelet of PyWavelets.", min_length=1, max_length=32)
@@ -169,7 +170,12 @@ class ExplanationFields(BaseModel):
         le=MAX_FORWARDS,
     )
     deadline_s: float | None = _field(
-        "deadline_s", "Plan adaptive alone: no round begins later, seconds.", gt=0, allow_inf_nan=False
+        "deadline_s",
+        "Seconds from the request's arrival, waiting included, after which what is known is the answer, marked as "
+        "partial; the images of a batch share them. A full plan needs two whole design rows by then, kinds compare and "
+        "zoom both images.",
+        gt=0,
+        allow_inf_nan=False,
     )
     standard_error: float | None = _field(
         "standard_error", "Plan adaptive alone: stop once no index has a larger one.", gt=0, le=1
@@ -196,7 +202,10 @@ class ImageBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, title="Image")
 
-    base64: str = Field(description="The file's bytes in standard base64, without a data: prefix.")
+    base64: str = Field(
+        description="The file's bytes in standard base64, without a data: prefix.",
+        json_schema_extra={"format": "byte"},
+    )
 
 
 class ExplanationBody(ExplanationFields):
@@ -212,4 +221,24 @@ class ExplanationBody(ExplanationFields):
     )
     other: ImageBody | None = Field(
         None, description="Kind compare alone, and required there: the image that image is compared with."
+    )
+
+
+class PredictionFields(BaseModel):
+    """Every field of a request for predictions but the images."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, title="PredictionFields")
+
+    model: str = Field(DEFAULT_MODEL, min_length=1, max_length=128, description="Name of a registered model.")
+    top_k: int = Field(5, ge=1, le=MAX_TOP_CLASSES, description="Classes that are told of each image.")
+
+
+class PredictionBody(PredictionFields):
+    """A whole JSON request for predictions."""
+
+    model_config = ConfigDict(title="PredictionRequest")
+
+    image: ImageBody | None = Field(None, description="The image; required where images is absent.")
+    images: Annotated[list[ImageBody], Field(min_length=1)] | None = Field(
+        None, description="Several images instead of image."
     )

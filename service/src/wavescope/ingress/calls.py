@@ -1,0 +1,137 @@
+"""What goes with every call, from HTTP headers and gRPC metadata: who calls, how urgently, and if kept results do."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
+from typing import Any, Final, Protocol, cast, get_args
+from urllib.parse import unquote
+
+from starlette.requests import Request
+
+from wavescope.errors import Forbidden, InvalidRequest
+from wavescope.ingress.plane import Call, Doorkeeper, IngressLimits, Priority
+
+PRIORITY_HEADER: Final = "Wavescope-Priority"
+MAX_REQUEST_ID_CHARS: Final = 128
+PRIORITIES: Final = cast("tuple[Priority, ...]", get_args(Priority))
+
+Header = Callable[[str], str | None]
+
+
+class Context(Protocol):
+    """The part of a gRPC servicer's context that tells who calls; Ray Serve's own class has it as well."""
+
+    def invocation_metadata(self) -> Iterable[tuple[str, Any]]: ...
+    def peer(self) -> str: ...
+
+
+def call_of(request: Request) -> Call:
+    """The call of an HTTP request that :mod:`wavescope.ingress.middleware` has let in."""
+    state = request.state
+    fresh = wants_fresh(request.headers.get("cache-control"))
+    return Call(state.request_id, state.caller, state.priority, fresh)
+
+
+def admit(
+    context: Context, doorkeeper: Doorkeeper, limits: IngressLimits, *, request_id: str | None = None
+) -> Call:
+    """The call of an RPC, where it may be made.
+
+    Args:
+        context: of the RPC.
+        doorkeeper: knows the keys.
+        limits: whether other hosts are served.
+        request_id: where it is chosen already, so that a refusal can tell it; else taken from the metadata.
+
+    Raises:
+        Forbidden: it comes from another host, and only this one is served.
+        Unauthenticated: its key is none of those configured.
+        InvalidRequest: no such priority.
+    """
+    if limits.loopback_only and not is_local(context.peer()):
+        raise Forbidden(
+            "only this host is served: start the service with API keys, or --no-auth, to serve others"
+        )
+
+    def header(name: str) -> str | None:
+        return metadata(context, name)
+
+    caller, priority = authenticate(header, doorkeeper)
+    return Call(
+        request_id or choose_request_id(header("x-request-id")),
+        caller,
+        priority,
+        wants_fresh(header("cache-control")),
+    )
+
+
+def authenticate(header: Header, doorkeeper: Doorkeeper) -> tuple[str, Priority]:
+    """The name of the key that a call brought, and the call's priority.
+
+    Args:
+        header: gives a header or an entry of the metadata by its name in lower case.
+        doorkeeper: knows the keys.
+
+    Raises:
+        Unauthenticated: its key is none of those configured.
+        InvalidRequest: no such priority.
+    """
+    caller = doorkeeper.caller(_key(header))
+    return caller, _priority(header(PRIORITY_HEADER.lower()), doorkeeper.priority(caller))
+
+
+def metadata(context: Context, name: str) -> str | None:
+    """An entry of an RPC's metadata, its first where there are several; ``None`` for binary ones.
+
+    Args:
+        context: of the RPC.
+        name: in lower case.
+    """
+    found = (value for key, value in context.invocation_metadata() if key.lower() == name)
+    value = next(found, None)
+    return value if isinstance(value, str) else None
+
+
+def is_local(peer: str) -> bool:
+    """Whether a gRPC peer, such as ``ipv4:127.0.0.1:50000`` or ``ipv6:[::1]:50000``, is on this host."""
+    kind, _, address = unquote(peer).partition(":")
+    if kind == "unix":
+        return True
+    try:
+        return ip_address(address.rpartition(":")[0].strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def choose_request_id(offered: str | None) -> str:
+    """The caller's id where it is 1 to 128 printable ASCII characters, else a new one."""
+    if offered and len(offered) <= MAX_REQUEST_ID_CHARS and offered.isascii() and offered.isprintable():
+        return offered
+    return uuid.uuid4().hex
+
+
+def wants_fresh(cache_control: str | None) -> bool:
+    """Whether ``Cache-Control`` asks for a result that is computed anew."""
+    directives = {part.strip().lower() for part in (cache_control or "").split(",")}
+    return not directives.isdisjoint(("no-cache", "no-store"))
+
+
+def _key(header: Header) -> str | None:
+    # Another scheme is not ours: a gateway in front may ask for a password of its own.
+    scheme, _, key = (header("authorization") or "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else header("x-api-key")
+
+
+def _priority(asked: str | None, best: Priority) -> Priority:
+    """The priority that is asked for, the best allowed at most; without a wish the best allowed."""
+    if asked is None:
+        return best
+    if asked not in PRIORITIES:
+        raise InvalidRequest(
+            f"header {PRIORITY_HEADER} must be one of {', '.join(PRIORITIES)}, not {asked[:32]!r}",
+            field=PRIORITY_HEADER,
+            allowed=list(PRIORITIES),
+        )
+    return cast("Priority", max(asked, best, key=PRIORITIES.index))

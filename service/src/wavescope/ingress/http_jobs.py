@@ -1,0 +1,77 @@
+"""HTTP: jobs."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from wavescope.ingress.bodies import read_request
+from wavescope.ingress.calls import call_of
+from wavescope.ingress.jobs import (
+    IDEMPOTENCY_HEADER,
+    check_idempotency_key,
+    check_job_id,
+    job_path,
+    job_reply,
+)
+from wavescope.ingress.negotiation import EVENTS, RESULTS, negotiate
+from wavescope.ingress.plane import IngressLimits, JobStatus, Working
+from wavescope.ingress.representing import Draw, represent
+from wavescope.ingress.sse import EventStream, job_events
+
+
+class JobRoutes:
+    """The endpoints, over the part of the data plane that works on jobs."""
+
+    def __init__(self, plane: Working, limits: IngressLimits, draw: Draw) -> None:
+        self._plane = plane
+        self._limits = limits
+        self._draw = draw
+
+    async def submit(self, request: Request) -> Response:
+        """``POST /v1/jobs``; 202 for a key that was used before as well, whose job may have ended."""
+        key = check_idempotency_key(request.headers.get(IDEMPOTENCY_HEADER))
+        parsed = await read_request(request, self._limits)
+        job = await self._plane.submit(parsed, call_of(request), key)
+        response = _told(request, job, 202)
+        response.headers["Location"] = f"{_root(request)}{job_path(job.id)}"
+        return response
+
+    async def job(self, request: Request) -> Response:
+        """``GET /v1/jobs/{id}``."""
+        return _told(request, await self._plane.job(_id(request), call_of(request)))
+
+    async def cancel(self, request: Request) -> Response:
+        """``DELETE /v1/jobs/{id}``."""
+        return _told(request, await self._plane.cancel(_id(request), call_of(request)))
+
+    async def events(self, request: Request) -> Response:
+        """``GET /v1/jobs/{id}/events``."""
+        negotiate(request.headers.get("accept"), served=(EVENTS,))
+        call = call_of(request)
+        if request.method == "HEAD":  # has no body, so that nothing is waited for
+            await self._plane.job(_id(request), call)
+            return Response(media_type=EVENTS)
+        states = self._plane.watch(_id(request), call)
+        return EventStream(job_events(states, root=_root(request)), call.request_id)
+
+    async def result(self, request: Request) -> Response:
+        """``GET /v1/jobs/{id}/result``."""
+        accept = request.headers.get("accept")
+        representation = negotiate(accept, served=RESULTS)
+        explanations, batch = await self._plane.result(_id(request), call_of(request))
+        if batch:
+            representation = negotiate(accept, served=RESULTS, batch=True)
+        return await represent(explanations, representation, batch=batch, draw=self._draw)
+
+
+def _told(request: Request, job: JobStatus, status: int = 200) -> Response:
+    return JSONResponse(job_reply(job, _root(request)), status, headers={"Cache-Control": "no-store"})
+
+
+def _id(request: Request) -> str:
+    return check_job_id(request.path_params["id"])
+
+
+def _root(request: Request) -> str:
+    return request.scope.get("root_path", "").rstrip("/")

@@ -1,0 +1,180 @@
+"""KServe's first protocol: predictions and explanations of lists of instances."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from wavescope.engine.types import Explanation
+from wavescope.errors import InvalidRequest
+from wavescope.ingress.bodies import limited_body
+from wavescope.ingress.calls import call_of
+from wavescope.ingress.complaints import json_type
+from wavescope.ingress.foreign import Route, telling
+from wavescope.ingress.http_explaining import CACHE_HEADER, cache_told
+from wavescope.ingress.oip.inference import check_count
+from wavescope.ingress.parsing import Files, decode_base64, load_json, parse_fields, validate
+from wavescope.ingress.pixels import encode_pixels, parse_pixels
+from wavescope.ingress.plane import DataPlane, IngressLimits, NullRecorder, Parsed, Predicted, RequestRecorder
+from wavescope.ingress.recording import recording
+from wavescope.ingress.replies import encode_json, finite
+from wavescope.ingress.schemas import MAX_TOP_CLASSES
+
+# The names under which clients of this protocol send an encoded file.
+_TEXT_KEYS = ("b64", "base64")
+_IMAGE_KEYS = ("image", "image_bytes")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class InstancesBody(_Strict):
+    """The JSON of a request."""
+
+    instances: Annotated[list[Any], Field(min_length=1)]
+    parameters: dict[str, Any] | None = None
+
+
+class PredictParameters(_Strict):
+    """What may be asked of predictions."""
+
+    top_k: int | None = Field(None, ge=1, le=MAX_TOP_CLASSES)
+
+
+class Kserve:
+    """The endpoints, over one data plane."""
+
+    def __init__(self, plane: DataPlane, limits: IngressLimits, recorder: RequestRecorder) -> None:
+        self._plane = plane
+        self._limits = limits
+        self._recorder = recorder
+
+    async def alive(self, request: Request) -> Response:
+        """``GET /``: the process answers."""
+        del request
+        return JSONResponse({"status": "alive"})
+
+    async def predict(self, request: Request) -> Response:
+        """``POST /v1/models/{name}:predict``."""
+        with recording(self._recorder, "http") as labels:
+            body = await limited_body(request, self._limits)
+            images, top_k = await asyncio.to_thread(_to_prediction, body, self._limits)
+            labels.kind, labels.model = "prediction", request.path_params["name"]
+            predicted = await self._plane.predict(images, labels.model, top_k or 1, call_of(request))
+            return Response(_predictions(predicted, top_k), media_type="application/json")
+
+    async def explain(self, request: Request) -> Response:
+        """``POST /v1/models/{name}:explain``."""
+        with recording(self._recorder, "http") as labels:
+            body = await limited_body(request, self._limits)
+            name = request.path_params["name"]
+            parsed = await asyncio.to_thread(_to_parsed, body, name, self._limits)
+            labels.learn(parsed)
+            explanations = await self._plane.explain(parsed, call_of(request))
+            return Response(
+                await asyncio.to_thread(_explanations, explanations),
+                headers={CACHE_HEADER: cache_told(explanations)},
+                media_type="application/json",
+            )
+
+
+def routes(plane: DataPlane, limits: IngressLimits, recorder: RequestRecorder | None = None) -> list[Route]:
+    """(path, method, endpoint); that of the model itself is ``GET /v1/models/{name}``, which is ours as well."""
+    kserve = Kserve(plane, limits, recorder or NullRecorder())
+    served = [
+        ("/", "GET", kserve.alive),
+        ("/v1/models/{name}:predict", "POST", kserve.predict),
+        ("/v1/models/{name}:explain", "POST", kserve.explain),
+    ]
+    return [(path, method, telling(endpoint, limits)) for path, method, endpoint in served]
+
+
+def _to_prediction(body: bytes, limits: IngressLimits) -> tuple[tuple[bytes, ...], int | None]:
+    """The encoded images, and how many classes are told by name where that is asked for."""
+    content = validate(InstancesBody, load_json(body, "the body"))
+    parameters = validate(PredictParameters, content.parameters or {})
+    check_count(len(content.instances), limits)
+    instances = enumerate(content.instances)
+    return tuple(_image(instance, f"instances[{i}]") for i, instance in instances), parameters.top_k
+
+
+def _predictions(predicted: Predicted, top_k: int | None) -> bytes:
+    if top_k is None:
+        return _dumps({"predictions": finite(predicted.outputs, "outputs").tolist()})
+    told = [
+        [
+            {"index": found.index, "label": found.label, "probability": found.probability}
+            for found in predictions
+        ]
+        for predictions in predicted.top
+    ]
+    return _dumps({"predictions": told})
+
+
+def _to_parsed(body: bytes, name: str, limits: IngressLimits) -> Parsed:
+    """The valid request for explanations.
+
+    Raises:
+        InvalidRequest: an instance or a parameter is wrong.
+    """
+    content = validate(InstancesBody, load_json(body, "the body"))
+    fields = content.parameters or {}
+    for own in ("image", "images", "other"):
+        if own in fields:
+            raise InvalidRequest(f"{own} comes in an instance, not in parameters", field=f"parameters.{own}")
+    if fields.get("model", name) != name:
+        raise InvalidRequest("model is told by the address, not by parameters", field="parameters.model")
+    check_count(len(content.instances), limits)
+    images: list[bytes] = []
+    others: list[bytes] = []
+    for i, instance in enumerate(content.instances):
+        place = f"instances[{i}]"
+        if isinstance(instance, dict) and "other" in instance:
+            others.append(_image(instance["other"], f"{place}.other"))
+            instance = {key: value for key, value in instance.items() if key != "other"}
+        images.append(_image(instance, place))
+    if fields.get("kind") == "compare":
+        if len(images) > 1:
+            raise InvalidRequest(
+                f"kind compare takes one instance, with image and other, not {len(images)}", field="instances"
+            )
+        files = Files(image=images[0], other=others[0] if others else None)
+    else:
+        files = Files(images=tuple(images), other=others[0] if others else None)
+    return parse_fields(fields | {"model": name}, files, limits)
+
+
+def _image(instance: Any, place: str) -> bytes:
+    """The encoded file of an instance.
+
+    Raises:
+        InvalidRequest: it is none of the forms that are read.
+    """
+    if isinstance(instance, dict) and len(instance) == 1:
+        ((key, value),) = instance.items()
+        if key in _IMAGE_KEYS and not (isinstance(value, dict) and value.keys() & {*_IMAGE_KEYS}):
+            return _image(value, f"{place}.{key}")
+        if key in _TEXT_KEYS and isinstance(value, str):
+            return decode_base64(value, place, key=f".{key}")
+    if isinstance(instance, list):
+        return encode_pixels(parse_pixels(instance, place))
+    found = "an object of other fields" if isinstance(instance, dict) else json_type(instance)
+    raise InvalidRequest(
+        f'{place} must be {{"b64": …}} or {{"image": {{"base64": …}}}} with an encoded file in base64, or rows of '
+        f"RGB pixels, not {found}",
+        field=place,
+    )
+
+
+def _explanations(explanations: tuple[Explanation, ...]) -> bytes:
+    return b'{"explanations":[' + b",".join(encode_json(explanation) for explanation in explanations) + b"]}"
+
+
+def _dumps(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("utf-8")

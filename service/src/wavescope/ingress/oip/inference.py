@@ -1,0 +1,171 @@
+"""Inference behind both transports: from images and parameters to tensors, over the data plane."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from wavescope.engine.types import Explanation
+from wavescope.errors import InvalidRequest
+from wavescope.ingress.oip import catalogue
+from wavescope.ingress.oip.catalogue import IMAGE, OTHER, Named
+from wavescope.ingress.oip.outputs import batch, check_wanted
+from wavescope.ingress.oip.tensors import Output
+from wavescope.ingress.parsing import Files, load_json, parse_fields
+from wavescope.ingress.plane import Call, DataPlane, IngressLimits, Parsed
+from wavescope.ingress.recording import Labels
+from wavescope.ingress.replies import finite
+from wavescope.ingress.schemas import ExplanationFields
+
+# What a request's parameters may hold beside the fields of an explanation; the transports read it.
+TRANSPORT_PARAMETERS = ("binary_data_output", "content_type")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, whichever transport it came by.
+
+    Attributes:
+        parameters: as they came, those of the transport left out.
+        images: the encoded files by input.
+        wanted: the outputs asked for; empty for all.
+    """
+
+    parameters: dict[str, Any]
+    images: dict[str, tuple[bytes, ...]]
+    wanted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inferred:
+    """A reply.
+
+    Attributes:
+        model: the name that was called.
+        explanations: what the tensors were made of; empty where it was none.
+    """
+
+    model: str
+    outputs: tuple[Output, ...]
+    explanations: tuple[Explanation, ...] = field(default=())
+
+
+async def infer(
+    plane: DataPlane,
+    name: str,
+    version: str,
+    read: Callable[[], Asked],
+    call: Call,
+    *,
+    limits: IngressLimits,
+    labels: Labels,
+) -> Inferred:
+    """The tensors of a model, or of an explainer.
+
+    Args:
+        plane: the service.
+        name: of the model, as it was called.
+        version: of the model; empty for any.
+        read: the request; called in a thread, since pixels are encoded there.
+        call: goes with every call of the plane.
+        limits: from the settings.
+        labels: learn what the request is.
+
+    Raises:
+        WavescopeError: what is to be told to the caller.
+    """
+    named = await catalogue.find(plane, name, version)
+    asked = await asyncio.to_thread(_read, read, named)
+    if named.kind is None:
+        return await _predict(plane, named, asked, call, labels)
+    parsed = await asyncio.to_thread(_parse, named, asked, limits)
+    labels.learn(parsed)
+    explanations = await plane.explain(parsed, call)
+    outputs = await asyncio.to_thread(batch, explanations, asked.wanted)
+    return Inferred(name, outputs, explanations)
+
+
+def _read(read: Callable[[], Asked], named: Named) -> Asked:
+    asked = read()
+    for name in asked.images:
+        if name not in named.inputs:
+            raise InvalidRequest(
+                f"{name[:64]!r} is no input of model {named.name}; its inputs are {', '.join(named.inputs)}",
+                field="inputs",
+                supported=list(named.inputs),
+            )
+    for name in named.inputs:
+        if name not in asked.images:
+            raise InvalidRequest(f"input {name} is required", field=name)
+    check_wanted(asked.wanted, named.outputs, named.name)
+    return asked
+
+
+async def _predict(plane: DataPlane, named: Named, asked: Asked, call: Call, labels: Labels) -> Inferred:
+    labels.kind, labels.model = "prediction", named.model
+    if asked.parameters:
+        name = next(iter(asked.parameters))
+        raise InvalidRequest(f"{name[:64]!r} is no parameter: model {named.name} takes none", field=name[:64])
+    predicted = await plane.predict(asked.images[IMAGE], named.model, 1, call)
+    return Inferred(named.name, (Output("outputs", finite(predicted.outputs, "outputs")),))
+
+
+def check_count(n_images: int, limits: IngressLimits) -> None:
+    """Refuse more images than one request may hold.
+
+    Raises:
+        InvalidRequest: names the limit.
+    """
+    if n_images > limits.max_images:
+        raise InvalidRequest(
+            f"the request holds {n_images} images; at most {limits.max_images} are taken in one request",
+            field="images",
+            max_images=limits.max_images,
+        )
+
+
+def _parse(named: Named, asked: Asked, limits: IngressLimits) -> Parsed:
+    """The valid request for explanations that an explainer's name, its parameters and its images make."""
+    for name in ("kind", "model"):
+        if name in asked.parameters:
+            raise InvalidRequest(
+                f"{name} is no parameter here: the model's name {named.name} tells it", field=name
+            )
+    fields = {name: _plain(name, value) for name, value in asked.parameters.items()}
+    images, other = asked.images[IMAGE], asked.images.get(OTHER)
+    if other is not None and (len(images), len(other)) != (1, 1):
+        raise InvalidRequest(
+            f"kind compare takes one image and one other, not {len(images)} and {len(other)}", field=OTHER
+        )
+    files = Files(other=other[0]) if other else Files()
+    # One image needs no list, so that several classes of it can be asked for.
+    files = Files(image=images[0], other=files.other) if len(images) == 1 else Files(images=images)
+    return parse_fields(fields | {"kind": named.kind, "model": named.model}, files, limits)
+
+
+def _text_fields() -> frozenset[str]:
+    """The fields whose values are text or null alone."""
+    properties = ExplanationFields.model_json_schema()["properties"]
+    return frozenset(
+        name
+        for name, schema in properties.items()
+        if {branch.get("type") for branch in schema.get("anyOf", [schema])} <= {"string", "null"}
+    )
+
+
+TEXT_FIELDS = _text_fields()
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A parameter as JSON has it: many clients send text alone, such as ``"8"``, ``"true"`` and ``"null"``."""
+    if not isinstance(value, str) or (name in TEXT_FIELDS and value != "null"):
+        return value
+    try:
+        told = load_json(value.encode("utf-8"), name)
+    except (InvalidRequest, UnicodeEncodeError):
+        return value  # text after all: a class's name, or something that the field itself refuses
+    if name == "target" and told is not None and type(told) is not int:
+        return value  # a class's name, which may look like any JSON
+    return told
