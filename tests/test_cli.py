@@ -152,7 +152,7 @@ def test_the_help_tells_the_defaults_of_every_kind(explain_help: str) -> None:
 def test_the_help_tells_a_whole_sentence_of_every_option(explain_help: str) -> None:
     assert "--nb-design N N, rows of A and of B; a power of two for Sobol (default" in explain_help
     assert "--max-forwards N of the adaptive plan: the most it scores of one image (plan" in explain_help
-    assert "no round begins later, seconds; leave it out for no deadline --standard-error" in explain_help
+    assert "marked as partial; leave it out for no deadline --standard-error" in explain_help
 
 
 def _entry(told: str, name: str) -> str:
@@ -424,10 +424,10 @@ def test_serve_hands_its_options_and_the_registry_on(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("wavescope.serving.run.serve", lambda *given: served.append(given))
     words = ["--host", "0.0.0.0", "--port", "8123", "--grpc-port", "0", "--no-auth", "--log-level", "debug"]
     assert main(["serve", *words]) == 0
-    [(settings, registry)] = served
+    [(settings, models_file)] = served
     assert (settings.host, settings.port, settings.grpc_port) == ("0.0.0.0", 8123, 0)
     assert (settings.no_auth, settings.log_level) == (True, "debug")
-    assert [spec.name for spec in registry] == ["efficientnet-lite0"]
+    assert models_file is None
 
 
 def test_the_help_of_serve_states_the_defaults_of_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -456,3 +456,131 @@ def test_explaining_needs_neither_ray_nor_torch_nor_a_web_server(photograph: Pat
     words = ["explain", str(photograph), *QUICK]
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == ""
+
+
+@pytest.fixture
+def serving(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What ``wavescope serve`` would have served."""
+    served: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("wavescope.serving.run.serve", lambda *given: served.append(given))
+    return served
+
+
+def test_serve_takes_keys_store_and_remote_hosts(serving: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    keys, store = tmp_path / "keys.yaml", "redis://127.0.0.1:6379/0"
+    words = ["--api-keys", str(keys), "--store", store, "--remote-hosts", "a.example, *.b.example:81"]
+    assert main(["serve", *words]) == 0
+    [(settings, _)] = serving
+    assert (settings.api_keys_file, settings.store_url) == (keys, store)
+    assert settings.remote_hosts == ("a.example", "*.b.example:81")
+
+
+@pytest.mark.parametrize(
+    ("words", "source", "host"),
+    [
+        ([], "kserve-v1:http://birds-predictor/v1/models/birds:predict", "birds-predictor:80"),
+        (["--predictor_protocol", "v2"], "oip:http://birds-predictor/v2/models/birds", "birds-predictor:80"),
+        (
+            ["--predictor_protocol", "grpc-v2"],
+            "oip:grpc://birds-predictor:9000/birds",
+            "birds-predictor:9000",
+        ),
+        (
+            ["--predictor-protocol", "v2", "--predictor_use_ssl", "True"],
+            "oip:https://birds-predictor/v2/models/birds",
+            "birds-predictor:443",
+        ),
+    ],
+)
+def test_serve_starts_as_kserve_starts_an_explainer(
+    serving: list[tuple[Any, ...]], words: list[str], source: str, host: str
+) -> None:
+    ours = [
+        "--model_name",
+        "birds",
+        "--predictor_host",
+        "birds-predictor",
+        "--http_port",
+        "8080",
+        "--grpc_port",
+        "0",
+    ]
+    assert main(["serve", *ours, *words, "--remote-hosts", "a.example"]) == 0
+    [(settings, models_file, (spec,))] = serving
+    assert (settings.port, settings.grpc_port) == (8080, 0)
+    assert settings.remote_hosts == ("a.example", host)
+    assert (spec.name, spec.source, spec.outputs, models_file) == ("birds", source, "logits", None)
+    assert spec.preprocessing is not None
+
+
+def test_an_entry_of_the_registry_tells_what_the_predictor_does_not(
+    serving: list[tuple[Any, ...]], tmp_path: Path, failing: Failing
+) -> None:
+    registry = tmp_path / "models.yaml"
+    registry.write_text(
+        "models:\n"
+        "  - name: birds\n"
+        "    source: oip:http://elsewhere/v2/models/birds\n"
+        "    outputs: probabilities\n"
+        "    labels: [wren, robin]\n"
+        "    preprocessing: {size: 96}\n"
+    )
+    words = ["--predictor-host", "birds-predictor:8080", "--models", registry]
+    assert main(["serve", "--model-name", "birds", *map(str, words)]) == 0
+    [(_, _, (spec,))] = serving
+    assert spec.source == "kserve-v1:http://birds-predictor:8080/v1/models/birds:predict"
+    assert (spec.outputs, spec.labels, spec.preprocessing.size) == (
+        "probabilities",
+        ("wren", "robin"),
+        (96, 96),
+    )
+    assert "--model-name" in failing("serve", "--model-name", "cats", *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--predictor-host", "birds"], "--model-name: is needed too"),
+        (["--model-name", "birds"], "--predictor-host: is needed too"),
+        (
+            ["--model-name", "birds", "--predictor-host", "user:secret@birds"],
+            "--predictor-host: a URL holds no user",
+        ),
+        (["--workers", "4"], "--workers"),
+        (["--predictor-protocol", "v3"], "invalid choice"),
+    ],
+)
+def test_an_explainer_that_cannot_be_is_told(failing: Failing, words: list[str], told: str) -> None:
+    line = failing("serve", *words)
+    assert told in line
+    assert "secret" not in line
+
+
+def test_other_hosts_are_served_with_keys_or_when_said_so(failing: Failing, tmp_path: Path) -> None:
+    from wavescope.serving.run import check_address
+    from wavescope.settings import Settings
+
+    assert "--api-keys" in failing("serve", "--host", "0.0.0.0", "--port", "0", "--grpc-port", "0")
+    for allowed in ({"api_keys_file": tmp_path / "keys.yaml"}, {"no_auth": True}):
+        check_address(Settings(host="0.0.0.0", port=0, grpc_port=0, **allowed))
+
+
+def test_a_new_key_opens_the_door_of_its_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from wavescope.settings import Settings, doorkeeper
+
+    keys = tmp_path / "keys.yaml"
+    assert main(["keys", "new", "alice"]) == 0
+    key, _, told = capsys.readouterr().out.partition("\n")
+    entry = told[told.index("  - name") :]
+    assert key not in told
+    keys.write_text(f"keys:\n{entry}    max_jobs: 5\n")
+    assert doorkeeper(Settings(api_keys_file=keys)).caller(key) == "alice"
+    assert main(["keys", "list", "--api-keys", str(keys)]) == 0
+    listed = capsys.readouterr().out
+    assert all(word in listed for word in ("alice", "interactive", "5"))
+    assert not any(word in listed for word in entry.split('"')[1:2])
+
+
+@pytest.mark.parametrize("words", [["new", "two words"], ["list"], ["list", "--api-keys", "/nonexistent"]])
+def test_keys_that_cannot_be_are_told(failing: Failing, words: list[str]) -> None:
+    assert failing("keys", *words).startswith("wavescope: error: ")

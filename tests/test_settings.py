@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import InvalidRequest, RegistryInvalid
 from wavescope.models.labels import IMAGENET
+from wavescope.models.remote.options import Header, RemoteOptions, Tls
 from wavescope.models.spec import DEFAULT_MODEL, ModelSpec
 from wavescope.settings import Settings, load_registry, load_settings
 
@@ -146,9 +147,86 @@ def test_more_replicas_than_one_need_no_maximum(tmp_path: Path) -> None:
     assert model(tmp_path, "source: 'timm:x', min_replicas: 3").max_replicas == 3
 
 
+def test_a_remote_model_is_read_whole(tmp_path: Path) -> None:
+    (made,) = registry(
+        tmp_path,
+        """
+        models:
+          - name: birds
+            source: oip:grpcs://models.example.org:9000/birds/3
+            outputs: logits
+            preprocessing: {size: 224, resize: 256}
+            batch_size: 16
+            remote:
+              input: images
+              output: logits
+              input_layout: nhwc
+              timeout_s: 5
+              attempts: 2
+              concurrency: 8
+              tls: {ca_file: ca.pem, cert_file: client.pem, key_file: /keys/client.key}
+              headers:
+                Authorization: {file: token}
+                X-Api-Key: {env: KEY}
+                X-Tenant: birds
+        """,
+    )
+    assert made == ModelSpec(
+        name="birds",
+        source="oip:grpcs://models.example.org:9000/birds/3",
+        outputs="logits",
+        preprocessing=Preprocessing(),
+        batch_size=16,
+        num_cpus=0.1,
+        remote=RemoteOptions(
+            input="images",
+            output="logits",
+            input_layout="nhwc",
+            timeout_s=5,
+            attempts=2,
+            concurrency=8,
+            tls=Tls(str(tmp_path / "ca.pem"), str(tmp_path / "client.pem"), "/keys/client.key"),
+            headers=(
+                Header("Authorization", file=str(tmp_path / "token")),
+                Header("X-Api-Key", env="KEY"),
+                Header("X-Tenant", literal="birds"),
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize("kind", ["torchscript", "torch-export"])
+def test_a_programs_path_starts_at_the_registry(tmp_path: Path, kind: str) -> None:
+    digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    fields = f"source: '{kind}:sub/a.pt', sha256: {digest}, outputs: logits, preprocessing: {{}}"
+    assert model(tmp_path, fields).source == f"{kind}:{tmp_path / 'sub' / 'a.pt'}"
+
+
+def test_a_local_model_has_two_cores_and_a_remote_one_a_tenth(tmp_path: Path) -> None:
+    remote = "source: 'kserve-v1:http://h/v1/models/m', outputs: logits, preprocessing: {}"
+    assert model(tmp_path, "source: 'timm:x'").num_cpus == 2
+    assert model(tmp_path, remote).num_cpus == 0.1
+    assert model(tmp_path, f"{remote}, num_cpus: 1").num_cpus == 1
+
+
+R = "source: 'oip:https://h/v2/models/m', outputs: logits, preprocessing: {}, remote: "
+
+
 @pytest.mark.parametrize(
     ("fields", "field", "message"),
     [
+        (R + "{inputs: a}", "remote.inputs", "no such key; there are attempts, concurrency, headers, input"),
+        (R + "{tls: {ca: a}}", "remote.tls.ca", "there are ca_file, cert_file, key_file"),
+        (R + "{tls: {cert_file: a}}", "remote.tls", "cert_file and key_file go together"),
+        (R + "{attempts: many}", "remote.attempts", "valid integer"),
+        (R + "{attempts: 0}", "remote.attempts", "0 must be 1 to 20"),
+        (R + "{input_layout: hwc}", "remote.input_layout", "'nchw' or 'nhwc'"),
+        (R + "{headers: {A: {vault: b}}}", "remote.headers.A.vault", "there are env, file, literal"),
+        (R + "{headers: {A: {}}}", "remote.headers", "'A' needs a value"),
+        (R + "{headers: {Host: b}}", "remote.headers", "'Host' is set by the protocol"),
+        ("source: 'oip:https://user@h/v2/models/m'", "source", "holds no user or password"),
+        ("source: 'torchscript:a.pt', outputs: logits, preprocessing: {}", "sha256", "it is a program"),
+        ("source: 'timm:x', remote: {}", "remote", "is for oip and kserve-v1"),
         ("sorce: 'timm:x'", "source", "model 'm': source: Field required"),
         ("source: 'timm:x', gpu: 1", "gpu", "no such key; there are batch_size, device, "),
         ("source: 'timm:x', outputs: scores", "outputs", "'logits', 'probabilities' or 'sigmoid'"),

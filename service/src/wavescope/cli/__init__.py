@@ -1,4 +1,4 @@
-"""The command line: ``wavescope serve``, ``wavescope explain`` and ``wavescope models``."""
+"""The command line: ``wavescope serve``, ``explain``, ``models`` and ``keys``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from rich.text import Text
 from wavescope import __version__
 from wavescope.cli.explain import add_explain
 from wavescope.cli.files import OUTPUTS
-from wavescope.cli.options import SETTINGS, add_models_file, flag, request_fields, settings_of
+from wavescope.cli.keys import add_keys
+from wavescope.cli.options import PREDICTOR, SETTINGS, add_models_file, flag, request_fields
+from wavescope.cli.serve import add_serve
 from wavescope.errors import WavescopeError
 
 if TYPE_CHECKING:
@@ -27,16 +29,6 @@ if TYPE_CHECKING:
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
-
-_SERVE_EXAMPLES = """\
-examples:
-  wavescope serve
-      the embedded model on http://127.0.0.1:8000
-  wavescope serve --models models.yaml --port 8080
-      the models of a registry
-  wavescope serve --host 0.0.0.0 --no-auth
-      on every interface, without keys
-"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -93,7 +85,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_explain(commands)
     _add_models(commands)
-    _add_serve(commands)
+    add_serve(commands)
+    add_keys(commands)
     return parser
 
 
@@ -105,25 +98,6 @@ def _add_models(commands: Commands) -> None:
         argument_default=argparse.SUPPRESS,
     )
     parser.set_defaults(run=_models)
-    add_models_file(parser)
-
-
-def _add_serve(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "serve",
-        help="run the service until SIGINT or SIGTERM",
-        description="Runs the service (HTTP and gRPC, on Ray Serve) until SIGINT or SIGTERM.",
-        epilog=_SERVE_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-    )
-    parser.set_defaults(run=_serve)
-    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="of HTTP (default: 8000)")
-    parser.add_argument("--grpc-port", type=int, metavar="PORT", help="of gRPC, 0 for none (default: 9000)")
-    parser.add_argument("--no-auth", action="store_true", help="serve other hosts without keys")
-    levels = ("debug", "info", "warning", "error", "critical")
-    parser.add_argument("--log-level", choices=levels, help="least severe message to log (default: info)")
     add_models_file(parser)
 
 
@@ -153,21 +127,13 @@ def _models(arguments: argparse.Namespace) -> None:
     console.print(table)
 
 
-def _serve(arguments: argparse.Namespace) -> None:
-    from wavescope.serving.run import serve  # here only: nothing else of the command line needs Ray
-    from wavescope.settings import load_registry
-
-    given = vars(arguments)
-    serve(settings_of(given), load_registry(given.get("models_file")))
-
-
 def _error_line(error: WavescopeError) -> str:
     """One line that names the option at fault as it is written on the command line."""
     message = " ".join(error.message.split())
     field = error.field
     if field is None:
         return message
-    options = {name: flag(name) for name in (*request_fields(), *SETTINGS, "model", "dpi")}
+    options = {name: flag(name) for name in (*request_fields(), *SETTINGS, *PREDICTOR, "model", "dpi")}
     options |= {"image": "IMAGE", "other": "--other", "targets": "--target", **OUTPUTS}
     if batched := re.fullmatch(r"images\[(\d+)\]", field):
         return f"IMAGE {int(batched[1]) + 1}: {message}"

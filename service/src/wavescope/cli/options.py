@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     Options = argparse._ActionsContainer
     Commands = argparse._SubParsersAction[Any]
 
-SETTINGS = ("host", "port", "grpc_port", "no_auth", "log_level")  # of serve
+# Settings that commands take, and how their options are written where not as the setting.
+SETTINGS = (
+    "host", "port", "grpc_port", "no_auth", "api_keys_file", "store_url", "remote_hosts", "log_level",
+)  # fmt: skip
+PREDICTOR = (
+    "model_name",
+    "predictor_host",
+    "predictor_protocol",
+    "predictor_use_ssl",
+)  # of one model elsewhere
+RENAMED = {"api_keys_file": "--api-keys", "store_url": "--store"}
 _METAVARS = {frozenset({int}): "N", frozenset({float}): "X"}
 _MAX_LISTED_CHOICES = 8  # more would fill the screen: there are over a hundred wavelets
 
@@ -72,6 +82,17 @@ def add_models_file(parser: Options) -> None:
     )
 
 
+def add_api_keys(parser: Options) -> None:
+    """``--api-keys FILE``."""
+    parser.add_argument(
+        flag("api_keys_file"),
+        dest="api_keys_file",
+        metavar="FILE",
+        type=Path,
+        help="names, hashes and quotas of API keys in YAML; 'wavescope keys new NAME' makes entries",
+    )
+
+
 def settings_of(given: dict[str, Any]) -> Settings:
     """The settings: what was given on the command line over what the environment says."""
     from wavescope.settings import load_settings
@@ -86,7 +107,7 @@ def request_fields() -> list[str]:
 
 def flag(field: str) -> str:
     """A field as it is written on the command line."""
-    return "--" + field.replace("_", "-")
+    return RENAMED.get(field) or "--" + field.replace("_", "-")
 
 
 def _number_or_name(text: str) -> int | str:

@@ -17,6 +17,7 @@ from PIL import Image
 from wavescope.engine.types import Picture, Preprocessing
 from wavescope.errors import ImageTooLarge, InvalidRequest, NotAnImage
 from wavescope.imaging.crop import fit
+from wavescope.imaging.structure import MAX_EXIF_BYTES, check_structure
 
 MAX_PIXELS: Final = 64_000_000
 MIN_SIDE_PX: Final = 8
@@ -67,7 +68,8 @@ def decode(
         zoom: 1, or 2 for the image enlarged twice: see :func:`wavescope.imaging.crop.fit`.
 
     Raises:
-        NotAnImage: no such format, damaged or truncated, or of a kind of sample that has no colour.
+        NotAnImage: no such format, damaged or truncated, of a kind of sample that has no colour, or so many scans,
+            chunks or tag values that reading them would take far longer than its pixels do.
         ImageTooLarge: more than ``max_pixels``.
         InvalidRequest: a side shorter than 8 px, or a model of neither 1 nor 3 channels.
     """
@@ -122,6 +124,7 @@ def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """
     if not data:
         raise NotAnImage("the image is empty: 0 bytes", field="image")
+    check_structure(data)
     try:
         with Image.open(io.BytesIO(data), formats=_formats()) as image:
             _check_size(image.size, max_pixels)
@@ -192,6 +195,8 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
+    if len(image.info.get("exif") or b"") > MAX_EXIF_BYTES:
+        return 1  # it would be read entry by entry
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except _DECODER_ERRORS:

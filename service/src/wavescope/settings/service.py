@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     api_keys_file: Annotated[Path | None, BeforeValidator(_expanded)] = Field(
         None, description="names, hashes and quotas of the API keys; without it there are no keys"
     )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        (), description="of pages on other sites that may call from a browser: https://example.org, by commas"
+    )
     metrics_need_key: bool = Field(False, description="whether GET /metrics needs an API key too")
     log_level: Annotated[Level, BeforeValidator(_lower)] = Field("info", description="least level logged")
     cache_dir: Annotated[Path, BeforeValidator(_expanded)] = Field(
@@ -96,10 +99,15 @@ class Settings(BaseSettings):
     gateway_replicas: int = Field(1, ge=1)
     generator_replicas: int = Field(1, ge=1)
     aggregator_replicas: int = Field(1, ge=1)
-    target_ongoing_chunks: float = Field(2.0, gt=0, description="per model replica, to scale on")
+    target_queued_images: float = Field(
+        128.0, gt=0, description="per model replica, waiting or being scored, to scale on"
+    )
     upscale_delay_s: float = Field(10.0, ge=0)
     downscale_delay_s: float = Field(300.0, ge=0)
     look_back_period_s: float = Field(10.0, gt=0, description="that load is averaged over")
+    surge_percent: int = Field(
+        0, ge=0, le=100, description="of a model's replicas that an update starts first; needs room for them"
+    )
     drain_s: float = Field(30.0, ge=0, description="for a leaving model replica to finish its chunks")
 
 

@@ -1,0 +1,69 @@
+"""``wavescope keys``: makes API keys, and lists those of a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from wavescope.cli.options import add_api_keys, settings_of
+from wavescope.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from wavescope.cli.options import Commands
+
+_QUOTAS = ("max_running", "max_waiting", "forwards_per_minute", "max_jobs")
+
+
+def add_keys(commands: Commands) -> None:
+    """Adds the command to a parser's."""
+    parser = commands.add_parser(
+        "keys", help="make API keys, and list those of a file", description="API keys of the service."
+    )
+    actions = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    new = actions.add_parser(
+        "new",
+        help="make a key",
+        description="Makes a key: prints it, this once, and the entry for the keys file, which has its hash only.",
+    )
+    new.add_argument("name", metavar="NAME", help="of whoever will use it: letters, digits, dots, dashes")
+    new.set_defaults(run=_new)
+    listed = actions.add_parser(
+        "list",
+        help="list names, priorities and quotas",
+        description="Lists the keys of a file.",
+        argument_default=argparse.SUPPRESS,
+    )
+    add_api_keys(listed)
+    listed.set_defaults(run=_list)
+
+
+def _new(arguments: argparse.Namespace) -> None:
+    from wavescope.settings.keys import new_entry
+
+    key, entry = new_entry(arguments.name)
+    sys.stdout.write(
+        f"{key}\n\nThe key is shown this once. Its entry, under 'keys:' of the keys file:\n\n{entry}"
+    )
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from wavescope.settings import load_keys
+
+    path = settings_of(vars(arguments)).api_keys_file
+    if path is None:
+        raise InvalidRequest("name a file", field="api_keys_file")
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("name", "priority", *(name.replace("_", " ") for name in _QUOTAS)):
+        table.add_column(column)
+    for key in load_keys(path):
+        quotas = [getattr(key.quota, name) for name in _QUOTAS]
+        table.add_row(
+            Text(key.name), key.priority, *("-" if quota is None else str(quota) for quota in quotas)
+        )
+    Console(highlight=False).print(table)

@@ -1,0 +1,77 @@
+"""A registry of one model that is served elsewhere, as KServe names it to its explainers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wavescope.engine.types import Preprocessing
+from wavescope.errors import InvalidRequest
+from wavescope.models.remote.address import parse
+from wavescope.models.spec import REMOTE_NUM_CPUS, ModelSpec
+from wavescope.settings import load_registry, load_settings
+
+if TYPE_CHECKING:
+    from wavescope.settings import Settings
+
+_GRPC_PORT = 9000  # KServe's
+
+
+def predictor_spec(
+    name: str, host: str, *, protocol: str, secure: bool, models_file: Path | None
+) -> tuple[ModelSpec, str]:
+    """The model, and the ``host:port`` that serves it.
+
+    Without an entry of its name it takes images as ImageNet models do, and gives logits.
+
+    Args:
+        name: of the model, there and here.
+        host: of the predictor, with or without a port.
+        protocol: ``v1``, ``v2`` or ``grpc-v2``.
+        secure: with TLS.
+        models_file: a registry whose entry of this name tells what the predictor does not: preprocessing, outputs,
+            labels. Its source is replaced.
+
+    Raises:
+        InvalidRequest: no such host.
+        RegistryInvalid: no such entry, or a wrong one.
+    """
+    kind, url = _url(name, host, protocol, "s" if secure else "")
+    try:
+        address = parse(kind, url)
+    except ValueError as error:
+        raise InvalidRequest(f"{error}", field="predictor_host") from error
+    source = f"{kind}:{url}"
+    if models_file is None:
+        spec = ModelSpec(
+            name=name,
+            source=source,
+            preprocessing=Preprocessing(),
+            outputs="logits",
+            num_cpus=REMOTE_NUM_CPUS,
+        )
+        return spec, address.authority
+    entries = {entry.name: entry for entry in load_registry(models_file)}
+    if name not in entries:
+        raise InvalidRequest(
+            f"--models has no entry of the name {name!r}", field="model_name", known=list(entries)
+        )
+    return replace(entries[name], source=source), address.authority
+
+
+def with_host(settings: Settings, authority: str) -> Settings:
+    """The same settings, with one more host that models may be on: whoever names it here wants it asked."""
+    known = settings.model_dump(exclude_unset=True)
+    return load_settings(**{**known, "remote_hosts": (*settings.remote_hosts, authority)})
+
+
+def _url(name: str, host: str, protocol: str, s: str) -> tuple[str, str]:
+    match protocol:
+        case "v2":
+            return "oip", f"http{s}://{host}/v2/models/{name}"
+        case "grpc-v2":
+            port = "" if host.rpartition("]")[2].count(":") else f":{_GRPC_PORT}"
+            return "oip", f"grpc{s}://{host}{port}/{name}"
+        case _:
+            return "kserve-v1", f"http{s}://{host}/v1/models/{name}:predict"

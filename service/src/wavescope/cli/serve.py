@@ -1,0 +1,117 @@
+"""``wavescope serve``: the service, on Ray Serve; also as KServe starts the container of a custom explainer."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from wavescope.cli.options import PREDICTOR, add_api_keys, add_models_file, flag, settings_of
+from wavescope.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from wavescope.cli.options import Commands, Options
+
+_EXAMPLES = """\
+examples:
+  wavescope serve
+      the embedded model on http://127.0.0.1:8000
+  wavescope serve --models models.yaml --port 8080
+      the models of a registry
+  wavescope serve --host 0.0.0.0 --api-keys keys.yaml
+      on every interface, for those who have a key
+  wavescope serve --host 0.0.0.0 --no-auth --model_name birds --predictor_host birds-predictor:80
+      as KServe's explainer of a model that is served elsewhere
+"""
+_PROTOCOLS = ("v1", "v2", "grpc-v2")
+
+
+def add_serve(commands: Commands) -> None:
+    """Adds the command to a parser's."""
+    parser = commands.add_parser(
+        "serve",
+        help="run the service until SIGINT or SIGTERM",
+        description="Runs the service (HTTP and gRPC, on Ray Serve) until SIGINT or SIGTERM.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.set_defaults(run=_serve)
+    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    port = parser.add_argument("--port", type=int, help="of HTTP (default: 8000)")
+    _as_kserve(parser, port, "--http_port")
+    grpc_port = parser.add_argument(
+        "--grpc-port", type=int, metavar="PORT", help="of gRPC, 0 for none (default: 9000)"
+    )
+    _as_kserve(parser, grpc_port, "--grpc_port")
+    add_api_keys(parser)
+    parser.add_argument("--no-auth", action="store_true", help="serve other hosts without keys")
+    parser.add_argument(
+        flag("store_url"),
+        dest="store_url",
+        metavar="URL",
+        help="redis://… or rediss://… that keeps jobs and results (default: a file)",
+    )
+    parser.add_argument(
+        "--remote-hosts", metavar="LIST", help="hosts that models served elsewhere may be on, by commas"
+    )
+    levels = ("debug", "info", "warning", "error", "critical")
+    parser.add_argument("--log-level", choices=levels, help="least severe message to log (default: info)")
+    add_models_file(parser)
+    _add_predictor(
+        parser.add_argument_group(
+            "one model that is served elsewhere",
+            "as KServe tells its explainers; an entry of this name in --models tells preprocessing, outputs and labels",
+        )
+    )
+
+
+def _add_predictor(group: Options) -> None:
+    name = group.add_argument("--model-name", metavar="NAME", help="of the model, there and here")
+    host = group.add_argument(
+        "--predictor-host", metavar="HOST[:PORT]", help="that serves it; it need not be among --remote-hosts"
+    )
+    protocol = group.add_argument(
+        "--predictor-protocol",
+        choices=_PROTOCOLS,
+        help="KServe v1, or Open Inference Protocol over HTTP or gRPC (default: v1)",
+    )
+    tls = group.add_argument(
+        "--predictor-use-ssl",
+        choices=("true", "false"),
+        type=str.lower,
+        help="whether it is reached with TLS (default: false)",
+    )
+    for action in (name, host, protocol, tls):
+        _as_kserve(group, action, f"--{action.dest}")
+
+
+def _as_kserve(parser: Options, action: argparse.Action, name: str) -> None:
+    """The same option as KServe writes it, which the help does not repeat."""
+    parser.add_argument(
+        name, dest=action.dest, type=action.type or str, choices=action.choices, help=argparse.SUPPRESS
+    )
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from wavescope.serving.run import serve  # here only: nothing else of the command line needs Ray
+
+    given = vars(arguments)
+    models_file = given.get("models_file")
+    if given.keys().isdisjoint(PREDICTOR):
+        serve(settings_of(given), models_file)
+        return
+    for field in ("model_name", "predictor_host"):
+        if not given.get(field):
+            raise InvalidRequest(
+                "is needed too: a model that is served elsewhere has a name and a host", field=field
+            )
+    from wavescope.cli.predictor import predictor_spec, with_host
+
+    spec, authority = predictor_spec(
+        given["model_name"],
+        given["predictor_host"],
+        protocol=given.get("predictor_protocol", "v1"),
+        secure=given.get("predictor_use_ssl") == "true",
+        models_file=models_file,
+    )
+    serve(with_host(settings_of(given), authority), None, (spec,))
