@@ -19,15 +19,16 @@ from skimage import data
 from tests.serving.cluster import SMALL, body, eventually, free_port, png, processes
 
 WAVESCOPE = Path(sys.executable).with_name("wavescope")
+MODEL = "  - {{name: {name}, source: 'embedded:efficientnet-lite0', num_cpus: 1}}\n"
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def served(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A service of its own, with its temporary files in ``folder``."""
     port = free_port()
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [WAVESCOPE, "serve", "--port", str(port), "--grpc-port", "0"],
+            [WAVESCOPE, "serve", "--port", str(port), "--grpc-port", "0", *options],
             stdout=log,
             stderr=log,
             env={**os.environ, "TMPDIR": str(folder), "WAVESCOPE_LOG_LEVEL": "info"},
@@ -48,16 +49,26 @@ def ready(url: str) -> bool:
         return False
 
 
+def model_ready(url: str, name: str) -> bool:
+    reply = httpx.get(f"{url}/v1/models/{name}", timeout=10)
+    return reply.status_code == 200 and reply.json()["ready"]
+
+
 def processes_using(folder: Path) -> list[str]:
     """Command lines that name the folder: Ray's processes all do."""
     return [command for command in processes().values() if str(folder) in command]
 
 
-def test_two_services_run_side_by_side_and_leave_nothing_behind():
+def test_two_services_run_side_by_side_and_leave_nothing_behind(tmp_path):
+    models = tmp_path / "models.yaml"
+    models.write_text("models:\n" + MODEL.format(name="efficientnet-lite0"))
     # Not pytest's folder: the paths of Ray's sockets must stay short.
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
         folders = (Path(one), Path(two))
-        with served(folders[0]) as (first, first_url), served(folders[1]) as (second, second_url):
+        with (
+            served(folders[0], "--models", str(models)) as (first, first_url),
+            served(folders[1]) as (second, second_url),
+        ):
             eventually(lambda: ready(first_url) and ready(second_url), "both services ready")
             replies = [
                 httpx.post(f"{url}/v1/explanations", json=body(png(data.chelsea()), **SMALL), timeout=120)
@@ -65,6 +76,9 @@ def test_two_services_run_side_by_side_and_leave_nothing_behind():
             ]
             assert [reply.status_code for reply in replies] == [200, 200]
             assert replies[0].json()["indices"] == replies[1].json()["indices"]
+            models.write_text(models.read_text() + MODEL.format(name="second"))
+            first.send_signal(signal.SIGHUP)
+            eventually(lambda: model_ready(first_url, "second"), "the model that was added is ready")
             first.send_signal(signal.SIGTERM)
             assert first.wait(timeout=60) == 0
             assert httpx.get(f"{second_url}/readyz", timeout=10).status_code == 200

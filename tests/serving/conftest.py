@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 from tests.serving.cluster import Service, free_port
 
-from wavescope.models.spec import ModelSpec
 from wavescope.serving import run
-from wavescope.settings import Settings
+from wavescope.settings import Settings, load_registry
 
 # One core each, so that two replicas find room on the smallest machine the tests run on.
-MODEL = ModelSpec(
-    name="efficientnet-lite0",
-    source="embedded:efficientnet-lite0",
-    num_cpus=1,
-    min_replicas=1,
-    max_replicas=2,
-)
+MODELS = """
+models:
+  - {name: efficientnet-lite0, source: "embedded:efficientnet-lite0", num_cpus: 1, min_replicas: 1, max_replicas: 2}
+"""
 
 
 @pytest.fixture(scope="session")
-def service() -> Iterator[Service]:
-    settings = Settings(
+def models_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The registry of the running service, which looks at it for changes."""
+    file = tmp_path_factory.mktemp("registry") / "models.yaml"
+    file.write_text(MODELS)
+    return file
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(
+        state_dir=tmp_path_factory.mktemp("state"),
+        job_lease_s=3.0,
         port=free_port(),
         grpc_port=free_port(),
         gateway_replicas=2,
         upscale_delay_s=1.0,
         downscale_delay_s=600.0,
         look_back_period_s=2.0,
+        models_poll_s=0.2,
     )
+
+
+@pytest.fixture(scope="session")
+def service(settings: Settings, models_file: Path) -> Iterator[Service]:
     with run.cluster(num_cpus=4):
-        run.deploy(settings, (MODEL,))
+        run.deploy(settings, load_registry(models_file), models_file)
         url = f"http://127.0.0.1:{settings.port}"
-        with httpx.Client(base_url=url, timeout=300) as http:
+        # Computed anew, so that what is asked twice is counted twice; tests of kept results call without it.
+        with httpx.Client(base_url=url, timeout=300, headers={"Cache-Control": "no-cache"}) as http:
             yield Service(url, f"127.0.0.1:{settings.grpc_port}", http)

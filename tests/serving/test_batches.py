@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from skimage import data
-from tests.fakes.recorders import Tally
 from tests.serving.cluster import SMALL, SMALL_FORWARDS, body, eventually, png, settled
 
 import wavescope
@@ -26,6 +25,8 @@ from wavescope.imaging.source import ImageSource
 from wavescope.models.spec import DEFAULT_MODEL
 from wavescope.serving import replica as serving
 from wavescope.serving.replica import ModelReplica
+from wavescope.settings import Settings
+from wavescope.telemetry.counters import Counters
 
 
 class Counted:
@@ -51,7 +52,7 @@ class Quiet:
     """A reporter that has no hub to report to."""
 
     def __init__(self, deployment: str, model: str = "") -> None:
-        self.counters = Tally()
+        self.counters = Counters()
 
     def start_once(self) -> None:
         return None
@@ -86,9 +87,9 @@ def model(default_model: Classifier) -> Counted:
 
 @pytest.fixture
 def replica(model: Counted, monkeypatch: pytest.MonkeyPatch) -> ModelReplica:
-    monkeypatch.setattr(serving, "load", lambda spec, cache_dir: model)
+    monkeypatch.setattr(serving, "load", lambda spec, **_: model)
     monkeypatch.setattr(serving, "Reporter", Quiet)
-    made = ModelReplica(DEFAULT_MODEL, Path(), "error")
+    made = ModelReplica(DEFAULT_MODEL, Settings(log_level="error"))
     model.batches.clear()
     return made
 
@@ -115,7 +116,7 @@ def test_two_explanations_in_shared_batches_of_the_default_model_have_the_bits_o
     ]  # no multiple of a batch
     found = run(
         *(
-            replica.score(plan.digest, [Given(plan)], None, start, stop, "probability", (281, 967))
+            replica.score("", plan.digest, [Given(plan)], None, start, stop, "probability", (281, 967))
             for plan, start, stop in wanted
         )
     )
@@ -145,9 +146,9 @@ def test_a_plan_is_fetched_and_prepared_once_for_all_its_chunks(
     plan = plan_of(data.chelsea(), model, grid_size=4, nb_design=2)
     reference = Given(plan)
     run(
-        replica.predict(plan.digest, [reference]),
+        replica.predict("", plan.digest, [reference]),
         *(
-            replica.score(plan.digest, [reference], None, start, stop, "logit", (0,))
+            replica.score("", plan.digest, [reference], None, start, stop, "logit", (0,))
             for start, stop in chunks(plan.rows, 8)
         ),
     )
@@ -157,9 +158,9 @@ def test_a_plan_is_fetched_and_prepared_once_for_all_its_chunks(
 
 def test_a_plan_that_could_not_be_fetched_is_fetched_again(replica: ModelReplica, model: Counted) -> None:
     plan = plan_of(data.chelsea(), model, grid_size=4, nb_design=2)
-    (lost,) = run(replica.predict(plan.digest, [Given(ConnectionError("its owner died"))]))
+    (lost,) = run(replica.predict("", plan.digest, [Given(ConnectionError("its owner died"))]))
     assert isinstance(lost, ConnectionError)
-    ((_, outputs),) = run(replica.predict(plan.digest, [Given(plan)]))
+    ((_, outputs),) = run(replica.predict("", plan.digest, [Given(plan)]))
     assert outputs.shape == (1000,)
 
 
@@ -169,9 +170,9 @@ def test_the_plans_kept_are_bounded(replica: ModelReplica, model: Counted) -> No
         for seed in range(serving.RENDERINGS_KEPT + 2)
     ]
     for plan in plans:
-        run(replica.predict(plan.digest, [Given(plan)]))
+        run(replica.predict("", plan.digest, [Given(plan)]))
     first, last = Given(plans[0]), Given(plans[-1])
-    run(replica.predict(plans[0].digest, [first]), replica.predict(plans[-1].digest, [last]))
+    run(replica.predict("", plans[0].digest, [first]), replica.predict("", plans[-1].digest, [last]))
     assert (first.fetched, last.fetched) == (1, 0)
 
 
@@ -180,14 +181,14 @@ def test_a_cancelled_chunk_leaves_the_device_to_others(replica: ModelReplica, mo
     rows = Nested(np.arange(plan.n_factors, dtype=np.int32), np.arange(8, dtype=np.int32))
 
     async def leaves() -> Any:
-        await replica.predict(plan.digest, [Given(plan)])
+        await replica.predict("", plan.digest, [Given(plan)])
         left = asyncio.create_task(
-            replica.score(plan.digest, [Given(plan)], None, 0, plan.rows, "logit", (0,))
+            replica.score("", plan.digest, [Given(plan)], None, 0, plan.rows, "logit", (0,))
         )
         while not model.batches[1:]:  # noqa: ASYNC110  # the first was the prediction's; a model has no event
             await asyncio.sleep(0)
         left.cancel()
-        stays = await replica.score(plan.digest, [Given(plan)], rows, 0, 8, "logit", (0,))
+        stays = await replica.score("", plan.digest, [Given(plan)], rows, 0, 8, "logit", (0,))
         with pytest.raises(asyncio.CancelledError):
             await left
         return stays
@@ -211,8 +212,8 @@ def test_a_failure_is_that_of_its_own_request(
 
     monkeypatch.setattr(Rendering, "render", spoils_the_cup)
     failed, fine = run(
-        replica.score(cup.digest, [Given(cup)], None, 0, 10, "logit", (0,)),
-        replica.score(cat.digest, [Given(cat)], None, 0, 10, "logit", (0,)),
+        replica.score("", cup.digest, [Given(cup)], None, 0, 10, "logit", (0,)),
+        replica.score("", cat.digest, [Given(cat)], None, 0, 10, "logit", (0,)),
     )
     assert isinstance(failed, ModelFailure)
     assert np.isfinite(fine.values).all()
@@ -225,7 +226,7 @@ def test_a_replica_that_no_longer_scores_is_unhealthy(replica: ModelReplica) -> 
         def is_alive(self) -> bool:
             return False
 
-    replica._thread = Ended()
+    replica._loaded = replace(replica._loaded, thread=Ended())
     (found,) = run(replica.check_health())
     assert isinstance(found, RuntimeError)
 

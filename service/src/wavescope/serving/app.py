@@ -5,29 +5,34 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ray import serve
 from ray.serve import Application
-from ray.serve.config import AutoscalingConfig
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from ray.serve.schema import LoggingConfig
 
 from wavescope.errors import RegistryInvalid
 from wavescope.models.spec import ModelSpec
-from wavescope.serving import names
+from wavescope.serving import names, scaling
+from wavescope.serving.admission import AdmissionDesk
 from wavescope.serving.aggregator import EstimatorAggregator
 from wavescope.serving.gateway import Gateway
 from wavescope.serving.generator import PerturbationGenerator
+from wavescope.serving.registry_file import RegistryFile
 from wavescope.serving.replica import ModelReplica
 from wavescope.serving.reporting import MetricsHub
-from wavescope.settings import Settings, load_registry, load_settings
+from wavescope.settings import Settings, load_registry, load_settings, model_spec
 
 # One line per call would drown everything else; requests are counted in the metrics.
 LOGGING = LoggingConfig(encoding="JSON", log_level="WARNING", enable_access_log=False)
 CONSTRUCTOR_TRIES = 2  # missing weights stay missing: tell it soon instead of trying twenty times
 # Coroutines that wait: what they hold is bounded by the limits on bodies and rows, not by this number.
-CONCURRENT_REQUESTS = 64
+CONCURRENT_REQUESTS = 64  # beside those that the admission desk lets in or has waiting
+WAITING_REQUESTS = 10_000  # at the admission desk, which bounds them itself
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -36,20 +41,27 @@ def build(args: dict[str, Any]) -> Application:
     Args:
         args: ``models_file``, path of the registry; absent or null for the embedded default model.
     """
-    return service(load_settings(), load_registry(_path(args)))
+    settings, path = load_settings(), _path(args)
+    loopback_only = not (settings.no_auth or settings.api_keys_file)
+    return service(settings, load_registry(path), models_file=path, loopback_only=loopback_only)
 
 
 def build_model(args: dict[str, Any]) -> Application:
     """The application of one model.
 
     Args:
-        args: ``model``, its name in the registry, and ``models_file`` as in :func:`build`.
+        args: ``model``, its name in the registry ``models_file``, which is as in :func:`build`; or the entry itself,
+            whose paths are relative to that file. With the entry a serve config says all of a model: Ray Serve deploys
+            it anew when the entry changes, and leaves the others alone.
 
     Raises:
-        RegistryInvalid: no such model in the registry.
+        RegistryInvalid: no such model in the registry, or a wrong entry.
     """
-    registry = load_registry(_path(args))
-    wanted = args.get("model", registry[0].name)
+    wanted, path = args.get("model"), _path(args)
+    if isinstance(wanted, dict):
+        return model(load_settings(), model_spec(wanted, path.parent if path else Path()))
+    registry = load_registry(path)
+    wanted = wanted or registry[0].name
     for spec in registry:
         if spec.name == wanted:
             return model(load_settings(), spec)
@@ -58,61 +70,89 @@ def build_model(args: dict[str, Any]) -> Application:
 
 
 def service(
-    settings: Settings, registry: tuple[ModelSpec, ...], *, loopback_only: bool = False
+    settings: Settings,
+    registry: tuple[ModelSpec, ...],
+    *,
+    models_file: Path | None = None,
+    loopback_only: bool = False,
 ) -> Application:
-    """Gateway, aggregator, generator and metrics hub, bound together.
+    """Gateway, aggregator, generator, admission desk and metrics hub, bound together.
 
     Args:
         settings: limits and replicas.
         registry: the models.
+        models_file: the file they are of, looked at for changes; ``None`` where there is none.
         loopback_only: refuse RPCs from other hosts, which Ray Serve's gRPC proxy would let in.
     """
-    # No CPUs are set aside for them: on a small machine the model replica needs every core it can get.
-    light = {"num_cpus": 0}
-    hub = serve.deployment(name=names.HUB, ray_actor_options=light, logging_config=LOGGING)(MetricsHub).bind()
-    generator = serve.deployment(
-        name=names.GENERATOR,
-        num_replicas=settings.generator_replicas,
-        max_ongoing_requests=CONCURRENT_REQUESTS,
-        ray_actor_options=light,
-        logging_config=LOGGING,
-    )(PerturbationGenerator).bind(settings)
-    aggregator = serve.deployment(
-        name=names.AGGREGATOR,
-        num_replicas=settings.aggregator_replicas,
-        max_ongoing_requests=CONCURRENT_REQUESTS,
-        ray_actor_options=light,
-        logging_config=LOGGING,
-    )(EstimatorAggregator).bind(settings, registry, generator)
+    models = RegistryFile(models_file, registry)
+    hub = _light(MetricsHub, names.HUB).bind()
+    desk = _light(AdmissionDesk, names.ADMISSION, max_ongoing_requests=WAITING_REQUESTS).bind(settings)
+    generator = _light(PerturbationGenerator, names.GENERATOR, num_replicas=settings.generator_replicas).bind(
+        settings
+    )
+    # What Ray Serve holds back before the desk is neither refused by it nor let in by priority.
+    held = {"max_ongoing_requests": settings.max_running + settings.max_waiting + CONCURRENT_REQUESTS}
+    aggregator = _light(
+        EstimatorAggregator, names.AGGREGATOR, num_replicas=settings.aggregator_replicas, **held
+    ).bind(settings, models, generator, desk)
+    gateway = _light(serve.ingress()(Gateway), names.GATEWAY, num_replicas=settings.gateway_replicas, **held)
+    return gateway.bind(settings, models, aggregator, hub, loopback_only=loopback_only)
+
+
+def _light(cls: type, name: str, **options: Any) -> serve.Deployment:
+    """A deployment of coroutines that wait.
+
+    No CPUs are set aside for it: on a small machine the model replica needs every core it can get.
+    """
     return serve.deployment(
-        name=names.GATEWAY,
-        num_replicas=settings.gateway_replicas,
-        max_ongoing_requests=CONCURRENT_REQUESTS,
-        ray_actor_options=light,
+        name=name,
+        ray_actor_options={"num_cpus": 0},
         logging_config=LOGGING,
-    )(serve.ingress()(Gateway)).bind(settings, registry, aggregator, hub, loopback_only=loopback_only)
+        **{"max_ongoing_requests": CONCURRENT_REQUESTS, **options},
+    )(cls)
 
 
-def model(settings: Settings, spec: ModelSpec) -> Application:
-    """One model as an application of its own."""
+def model(settings: Settings, spec: ModelSpec, *, attempt: int = 0) -> Application:
+    """One model as an application of its own.
+
+    Args:
+        settings: of the service.
+        spec: of the model. Deployed again with other replicas alone, the processes that run stay; with anything else
+            changed they are replaced one by one.
+        attempt: another number replaces them even where nothing changed, and starts what had failed to start.
+    """
     autoscaling = AutoscalingConfig(
         min_replicas=spec.min_replicas,
         max_replicas=spec.max_replicas,
-        target_ongoing_requests=settings.target_ongoing_chunks,
+        policy=AutoscalingPolicy(
+            policy_function=scaling.POLICY,
+            policy_kwargs={"target": settings.target_queued_images, "chunk_rows": settings.chunk_rows},
+        ),
         upscale_delay_s=settings.upscale_delay_s,
         downscale_delay_s=settings.downscale_delay_s,
         look_back_period_s=settings.look_back_period_s,
         metrics_interval_s=settings.look_back_period_s / 5,
     )
-    return serve.deployment(
+    deployment = serve.deployment(
         name=names.MODEL_REPLICA,
         autoscaling_config=autoscaling,
         max_ongoing_requests=spec.max_ongoing_chunks,
         ray_actor_options={"num_cpus": spec.num_cpus, "num_gpus": spec.num_gpus},
         graceful_shutdown_timeout_s=settings.drain_s,
         max_constructor_retry_count=CONSTRUCTOR_TRIES,
+        max_surge_percent=settings.surge_percent,
         logging_config=LOGGING,
-    )(ModelReplica).bind(spec, settings.cache_dir, settings.log_level)
+    )(ModelReplica)
+    # Without a version of ours Ray Serve makes one up each time, and replaces every process for a changed bound. It has
+    # no public way to say one; serve configs have versions of their own, made of the arguments.
+    deployment = deployment.options(version=_version(spec, attempt), _internal=True)
+    return deployment.bind(spec, settings)
+
+
+def _version(spec: ModelSpec, attempt: int) -> str:
+    """Of all that a replica's process depends on: Ray Serve applies the rest to running ones."""
+    process = replace(spec, min_replicas=0, max_replicas=1, max_ongoing_chunks=1)
+    return hashlib.sha256(f"{process!r} {attempt}".encode()).hexdigest()
 
 
 def _path(args: dict[str, Any]) -> Path | None:

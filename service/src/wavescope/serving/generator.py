@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
+
+from wavescope.engine.kinds import named
 from wavescope.engine.local import corrupted
-from wavescope.engine.plan import Plan, Stack, make_plan
+from wavescope.engine.plan import Plan, Stack, make_plan, make_stack
 from wavescope.engine.types import ExplanationRequest, Preprocessing
+from wavescope.errors import WavescopeError
 from wavescope.imaging.source import ImageSource
 from wavescope.serving import names
 from wavescope.serving.logs import configure_logs
@@ -47,6 +51,13 @@ class PerturbationGenerator:
         self._reporter.start_once()
         return await asyncio.to_thread(self._corrupt, image, request, preprocessing)
 
+    async def stack(
+        self, images: tuple[bytes, ...], image_names: tuple[str, ...], preprocessing: Preprocessing
+    ) -> Stack:
+        """What the model sees of every image, float32 in [0, 1]; errors as :meth:`plan`, under the image's name."""
+        self._reporter.start_once()
+        return await asyncio.to_thread(self._stack, images, image_names, preprocessing)
+
     def _plan(
         self, image: bytes, request: ExplanationRequest, zoom: int, preprocessing: Preprocessing
     ) -> Plan:
@@ -57,6 +68,17 @@ class PerturbationGenerator:
         self, image: bytes, request: ExplanationRequest, preprocessing: Preprocessing
     ) -> tuple[tuple[tuple[str, int], ...], Stack]:
         return corrupted(self._source(image, preprocessing), request)
+
+    def _stack(
+        self, images: tuple[bytes, ...], image_names: tuple[str, ...], preprocessing: Preprocessing
+    ) -> Stack:
+        seen: list[np.ndarray] = []
+        for image, name in zip(images, image_names, strict=True):
+            try:
+                seen.append(self._source(image, preprocessing).picture(1).pixels)
+            except WavescopeError as error:
+                raise named(error, name) from None
+        return make_stack(np.stack(seen))
 
     def _source(self, image: bytes, preprocessing: Preprocessing) -> ImageSource:
         return ImageSource(image, preprocessing, max_pixels=self._settings.max_pixels)

@@ -6,9 +6,10 @@ APPLICATION = "wavescope"
 GATEWAY = "Gateway"
 GENERATOR = "PerturbationGenerator"
 AGGREGATOR = "EstimatorAggregator"
+ADMISSION = "AdmissionDesk"
 HUB = "MetricsHub"  # adds up the counts of all processes
 MODEL_REPLICA = "ModelReplica"
-DEPLOYMENTS = (GATEWAY, GENERATOR, AGGREGATOR, HUB)
+DEPLOYMENTS = (GATEWAY, GENERATOR, AGGREGATOR, ADMISSION, HUB)
 
 
 def model_application(model: str) -> str:

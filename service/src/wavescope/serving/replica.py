@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import logging
+import statistics
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -16,42 +21,72 @@ from ray import ObjectRef
 
 from wavescope.core.rows import Moved
 from wavescope.engine.batching import Batcher
-from wavescope.engine.plan import Plan, Stack
-from wavescope.engine.protocols import Rows
+from wavescope.engine.plan import Plan, Stack, chunks
+from wavescope.engine.protocols import Classifier, Recorder, Rows
 from wavescope.engine.scoreboard import Scored
-from wavescope.engine.scoring import DeviceBatches, Part, Rendering
+from wavescope.engine.scoring import DeviceBatches, Part, Rendering, to_numpy
 from wavescope.engine.types import ModelDetails
+from wavescope.errors import ModelChanged, ModelUnavailable, RemoteFailure
 from wavescope.models.load import load
 from wavescope.models.spec import ModelSpec
 from wavescope.serving import names
 from wavescope.serving.logs import configure_logs
 from wavescope.serving.reporting import Reporter
+from wavescope.serving.scaling import QUEUED
+from wavescope.settings import Settings
+from wavescope.telemetry.metrics import QUEUED_IMAGES
 
 # A chunk of a plan that is not kept costs 0.05 s more, and all its P_k anew. Kept, it holds 10 MB at the defaults, and
 # 70 MB at most.
 RENDERINGS_KEPT = 8
+TIMED_BATCHES = 3
+FIRST_DELAY_S = 0.5  # between attempts to reach a model served elsewhere
+MAX_DELAY_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that is ready to score.
+
+    Attributes:
+        details: its own, with its speed.
+        thread: renders and scores: the device is one, and ONNX Runtime or torch use the cores of the replica by
+            themselves.
+    """
+
+    model: Classifier
+    details: ModelDetails
+    device: DeviceBatches
+    batcher: Batcher
+    thread: threading.Thread
 
 
 class ModelReplica:
     """One loaded model. A chunk is a digest, a reference to its plan and a row range; images never leave the process.
 
-    One thread renders and scores: the device is one, and ONNX Runtime or torch use the cores of the replica by
-    themselves. Chunks of different requests share its device batches.
+    Chunks of different requests share device batches. Every call names the revision of the model it was planned for;
+    an empty one is any.
+
+    A model served elsewhere that does not answer yet is asked again for as long as the replica lives, since Ray Serve
+    gives up on constructors that fail; until then calls are told why.
     """
 
-    def __init__(self, spec: ModelSpec, cache_dir: Path, log_level: str) -> None:
-        configure_logs(log_level)
-        self._model = load(spec, cache_dir=cache_dir)
-        details = self._model.details
-        shape = (details.batch_size, *details.preprocessing.shape)
-        self._model.forward(self._model.to_device(np.zeros(shape, dtype=np.float32)))  # warm before ready
-        _give_back_memory()
+    def __init__(self, spec: ModelSpec, settings: Settings) -> None:
+        configure_logs(settings.log_level)
         self._reporter = Reporter(names.MODEL_REPLICA, spec.name)
-        self._device = DeviceBatches(self._model, recorder=self._reporter.counters)
-        self._batcher = Batcher(self._device)
-        self._thread = threading.Thread(target=self._batcher.run, name="score", daemon=True)
-        self._thread.start()
+        self._spec = spec
+        self._settings = settings
+        self._loaded: Loaded | None = None
+        self._missing: RemoteFailure | ModelUnavailable | None = None
+        self._reaching: asyncio.Task[None] | None = None
+        self._queued = 0
         self._renderings: OrderedDict[str, asyncio.Task[Rendering]] = OrderedDict()
+        try:
+            self._loaded = self._load()
+        except (RemoteFailure, ModelUnavailable) as missing:
+            self._missed(missing)
 
     async def check_health(self) -> None:
         """Answers while the replica's event loop turns; Ray Serve does not notice a blocked one by itself.
@@ -59,26 +94,38 @@ class ModelReplica:
         Raises:
             RuntimeError: nothing scores any more; Ray Serve then replaces the replica.
         """
-        self._reporter.start_once()
-        if not self._thread.is_alive():
+        self._start_once()
+        if self._loaded is not None and not self._loaded.thread.is_alive():
             raise RuntimeError("the thread that scores has ended")
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """What :class:`wavescope.serving.scaling.QueuedImages` scales on: images that wait or are being scored."""
+        self._start_once()
+        self._reporter.counters.set(QUEUED_IMAGES, self._queued, model=self._spec.name)
+        return {QUEUED: float(self._queued)}
+
     async def details(self) -> ModelDetails:
-        """What the model says of itself."""
-        self._reporter.start_once()
-        return self._model.details
+        """What the model says of itself.
+
+        Raises:
+            ModelUnavailable: it is served elsewhere and does not answer yet.
+        """
+        return self._ready("").details
 
     async def predict(
-        self, digest: str, plan: Sequence[ObjectRef[Plan | Stack]]
+        self, revision: str, digest: str, plan: Sequence[ObjectRef[Plan | Stack]]
     ) -> tuple[Float32[np.ndarray, "c h w"], Float[np.ndarray, " classes"]]:
-        """The unperturbed image in [0, 1], and the model's raw outputs for it."""
-        rendering = await self._rendering(digest, plan)
-        return await asyncio.wrap_future(
-            self._batcher.call(lambda: (rendering.image(), self._device.predict(rendering)))
-        )
+        """The unperturbed image in [0, 1], and the model's raw outputs for it; errors as :meth:`score`."""
+        loaded = self._ready(revision)
+        async with self._queue(1):
+            rendering = await self._rendering(loaded, digest, plan)
+            return await asyncio.wrap_future(
+                loaded.batcher.call(lambda: (rendering.image(), loaded.device.predict(rendering)))
+            )
 
     async def score(
         self,
+        revision: str,
         digest: str,
         work: Sequence[ObjectRef[Plan | Stack]],
         rows: Rows | Moved | None,
@@ -90,25 +137,111 @@ class ModelReplica:
         """Scores of rows start..stop.
 
         Args:
+            revision: of the model that is meant.
             digest: of the plan or stack.
             work: one reference to it, nested so that a replica that knows it fetches nothing.
             rows: mask rows of a plan; ``None`` for its pick-freeze sample, and for a stack.
             start, stop: half-open row range.
             score: which scalar.
             targets: class indices.
-        """
-        rendering = await self._rendering(digest, work)
-        # Cancelling the call cancels the future, and with it the rows that were not started.
-        return await asyncio.wrap_future(
-            self._batcher.submit(Part(rendering, rows, start, stop, score, targets))
-        )
 
-    async def _rendering(self, digest: str, work: Sequence[ObjectRef[Plan | Stack]]) -> Rendering:
-        """That of the plan or stack: made once, whichever of its chunks comes first and whatever becomes of that."""
+        Raises:
+            ModelChanged: this replica's model is of another revision.
+            ModelUnavailable: it is served elsewhere and does not answer yet.
+        """
+        loaded = self._ready(revision)
+        async with self._queue(stop - start):
+            rendering = await self._rendering(loaded, digest, work)
+            # Cancelling the call cancels the future, and with it the rows that were not started.
+            return await asyncio.wrap_future(
+                loaded.batcher.submit(Part(rendering, rows, start, stop, score, targets))
+            )
+
+    async def outputs(
+        self, revision: str, digest: str, work: Sequence[ObjectRef[Plan | Stack]], start: int, stop: int
+    ) -> Float32[np.ndarray, "n classes"]:
+        """Raw outputs of the images start..stop of a stack; arguments and errors as :meth:`score`."""
+        loaded = self._ready(revision)
+        async with self._queue(stop - start):
+            rendering = await self._rendering(loaded, digest, work)
+            found: list[np.ndarray] = []
+            for first, last in chunks(stop - start, loaded.device.size):
+                # A call for each batch, so that a cancelled one starts no further batch.
+                batch = partial(loaded.device.outputs, rendering, start + first, start + last)
+                found.append(await asyncio.wrap_future(loaded.batcher.call(batch)))
+            return np.concatenate(found)
+
+    def _ready(self, revision: str) -> Loaded:
+        self._start_once()
+        if self._loaded is None:
+            reason = self._missing.message if self._missing is not None else "it is being loaded"
+            raise ModelUnavailable(f"model {self._spec.name!r} cannot score yet: {reason}", field="model")
+        if revision and revision != self._loaded.details.revision:
+            raise ModelChanged(
+                f"model {self._spec.name!r} was updated while the request ran; send it again", field="model"
+            )
+        return self._loaded
+
+    def _start_once(self) -> None:
         self._reporter.start_once()
+        if self._loaded is None and self._reaching is None:
+            self._reaching = asyncio.get_running_loop().create_task(self._reach())
+
+    async def _reach(self) -> None:
+        delay_s = FIRST_DELAY_S
+        while self._loaded is None:
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, MAX_DELAY_S)
+            try:
+                self._loaded = await asyncio.to_thread(self._load)
+            except (RemoteFailure, ModelUnavailable) as missing:
+                self._missed(missing)
+
+    def _missed(self, missing: RemoteFailure | ModelUnavailable) -> None:
+        if self._missing is None or self._missing.message != missing.message:
+            log.warning(
+                "the model does not answer yet",
+                extra={"model": self._spec.name, "reason": missing.message},
+            )
+        self._missing = missing
+
+    def _load(self) -> Loaded:
+        model = load(self._spec, cache_dir=self._settings.cache_dir, remote_hosts=self._settings.remote_hosts)
+        seconds = seconds_per_image(model)  # warm before ready
+        details = replace(model.details, seconds_per_image=seconds)
+        _give_back_memory()
+        log.info(
+            "the model is ready",
+            extra={
+                "model": details.name,
+                "device": details.device,
+                "batch_size": details.batch_size,
+                "seconds_per_image": round(seconds, 6),
+            },
+        )
+        recorder: Recorder = self._reporter.counters
+        device = DeviceBatches(model, recorder=recorder)
+        batcher = Batcher(device)
+        thread = threading.Thread(target=batcher.run, name="score", daemon=True)
+        thread.start()
+        return Loaded(model, details, device, batcher, thread)
+
+    @asynccontextmanager
+    async def _queue(self, images: int) -> AsyncIterator[None]:
+        """Counts images of a call until it ends or is cancelled."""
+        self._queued += images
+        try:
+            yield
+        finally:
+            self._queued -= images
+
+    async def _rendering(
+        self, loaded: Loaded, digest: str, work: Sequence[ObjectRef[Plan | Stack]]
+    ) -> Rendering:
+        """That of the plan or stack: made once, whichever of its chunks comes first and whatever becomes of that."""
         making = self._renderings.get(digest)
         if making is None:
-            making = self._renderings[digest] = asyncio.create_task(self._make(work[0]))
+            making = self._renderings[digest] = asyncio.create_task(self._make(loaded, work[0]))
         self._renderings.move_to_end(digest)
         while len(self._renderings) > RENDERINGS_KEPT:
             self._renderings.popitem(last=False)
@@ -119,10 +252,28 @@ class ModelReplica:
                 del self._renderings[digest]  # the next chunk tries again
             raise
 
-    async def _make(self, work: ObjectRef[Plan | Stack]) -> Rendering:
+    async def _make(self, loaded: Loaded, work: ObjectRef[Plan | Stack]) -> Rendering:
         fetched: Plan | Stack = await work
         # Beside the thread that scores: the device goes on with what it has.
-        return await asyncio.to_thread(Rendering, fetched, self._model)
+        return await asyncio.to_thread(Rendering, fetched, loaded.model)
+
+
+def seconds_per_image(model: Classifier, *, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Warms the model up with a full batch, and times the next ones: the median, s per image.
+
+    Args:
+        model: to be warmed.
+        clock: seconds, monotonic.
+    """
+    details = model.details
+    images = model.to_device(np.zeros((details.batch_size, *details.preprocessing.shape), dtype=np.float32))
+    to_numpy(model.forward(images))
+    taken: list[float] = []
+    for _ in range(TIMED_BATCHES):
+        began = clock()
+        to_numpy(model.forward(images))  # a GPU computes by itself: its results have to be waited for
+        taken.append(clock() - began)
+    return statistics.median(taken) / details.batch_size
 
 
 def _give_back_memory() -> None:

@@ -5,51 +5,71 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
-import re
 import secrets
 import shutil
 import signal
 import socket
 import tempfile
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
 from wavescope.errors import InvalidRequest, ModelUnavailable
 from wavescope.models.spec import ModelSpec
-from wavescope.serving import names
-from wavescope.settings import Settings
+from wavescope.serving import names, proxy
+from wavescope.settings import Settings, load_registry
 from wavescope.telemetry import logs
+
+if TYPE_CHECKING:  # Ray reads its environment on import, which is set below
+    from wavescope.serving.rollout import Rollout
 
 log = logging.getLogger(__name__)
 
-SERVICER = "wavescope_proto.v1.explanation_pb2_grpc.add_ExplanationServiceServicer_to_server"
+SETTLE_S = 0.1
 OBJECT_STORE_BYTES = 512 * 2**20  # an explanation keeps about 3 MB of coefficients and maps in it
 
 
-def serve(settings: Settings, registry: tuple[ModelSpec, ...]) -> None:
-    """Serves until SIGTERM or SIGINT, then leaves nothing behind.
+def serve(
+    settings: Settings, models_file: Path | None, registry: tuple[ModelSpec, ...] | None = None
+) -> None:
+    """Serves until SIGTERM or SIGINT, then leaves nothing behind. The models follow their file; SIGHUP looks at once.
 
     Args:
         settings: address, limits, directories.
-        registry: the models.
+        models_file: the registry; ``None`` for the embedded default model.
+        registry: the models, where they are of no file.
 
     Raises:
-        InvalidRequest: a port is taken, or an address other than loopback without ``no_auth``.
+        InvalidRequest: a port is taken, or an address other than loopback without keys or ``no_auth``.
+        RegistryInvalid: names the model and the field at fault.
+        ModelUnavailable: nothing could be started.
     """
     logs.configure(settings.log_level)
+    registry = registry or load_registry(models_file)
     check_address(settings)
-    stop = threading.Event()
+    told: SimpleQueue[int] = SimpleQueue()  # may be put to while it is waited for, as signal handlers do
     with cluster():
-        for number in (signal.SIGTERM, signal.SIGINT):  # only now: starting Ray installs handlers of its own
-            signal.signal(number, lambda *_: stop.set())
-        deploy(settings, registry)
+        # Only now: starting Ray installs handlers of its own.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda number, _: told.put(number))
+        deploy(settings, registry, models_file)
         log.info(
             "serving",
             extra={"url": f"http://{settings.host}:{settings.port}", "models": [s.name for s in registry]},
         )
-        stop.wait()
+        models = rollout(settings, registry, models_file)
+        while True:
+            try:
+                number = told.get(timeout=settings.models_poll_s)
+            except Empty:
+                models.look()
+                continue
+            if number != signal.SIGHUP:
+                break
+            models.look(again=True)
         log.info("stopping")
 
 
@@ -59,10 +79,10 @@ def check_address(settings: Settings) -> None:
     Raises:
         InvalidRequest: names the setting.
     """
-    if not settings.no_auth and not _is_loopback(settings.host):
+    if not (settings.no_auth or settings.api_keys_file or _is_loopback(settings.host)):
         raise InvalidRequest(
             f"host is {settings.host!r}, which others can reach, and there are no API keys: "
-            "serve 127.0.0.1, or say --no-auth",
+            "serve 127.0.0.1, name a file of keys with --api-keys, or say --no-auth",
             field="host",
         )
     for field, port in (("port", settings.port), ("grpc_port", settings.grpc_port)):
@@ -77,6 +97,8 @@ def cluster(num_cpus: int | None = None) -> Iterator[None]:
     Args:
         num_cpus: cores to hand out to replicas; ``None`` for the machine's.
     """
+    for name, value in proxy.environment().items():
+        os.environ.setdefault(name, value)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -108,8 +130,17 @@ def cluster(num_cpus: int | None = None) -> Iterator[None]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def deploy(settings: Settings, registry: tuple[ModelSpec, ...]) -> None:
-    """Starts the proxies and every application on the running cluster, and waits until they are up."""
+def deploy(settings: Settings, registry: tuple[ModelSpec, ...], models_file: Path | None = None) -> None:
+    """Starts the proxies and every application on the running cluster, and waits until each is up or has failed.
+
+    Args:
+        settings: of the service.
+        registry: the models.
+        models_file: the file they are of, which the service looks at for changes.
+
+    Raises:
+        ModelUnavailable: neither the service nor one of its models came up; one that failed among others is logged.
+    """
     from ray import serve as ray_serve
     from ray.serve.config import HTTPOptions, ProxyLocation, gRPCOptions
 
@@ -121,7 +152,7 @@ def deploy(settings: Settings, registry: tuple[ModelSpec, ...]) -> None:
         http_options=HTTPOptions(host=settings.host, port=settings.port),
         grpc_options=gRPCOptions(
             port=settings.grpc_port or 9000,
-            grpc_servicer_functions=[SERVICER] if settings.grpc_port else [],
+            grpc_servicer_functions=list(proxy.SERVICERS) if settings.grpc_port else [],
         ),
     )
     models = [
@@ -130,31 +161,67 @@ def deploy(settings: Settings, registry: tuple[ModelSpec, ...]) -> None:
         )
         for spec in registry
     ]
+    loopback_only = not (settings.no_auth or settings.api_keys_file)
     service = ray_serve.RunTarget(
-        app.service(settings, registry, loopback_only=not settings.no_auth),
+        app.service(settings, registry, models_file=models_file, loopback_only=loopback_only),
         name=names.APPLICATION,
         route_prefix="/",
     )
-    try:
-        ray_serve.run_many([*models, service])
-    except RuntimeError as failed:  # Ray Serve's own: an application did not come up
-        raise ModelUnavailable(f"the service did not start: {_reason(failed)}") from failed
+    ray_serve.run_many([*models, service], wait_for_applications_running=False)
+    _settle(len(registry))
 
 
-def _reason(failed: RuntimeError) -> str:
-    """What our own code said, out of the tracebacks that Ray Serve puts around it."""
+def rollout(settings: Settings, registry: tuple[ModelSpec, ...], models_file: Path | None) -> Rollout:
+    """What keeps the deployed models as the file says.
+
+    Args:
+        settings, registry, models_file: as they were deployed.
+    """
     from ray import serve as ray_serve
 
-    told = [
-        deployment.message
-        for application in ray_serve.status().applications.values()
-        for deployment in application.deployments.values()
-    ]
-    for text in told:
-        ours = re.findall(r"wavescope\.errors\.\w+: (.+)", text)
-        if ours:
-            return ours[-1]
-    return str(failed).strip().splitlines()[-1]
+    from wavescope.serving import app, status
+    from wavescope.serving.registry_file import RegistryFile
+    from wavescope.serving.rollout import Rollout
+
+    def start(spec: ModelSpec, attempt: int) -> None:
+        target = ray_serve.RunTarget(
+            app.model(settings, spec, attempt=attempt),
+            name=names.model_application(spec.name),
+            route_prefix=None,
+        )
+        ray_serve.run_many(
+            [target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False
+        )
+
+    return Rollout(
+        RegistryFile(models_file, registry),
+        deploy=start,
+        delete=lambda name: ray_serve.delete(names.model_application(name), _blocking=False),
+        status=status.deployed,
+    )
+
+
+def _settle(models: int) -> None:
+    """Waits until every application is up or has failed."""
+    from wavescope.serving import status
+
+    while True:
+        found = status.deployed()
+        service, message = status.service()
+        failed = [told for told in found.values() if told.phase == "failed"]
+        if service == "failed" or len(failed) == models:
+            why = message or failed[-1].message
+            raise ModelUnavailable(f"the service did not start: {why}")
+        if (
+            service == "steady"
+            and len(found) == models
+            and all(t.phase != "changing" for t in found.values())
+        ):
+            break
+        time.sleep(SETTLE_S)
+    for application, told in found.items():
+        if told.phase == "failed":
+            log.error("the model failed", extra={"application": application, "reason": told.message})
 
 
 def _is_loopback(host: str) -> bool:

@@ -47,9 +47,28 @@ RENDER_SECONDS = Metric(
     ("model",),
 )
 CHUNKS = Metric(
-    "wavescope_chunks_total", "counter", "Chunks asked for, by how they ended.", ("model", "outcome")
+    "wavescope_chunks_total",
+    "counter",
+    "Chunks asked for, by how they ended: scored, retried after their replica died, recalled from an earlier run.",
+    ("model", "outcome"),
 )
 REPLICAS = Metric("wavescope_replicas", "gauge", "Replicas alive.", ("deployment", "model"))
+QUEUED_IMAGES = Metric(
+    "wavescope_queued_images", "gauge", "Images that wait at model replicas or are being scored.", ("model",)
+)
+ADMISSION_RUNNING = Metric("wavescope_admission_running", "gauge", "Requests admitted and not ended.")
+ADMISSION_WAITING = Metric("wavescope_admission_waiting", "gauge", "Requests that wait to be admitted.")
+ADMISSION_REFUSED = Metric(
+    "wavescope_admission_refused_total", "counter", "Requests that were not admitted.", ("reason",)
+)
+JOBS = Metric("wavescope_jobs_total", "counter", "Jobs ended, by their last state.", ("state",))
+JOBS_UNFINISHED = Metric("wavescope_jobs_unfinished", "gauge", "Jobs accepted and not ended.")
+RESULTS = Metric(
+    "wavescope_results_total",
+    "counter",
+    "Results looked for among the earlier ones: hit or miss.",
+    ("outcome",),
+)
 
 METRICS: tuple[Metric, ...] = (
     REQUESTS,
@@ -60,4 +79,11 @@ METRICS: tuple[Metric, ...] = (
     RENDER_SECONDS,
     CHUNKS,
     REPLICAS,
+    QUEUED_IMAGES,
+    ADMISSION_RUNNING,
+    ADMISSION_WAITING,
+    ADMISSION_REFUSED,
+    JOBS,
+    JOBS_UNFINISHED,
+    RESULTS,
 )

@@ -1,0 +1,272 @@
+"""The data plane over deployment handles and the store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from dataclasses import asdict
+from typing import Any
+
+from ray.serve.handle import DeploymentHandle
+
+from wavescope import __version__
+from wavescope.engine.events import Finished, Partial, Progress
+from wavescope.engine.products import most_probable
+from wavescope.engine.types import Explanation
+from wavescope.errors import (
+    ModelUnavailable,
+    QueueFull,
+    QuotaExceeded,
+    UnknownJob,
+)
+from wavescope.ingress.plane import Call, Estimate, Event, JobStatus, Parsed, Predicted
+from wavescope.serving.aggregator import Caller, SoFar
+from wavescope.serving.directory import Directory
+from wavescope.serving.dispatch import LOST
+from wavescope.serving.jobs import Done, Work, as_error
+from wavescope.serving.registry_file import RegistryFile
+from wavescope.serving.reporting import Reporter
+from wavescope.settings import Settings, load_quotas
+from wavescope.store import open_store
+from wavescope.store.codec import decode, encode
+from wavescope.store.keys import result_key
+from wavescope.store.protocols import FINAL, Job, NewJob
+from wavescope.telemetry.metrics import JOBS
+
+READY = ("ready", "updating", "scaled_to_zero")
+WATCH_S = 0.5  # between looks at a job that is watched
+DIED = "the process that computed this explanation died; send it again"
+
+log = logging.getLogger(__name__)
+
+
+class RayDataPlane:
+    """Implements :class:`wavescope.ingress.plane.DataPlane`; every method's contract stands there."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: RegistryFile,
+        aggregator: DeploymentHandle,
+        reporter: Reporter,
+    ) -> None:
+        self._settings = settings
+        self._directory = Directory(settings, registry)
+        self._aggregator = aggregator
+        self._reporter = reporter
+        self._quota = load_quotas(settings)
+        self._store = open_store(
+            settings.store_url, state_dir=settings.state_dir, result_bytes=settings.result_cache_bytes
+        )
+
+    # ---- explaining ------------------------------------------------------------------------------
+    async def explain(self, parsed: Parsed, call: Call) -> tuple[Explanation, ...]:
+        work = self._work(parsed, call)
+        return await self._ask("explain", work, _caller(call))
+
+    async def stream(self, parsed: Parsed, call: Call) -> AsyncGenerator[Event, None]:
+        work = self._work(parsed, call)
+        told = self._aggregator.options(stream=True).stream.remote(work, _caller(call))
+        try:
+            async for event in told:  # type: ignore[attr-defined]  # a generator, as stream=True makes it
+                yield _event(event)
+        except LOST as lost:
+            raise ModelUnavailable(DIED) from lost
+        finally:
+            told.cancel()  # the client is gone, or all is told: no further chunk is wanted
+
+    async def estimate(self, parsed: Parsed, call: Call) -> Estimate:
+        forwards, expected_s, queue_s, cached = await self._ask(
+            "estimate", self._work(parsed, call), _caller(call)
+        )
+        return Estimate(forwards, expected_s, queue_s, cached)
+
+    async def predict(self, images: tuple[bytes, ...], model: str, top_k: int, call: Call) -> Predicted:
+        self._directory.spec(model)
+        details, outputs = await self._ask("predict", images, _names(images), model)
+        return Predicted(details, outputs, tuple(most_probable(row, details, top_k) for row in outputs))
+
+    # ---- jobs ------------------------------------------------------------------------------------
+    async def submit(self, parsed: Parsed, call: Call, idempotency_key: str | None) -> JobStatus:
+        work = self._work(parsed, call)
+        await self._ask("estimate", work, _caller(call))  # refuses what cannot be explained
+        return await asyncio.to_thread(self._keep, work, call, idempotency_key)
+
+    async def job(self, job_id: str, call: Call) -> JobStatus:
+        return _status(await self._job(job_id, call))
+
+    async def watch(self, job_id: str, call: Call) -> AsyncGenerator[JobStatus, None]:
+        told: Job | None = None
+        while True:
+            job = await self._job(job_id, call)
+            if job != told:
+                yield _status(job)
+                told = job
+            if job.state in FINAL:
+                return
+            await asyncio.sleep(WATCH_S)
+
+    async def result(self, job_id: str, call: Call) -> tuple[tuple[Explanation, ...], bool]:
+        job = await self._job(job_id, call)
+        if job.state == "failed" and job.error is not None:
+            raise as_error(job.error)
+        done = await asyncio.to_thread(lambda: decode(self._store.result(job_id), Done))
+        return done.explanations, done.batch
+
+    async def cancel(self, job_id: str, call: Call) -> JobStatus:
+        before = await self._job(job_id, call)
+        job = await asyncio.to_thread(self._store.cancel, job_id)
+        if before.state not in FINAL and job.state == "cancelled":
+            self._reporter.counters.add(JOBS, state="cancelled")
+        return _status(job)
+
+    # ---- telling ---------------------------------------------------------------------------------
+    async def models(self) -> dict[str, dict[str, Any]]:
+        names = self._directory.names()
+        told = await asyncio.gather(*(self._describe(name) for name in names))
+        return dict(zip(names, told, strict=True))
+
+    async def ready(self) -> bool:
+        found = await asyncio.gather(*(self._directory.state(name) for name in self._directory.names()))
+        return any(state["state"] in READY for state in found)
+
+    async def metrics(self) -> str:
+        return await self._reporter.exposition()
+
+    # ---- how -------------------------------------------------------------------------------------
+    def _work(self, parsed: Parsed, call: Call) -> Work:
+        """The request as it travels; of an unknown model none is made."""
+        self._directory.spec(parsed.model)
+        images, image_names = parsed.images, _names(parsed.images)
+        if parsed.other is not None:
+            images, image_names = (*images, parsed.other), (*image_names, "other")
+        identities = tuple(uuid.uuid4().hex for entry in parsed.targets for _ in entry)
+        log.info(
+            "explaining", extra={"ids": identities, "request_id": call.request_id, "model": parsed.model}
+        )
+        return Work(
+            parsed.model,
+            images,
+            image_names,
+            parsed.targets,
+            identities,
+            parsed.request,
+            parsed.batch,
+            call.fresh,
+        )
+
+    async def _ask(self, method: str, *args: Any) -> Any:
+        """What the aggregator answers; it stops working where nobody waits for that any more."""
+        response = getattr(self._aggregator, method).remote(*args)
+        try:
+            return await response
+        except asyncio.CancelledError:
+            response.cancel()
+            raise
+        except LOST as lost:
+            raise ModelUnavailable(DIED) from lost
+
+    def _keep(self, work: Work, call: Call, idempotency_key: str | None) -> JobStatus:
+        """Keeps a job, where there is room for one more."""
+        job = NewJob(
+            id=uuid.uuid4().hex,
+            owner=call.caller,
+            payload=encode(work),
+            content=result_key(
+                work.images, work.model, "", work.request.parameters(), work.targets, __version__
+            ),
+            idempotency_key=idempotency_key,
+            priority=1 if call.priority == "interactive" else 0,
+            labels={
+                "kind": work.request.kind,
+                "model": work.model,
+                "images": len(work.targets),
+                "request_id": call.request_id,
+            },
+        )
+        self._check_room(call.caller)
+        kept, new = self._store.submit(job)
+        if new:
+            log.info("job accepted", extra={"job": kept.id, "request_id": call.request_id})
+        return _status(kept)
+
+    def _check_room(self, caller: str) -> None:
+        most = self._settings.max_jobs
+        if self._store.unfinished() >= most:
+            raise QueueFull(f"{most} jobs have not ended yet; no more are accepted", max_jobs=most)
+        mine = self._quota(caller).max_jobs
+        if mine is not None and self._store.unfinished(caller) >= mine:
+            raise QuotaExceeded(
+                f"{mine} jobs of this key have not ended yet, which is its quota", max_jobs=mine
+            )
+
+    async def _job(self, job_id: str, call: Call) -> Job:
+        job = await asyncio.to_thread(self._store.get, job_id)
+        if job.owner != call.caller:
+            raise UnknownJob(f"no job is {job_id[:64]!r}", field="id")
+        return job
+
+    async def _describe(self, model: str) -> dict[str, Any]:
+        spec = self._directory.spec(model)
+        state = await self._directory.state(model)
+        described: dict[str, Any] = {
+            "name": model,
+            "ready": state["state"] in READY,
+            **state,
+            "source": spec.kind,  # the rest may be a path of the server
+        }
+        details = await self._directory.known_details(model)
+        if details is not None:
+            described |= {
+                "device": details.device,
+                "precision": details.precision,
+                "runtime": details.runtime,
+                "revision": details.revision,
+                "outputs": details.outputs,
+                "classes": len(details.labels),
+                "batch_size": details.batch_size,
+                "seconds_per_image": details.seconds_per_image,
+                "preprocessing": asdict(details.preprocessing),
+            }
+        return described
+
+
+def _names(images: tuple[bytes, ...]) -> tuple[str, ...]:
+    """What the caller calls each image."""
+    return ("image",) if len(images) == 1 else tuple(f"images[{place}]" for place in range(len(images)))
+
+
+def _caller(call: Call) -> Caller:
+    return Caller(call.caller, call.priority)
+
+
+def _event(told: Progress | SoFar | tuple[Explanation, ...]) -> Event:
+    if isinstance(told, Progress):
+        return told
+    if isinstance(told, SoFar):
+        return Partial(told.image, told.forwards, told.rows, lambda: told.indices)
+    return Finished(told)
+
+
+def _status(job: Job) -> JobStatus:
+    eta_s = None
+    if job.state == "running" and job.started_at is not None and job.forwards:
+        left = max(0, job.planned - job.forwards)
+        eta_s = (time.time() - job.started_at) / job.forwards * left
+    return JobStatus(
+        id=job.id,
+        state=job.state,
+        kind=job.labels["kind"],
+        model=job.labels["model"],
+        images=job.labels["images"],
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        forwards=job.forwards,
+        planned=job.planned,
+        eta_s=eta_s,
+        error=job.error,
+    )

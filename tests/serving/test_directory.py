@@ -1,0 +1,316 @@
+"""The models as they are now, from a registry file that changes and a controller that answers, or does not."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import DeploymentUnavailableError
+
+from wavescope.engine.types import ModelDetails, Preprocessing
+from wavescope.errors import ModelUnavailable, UnknownModel
+from wavescope.serving.directory import STATUS_S, Directory
+from wavescope.serving.registry_file import RegistryFile
+from wavescope.serving.status import Deployed, reason
+from wavescope.settings import Settings, load_registry
+
+POLL_S = 0.01
+READY = Deployed("steady", running=1, starting=0, deployed_at=1.0)
+
+
+def registry(*names: str, **fields: Any) -> str:
+    more = "".join(f", {name}: {value}" for name, value in fields.items())
+    entries = [f"  - {{name: {name}, source: 'embedded:efficientnet-lite0'{more}}}" for name in names]
+    return "\n".join(["models:", *entries])
+
+
+def told(revision: str = "a") -> ModelDetails:
+    return ModelDetails(
+        "one", Preprocessing(), "logits", ("cat", "dog"), "cpu", "float32", "none", 4, revision
+    )
+
+
+class Replicas:
+    """A handle whose replicas answer with what is set here."""
+
+    def __init__(self) -> None:
+        self.answer: ModelDetails | Exception | None = told()
+        self.asked = 0
+        self.cancelled = 0
+        self.details = self
+
+    def remote(self) -> Replicas:
+        self.asked += 1
+        return self
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+    def __await__(self) -> Any:
+        async def answer() -> ModelDetails:
+            while self.answer is None:
+                await asyncio.Event().wait()
+            if isinstance(self.answer, Exception):
+                raise self.answer
+            return self.answer
+
+        return answer().__await__()
+
+
+class World:
+    """A directory, and everything around it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "models.yaml"
+        self.file.write_text(registry("one", "two"))
+        self.now = 0.0
+        self.replicas = Replicas()
+        self.status: dict[str, Deployed] | Exception = {"model-one": READY}
+        self.asked = 0
+        self.directory = Directory(
+            Settings(models_poll_s=POLL_S),
+            RegistryFile(self.file, load_registry(self.file)),
+            clock=lambda: self.now,
+            status=self._status,
+            connect=lambda application: self.replicas,  # type: ignore[arg-type,return-value]
+        )
+
+    def _status(self) -> dict[str, Deployed]:
+        self.asked += 1
+        if isinstance(self.status, Exception):
+            raise self.status
+        return self.status
+
+    def write(self, text: str) -> None:
+        """Changes the file, and lets time pass for it to be looked at."""
+        self.file.write_text(text)
+        self.now += POLL_S
+
+    def tell(self, status: dict[str, Deployed] | Exception) -> None:
+        """Changes what the controller says, and lets time pass for it to be asked."""
+        self.status = status
+        self.now += STATUS_S
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def state(world: World, name: str = "one") -> dict[str, Any]:
+    return asyncio.run(world.directory.state(name))
+
+
+def test_models_are_those_of_the_file_as_it_is_now(world: World) -> None:
+    assert world.directory.names() == ("one", "two")
+    world.write(registry("two", "three"))
+    assert world.directory.names() == ("two", "three")
+    with pytest.raises(UnknownModel, match="'one' is not registered; registered: three, two"):
+        world.directory.spec("one")
+
+
+def test_a_broken_file_changes_nothing_and_is_told_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    for text in ("models: [", "models:\n  - {name: one}", ""):
+        caplog.clear()
+        world.write(text)
+        for _ in range(3):
+            assert world.directory.names() == ("one", "two")
+            world.now += POLL_S
+        assert len(caplog.records) == 1
+        assert "models.yaml" in caplog.records[0].reason or "source" in caplog.records[0].reason
+    world.file.unlink()
+    world.now += POLL_S
+    assert world.directory.names() == ("one", "two")
+
+
+def test_a_file_that_was_only_touched_is_not_read_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.directory.names()
+    monkeypatch.setattr("wavescope.serving.registry_file.load_registry", None)
+    world.write(world.file.read_text())
+    assert world.directory.names() == ("one", "two")
+
+
+def test_details_are_asked_for_once(world: World) -> None:
+    async def twice() -> None:
+        assert await world.directory.details("one") == await world.directory.details("one") == told()
+
+    asyncio.run(twice())
+    assert world.replicas.asked == 1
+
+
+@pytest.mark.parametrize("change", ["spec", "deployed", "forgotten"])
+def test_details_are_asked_for_again_when_the_model_changed(world: World, change: str) -> None:
+    async def before_and_after() -> ModelDetails:
+        await world.directory.details("one")
+        world.replicas.answer = told("b")
+        if change == "spec":
+            world.write(registry("one", "two", batch_size=3))
+        elif change == "deployed":
+            world.tell({"model-one": replace(READY, deployed_at=2.0)})
+            await world.directory.state("one")
+        else:
+            world.directory.forget("one")
+        return await world.directory.details("one")
+
+    assert asyncio.run(before_and_after()).revision == "b"
+
+
+def test_details_of_a_replica_that_is_to_be_replaced_are_not_kept(world: World) -> None:
+    async def during_and_after() -> ModelDetails:
+        world.status = {"model-one": replace(READY, phase="changing")}
+        assert (await world.directory.details("one")).revision == "a"
+        world.replicas.answer = told("b")
+        return await world.directory.details("one")
+
+    assert asyncio.run(during_and_after()).revision == "b"
+
+
+def test_known_details_need_no_controller(world: World) -> None:
+    async def away() -> ModelDetails:
+        await world.directory.details("one")
+        world.tell(RayActorError())
+        return await world.directory.details("one")
+
+    assert asyncio.run(away()) == told()
+
+
+def test_while_the_controller_is_away_its_last_word_stays(world: World) -> None:
+    assert state(world)["state"] == "ready"
+    world.tell(RayActorError())
+    assert state(world)["state"] == "ready"
+
+
+def test_the_controller_is_asked_once_a_second(world: World) -> None:
+    async def often() -> None:
+        await asyncio.gather(*(world.directory.state("one") for _ in range(20)))
+        await world.directory.state("one")
+
+    asyncio.run(often())
+    assert world.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (READY, "ready"),
+        (None, "loading"),
+        (Deployed("changing", 0, 1, 1.0), "loading"),
+        (Deployed("changing", 1, 1, 1.0), "updating"),
+        (Deployed("steady", 0, 1, 1.0), "loading"),
+        (Deployed("steady", 0, 0, 1.0), "scaled_to_zero"),
+        (Deployed("failed", 0, 0, 1.0, "no weights"), "failed"),
+        (Deployed("failed", 1, 0, 1.0, "no weights"), "ready"),  # the update failed; what was there answers
+        (Deployed("leaving", 1, 0, 1.0), "removed"),
+    ],
+)
+def test_state(world: World, found: Deployed | None, expected: str) -> None:
+    world.write(registry("one", "two", min_replicas=0, max_replicas=3))
+    world.status = {"model-one": found} if found else {}
+    told = state(world)
+    assert told["state"] == expected
+    assert told["replicas"] == {"running": found.running if found else 0, "min": 0, "max": 3}
+    assert ("no weights" in told.get("message", "")) == (found is not None and found.phase == "failed")
+
+
+def test_a_model_that_does_not_answer_elsewhere_is_loading_and_says_why(world: World) -> None:
+    world.replicas.answer = ModelUnavailable("model 'one' cannot score yet: connection refused")
+    assert state(world) == {
+        "state": "loading",
+        "replicas": {"running": 1, "min": 1, "max": 1},
+        "message": "model 'one' cannot score yet: connection refused",
+    }
+    world.replicas.answer = told()
+    assert state(world)["state"] == "ready"
+
+
+def test_telling_of_a_model_that_is_scaled_to_zero_does_not_wake_it(world: World) -> None:
+    async def ask() -> tuple[ModelDetails | None, ModelDetails | None]:
+        world.status = {"model-one": Deployed("steady", 0, 0, 1.0)}
+        await world.directory.state("one")
+        unknown = await world.directory.known_details("one")
+        assert world.replicas.asked == 0
+        world.tell({"model-one": READY})
+        await world.directory.details("one")
+        world.tell({"model-one": Deployed("steady", 0, 0, 1.0)})
+        return unknown, await world.directory.known_details("one")
+
+    assert asyncio.run(ask()) == (None, told())
+    assert world.replicas.asked == 1
+
+
+def test_what_failed_is_told_without_paths_of_the_server(world: World) -> None:
+    why = "model 'one': weights: there is no file '/srv/secret/one.safetensors'"
+    world.status = {"model-one": Deployed("failed", 0, 0, 1.0, why)}
+    assert state(world)["message"] == "model 'one': weights: there is no file '…'"
+    with pytest.raises(ModelUnavailable, match="cannot score: model 'one': weights"):
+        asyncio.run(world.directory.details("one"))
+    assert world.replicas.asked == 0
+
+
+def test_a_model_that_is_not_deployed_is_unavailable(world: World) -> None:
+    with pytest.raises(ModelUnavailable, match="'two' is not deployed yet"):
+        asyncio.run(world.directory.details("two"))
+    world.replicas.answer = DeploymentUnavailableError(None)  # type: ignore[arg-type]
+    with pytest.raises(ModelUnavailable, match="'one'"):
+        asyncio.run(world.directory.details("one"))
+
+
+@pytest.mark.parametrize("removed", ["from the registry", "from the cluster"])
+def test_what_waits_for_a_removed_model_ends(world: World, removed: str) -> None:
+    async def wait() -> None:
+        async with world.directory.guard("one"):
+            if removed == "from the registry":
+                world.write(registry("two"))
+            else:
+                world.tell({"model-one": Deployed("leaving", 0, 0, 1.0)})
+            await asyncio.Event().wait()
+
+    with pytest.raises(UnknownModel if removed == "from the registry" else ModelUnavailable, match="'one'"):
+        asyncio.run(asyncio.wait_for(wait(), 10))
+
+
+def test_a_call_to_a_removed_model_is_cancelled(world: World) -> None:
+    async def wait() -> None:
+        world.replicas.answer = None
+        asking = asyncio.create_task(world.directory.details("one"))
+        while not world.replicas.asked:  # noqa: ASYNC110  # a fake has no event
+            await asyncio.sleep(0)
+        world.write(registry("two"))
+        await asking
+
+    with pytest.raises(UnknownModel, match="'one'"):
+        asyncio.run(asyncio.wait_for(wait(), 10))
+    assert world.replicas.cancelled == 1
+
+
+def test_a_caller_that_leaves_is_not_told_of_the_model(world: World) -> None:
+    async def leave() -> None:
+        async def work() -> None:
+            async with world.directory.guard("one"):
+                await asyncio.Event().wait()
+
+        working = asyncio.create_task(work())
+        await asyncio.sleep(0)
+        working.cancel()
+        await working
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(leave())
+
+
+def test_the_reason_is_our_own_words() -> None:
+    text = "Traceback:\n  File x\nwavescope.errors.RegistryInvalid: model 'a': sha256: is wrong\nmore"
+    assert reason(text) == "model 'a': sha256: is wrong"
+    assert (
+        reason("Traceback (most recent call last): KeyError: 3")
+        == "its process does not start; the log says why"
+    )
+    assert reason("") == ""

@@ -1,0 +1,183 @@
+"""A replica by itself: which model it is, how fast, how much waits, and where the model is when it is elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.fakes.classifiers import FunctionClassifier, details
+from tests.serving.test_batches import Given, Quiet
+
+from wavescope.engine.plan import Stack, make_stack
+from wavescope.engine.protocols import Classifier
+from wavescope.errors import ModelChanged, ModelUnavailable, RegistryInvalid, RemoteFailure
+from wavescope.models.spec import ModelSpec
+from wavescope.serving import replica as serving
+from wavescope.serving.replica import TIMED_BATCHES, ModelReplica, seconds_per_image
+from wavescope.serving.scaling import QUEUED
+from wavescope.settings import Settings
+
+SPEC = ModelSpec(name="fake", source="embedded:efficientnet-lite0")
+SHAPE = (1, 4, 4)
+STACK = make_stack(np.arange(10 * 16, dtype=np.uint8).reshape(10, *SHAPE))
+Make = Callable[..., ModelReplica]
+
+
+def classifier(of_image: Callable[[np.ndarray], Any] | None = None) -> FunctionClassifier:
+    of = replace(details(SHAPE, batch_size=4), revision="now")
+    return FunctionClassifier(of_image or (lambda image: (image.sum(), image[0, 0, 0])), of)
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Make:
+    def made(*loaded: Classifier | Exception) -> ModelReplica:
+        found = iter(loaded)
+
+        def load(spec: ModelSpec, **_: Any) -> Classifier:
+            one = next(found)
+            if isinstance(one, Exception):
+                raise one
+            return one
+
+        monkeypatch.setattr(serving, "load", load)
+        monkeypatch.setattr(serving, "Reporter", Quiet)
+        monkeypatch.setattr(serving, "FIRST_DELAY_S", 0.0)
+        return ModelReplica(SPEC, Settings(log_level="error"))
+
+    return made
+
+
+def outputs(
+    replica: ModelReplica, revision: str, stack: Stack = STACK, start: int = 0, stop: int = 10
+) -> Any:
+    return replica.outputs(revision, stack.digest, [Given(stack)], start, stop)
+
+
+def test_the_time_of_an_image_is_the_median_of_full_batches_after_the_first() -> None:
+    model = classifier()
+    times = iter([0.0, 8.0, 10.0, 14.0, 20.0, 80.0])  # batches of 8, 4 and 60 seconds
+    assert seconds_per_image(model, clock=lambda: next(times)) == 8.0 / 4
+    assert model.batches == [4] * (1 + TIMED_BATCHES)
+
+
+def test_details_tell_the_time_of_an_image(make: Make) -> None:
+    told = asyncio.run(make(classifier()).details())
+    assert told.seconds_per_image is not None
+    assert 0 < told.seconds_per_image < 10
+    assert told.revision == "now"
+
+
+@pytest.mark.parametrize("revision", ["now", ""])
+def test_outputs_are_those_of_the_model_for_every_image(make: Make, revision: str) -> None:
+    model = classifier()
+    replica = make(model)
+    model.batches.clear()
+    found = asyncio.run(outputs(replica, revision, start=1, stop=10))
+    normalised = (STACK.images[1:10].astype(np.float64) / 255 - 0.4) / 0.25
+    np.testing.assert_allclose(found[:, 0], normalised.sum(axis=(1, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(found[:, 1], normalised[:, 0, 0, 0], rtol=1e-5)
+    assert model.batches == [4, 4, 1]
+
+
+def test_a_call_meant_for_another_revision_is_refused_and_scores_nothing(make: Make) -> None:
+    model = classifier()
+    replica = make(model)
+    model.batches.clear()
+    calls = (
+        lambda: outputs(replica, "before"),
+        lambda: replica.predict("before", STACK.digest, [Given(STACK)]),
+        lambda: replica.score("before", STACK.digest, [Given(STACK)], None, 0, 4, "logit", (0,)),
+    )
+    for call in calls:
+        with pytest.raises(ModelChanged, match="'fake' was updated"):
+            asyncio.run(call())
+    assert model.batches == []
+
+
+def test_images_are_counted_while_they_wait(make: Make) -> None:
+    seen: list[float] = []
+    model = classifier()
+    replica = make(model)
+
+    def look(image: np.ndarray) -> tuple[float, float]:
+        seen.append(replica._queued)
+        return 0.0, 0.0
+
+    async def ask() -> tuple[float, float]:
+        model._of_image = look
+        score = ("now", STACK.digest, [Given(STACK)], None, 0, 7, "logit", (0,))
+        await asyncio.gather(replica.score(*score), outputs(replica, "now", stop=3))
+        return replica._queued, (await replica.record_autoscaling_stats())[QUEUED]
+
+    assert asyncio.run(ask()) == (0, 0.0)
+    assert seen[0] == 7 + 3
+
+
+def test_a_cancelled_call_waits_no_more(make: Make) -> None:
+    replica = make(classifier())
+
+    async def leave() -> float:
+        asking = asyncio.create_task(
+            replica.score("", STACK.digest, [Stuck(STACK)], None, 0, 7, "logit", (0,))
+        )
+        await asyncio.sleep(0)
+        assert (await replica.record_autoscaling_stats()) == {QUEUED: 7.0}
+        assert replica._reporter.counters.snapshot()["wavescope_queued_images", (("model", "fake"),)] == 7
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        return (await replica.record_autoscaling_stats())[QUEUED]
+
+    assert asyncio.run(leave()) == 0.0
+
+
+class Stuck(Given):
+    """A reference whose object never comes."""
+
+    def __await__(self) -> Any:
+        return asyncio.Event().wait().__await__()
+
+
+def test_cancelled_outputs_start_no_further_batch(make: Make) -> None:
+    model = classifier()
+    replica = make(model)
+    model.batches.clear()
+
+    async def leave() -> None:
+        asking = asyncio.create_task(outputs(replica, ""))
+        while not model.batches:  # noqa: ASYNC110  # a model has no event
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await asyncio.wrap_future(replica._loaded.batcher.call(lambda: None))  # after whatever waits
+
+    asyncio.run(leave())
+    assert sum(model.batches) < 10
+
+
+@pytest.mark.parametrize(
+    "missing", [RemoteFailure("connection refused"), ModelUnavailable("connection refused")]
+)
+def test_a_model_elsewhere_that_does_not_answer_is_waited_for(make: Make, missing: Exception) -> None:
+    replica = make(missing, missing, classifier())
+
+    async def recover() -> None:
+        with pytest.raises(ModelUnavailable, match="'fake' cannot score yet: connection refused"):
+            await replica.details()
+        await replica.check_health()
+        assert replica._reaching is not None
+        await replica._reaching
+        assert (await replica.details()).revision == "now"
+        assert (await outputs(replica, "now")).shape == (10, 2)
+
+    asyncio.run(recover())
+
+
+def test_a_model_that_is_registered_wrongly_fails_at_once(make: Make) -> None:
+    with pytest.raises(RegistryInvalid, match="sha256"):
+        make(RegistryInvalid("model 'fake': sha256: is wrong"))

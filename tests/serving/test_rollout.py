@@ -1,0 +1,130 @@
+"""What is deployed follows the registry file, model by model."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from ray.exceptions import RayActorError
+
+from wavescope.models.spec import ModelSpec
+from wavescope.serving import app
+from wavescope.serving.registry_file import RegistryFile
+from wavescope.serving.rollout import Rollout
+from wavescope.serving.status import Deployed
+from wavescope.settings import Settings, load_registry
+
+
+class Cluster:
+    """Notes what is done, and can be away."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.write("one", "two")
+        self.did: list[str] = []
+        self.status: dict[str, Deployed] = {}
+        self.away = False
+        self.rollout = Rollout(
+            RegistryFile(file, load_registry(file)),
+            deploy=self._deploy,
+            delete=lambda name: self.did.append(f"-{name}"),
+            status=lambda: self.status,
+        )
+
+    def _deploy(self, spec: ModelSpec, attempt: int) -> None:
+        if self.away:
+            raise RayActorError
+        self.did.append(f"+{spec.name}{attempt or ''}")
+
+    def write(self, *models: str) -> None:
+        """``name`` or ``name:batch_size``."""
+        entries = [
+            f"  - {{name: {name}, source: 'embedded:efficientnet-lite0', batch_size: {size or 'null'}}}"
+            for name, _, size in (model.partition(":") for model in models)
+        ]
+        self.file.write_text("\n".join(["models:", *entries]))
+
+    def look(self, *, again: bool = False) -> list[str]:
+        self.did.clear()
+        self.rollout.look(again=again)
+        return self.did
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster(tmp_path / "models.yaml")
+
+
+def test_only_what_changed_is_touched(cluster: Cluster) -> None:
+    assert cluster.look() == []
+    cluster.write("one", "two", "three")
+    assert cluster.look() == ["+three"]
+    cluster.write("two:8", "three")
+    assert cluster.look() == ["-one", "+two"]
+    assert cluster.look() == []
+    cluster.write("one", "two:8", "three")
+    assert cluster.look() == ["+one"]
+
+
+def test_a_broken_file_touches_nothing(cluster: Cluster) -> None:
+    cluster.file.write_text("models: []")
+    assert cluster.look() == []
+    assert cluster.look(again=True) == []
+
+
+def test_what_the_controller_does_not_take_is_tried_again(cluster: Cluster) -> None:
+    cluster.write("one", "two", "three")
+    cluster.away = True
+    assert cluster.look() == []
+    cluster.away = False
+    assert cluster.look() == ["+three"]
+
+
+def test_failed_models_are_started_once_more_when_asked(cluster: Cluster) -> None:
+    cluster.status = {
+        "model-one": Deployed("failed", 0, 0, 1.0, "no weights"),
+        "model-two": Deployed("steady", 1, 0, 1.0),
+    }
+    assert cluster.look() == []
+    assert cluster.look(again=True) == ["+one1"]
+    assert cluster.look(again=True) == ["+one2"]
+
+
+def test_a_failure_is_logged_once(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "wavescope")
+    cluster.write("one", "two", "three")
+    cluster.status = {"model-three": Deployed("changing", 0, 1, 1.0)}
+    cluster.look()
+    cluster.status = {"model-three": Deployed("failed", 0, 0, 1.0, "no weights")}
+    cluster.look()
+    cluster.look()
+    assert [(record.message, record.model) for record in caplog.records] == [
+        ("model added", "three"),
+        ("the model failed", "three"),
+    ]
+    assert caplog.records[1].reason == "no weights"
+
+
+@pytest.mark.parametrize(
+    ("changed", "stays"),
+    [
+        ({"min_replicas": 0}, True),
+        ({"max_replicas": 5}, True),
+        ({"max_ongoing_chunks": 9}, True),
+        ({"batch_size": 3}, False),
+        ({"weights": "random"}, False),
+        ({"labels": ("a",)}, False),
+    ],
+)
+def test_a_process_is_kept_where_only_the_number_of_them_changes(
+    changed: dict[str, object], stays: bool
+) -> None:
+    before = ModelSpec(name="x", source="torchvision:resnet50")
+    after = ModelSpec(name="x", source="torchvision:resnet50", **changed)
+
+    def version(spec: ModelSpec, attempt: int = 0) -> str | None:
+        return app.model(Settings(), spec, attempt=attempt)._bound_deployment.version
+
+    assert (version(before) == version(after)) == stays
+    assert version(before, attempt=1) != version(before)
