@@ -94,8 +94,9 @@ test-all: $(INSTALLED) ## Run every test.
 mutants: $(INSTALLED) ## Change the formulas one sign at a time: every mutant must fail a test; about fifteen minutes.
 	$(BIN)/python tools/mutate.py $(ARGS)
 
-.PHONY: check check-format check-lint check-types check-layers check-dependencies
-check: check-format check-lint check-types check-layers check-dependencies ## Formatting, lint, types, layers, dependencies.
+.PHONY: check check-format check-lint check-types check-layers check-dependencies check-proto check-secrets check-vulnerabilities
+check: check-secrets check-vulnerabilities
+check: check-format check-lint check-types check-layers check-dependencies check-proto ## Formatting, lint, types, layers, dependencies, protocols, secrets.
 
 check-format: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -111,6 +112,15 @@ check-layers: $(INSTALLED)
 
 check-dependencies: $(INSTALLED)
 	$(BIN)/python tools/check_dependencies.py
+
+check-secrets: $(INSTALLED)
+	$(BIN)/python tools/check_secrets.py
+
+check-vulnerabilities: $(INSTALLED)
+	$(BIN)/python tools/check_vulnerabilities.py
+
+check-proto: $(INSTALLED)
+	$(BIN)/python tools/check_proto.py
 
 .PHONY: format
 format: $(INSTALLED) ## Format the code and sort its imports.
