@@ -1,4 +1,4 @@
-"""Generates ``wavescope_proto.v1`` from ``wavescope/v1/explanation.proto``.
+"""Generates ``wavescope_proto.v1`` and ``wavescope_proto.inference`` from the ``.proto`` files beside it.
 
     uv run --no-project --with grpcio-tools==1.71.0 --with "protobuf==5.29.*" python clients/proto/generate.py
 
@@ -15,11 +15,15 @@ from pathlib import Path
 
 PINNED_GRPCIO_TOOLS = "1.71.0"
 HERE = Path(__file__).resolve().parent
-PACKAGE = "wavescope_proto/v1"
+# The folder that a package is generated from, and its source there.
+SOURCES = {
+    "wavescope_proto/v1": (HERE / "wavescope" / "v1", "explanation.proto"),
+    "wavescope_proto/inference": (HERE / "inference", "open_inference.proto"),
+}
 
 
 def generate(out: Path) -> None:
-    """Write ``wavescope_proto/v1/explanation_pb2.py``, ``_pb2.pyi`` and ``_pb2_grpc.py`` below ``out``.
+    """Write ``_pb2.py``, ``_pb2.pyi`` and ``_pb2_grpc.py`` of every source below ``out``.
 
     Raises:
         RuntimeError: the compiler refused the source.
@@ -27,15 +31,16 @@ def generate(out: Path) -> None:
     from grpc_tools import protoc
 
     out.mkdir(parents=True, exist_ok=True)
-    # The path prefix is mapped, because modules named wavescope.v1 would hide the service's own package.
+    # The path prefixes are mapped: modules named wavescope.v1 would hide the service's own package, and one named
+    # inference whatever else bears so common a name.
     arguments = [
         "protoc",
-        f"-I{PACKAGE}={HERE / 'wavescope' / 'v1'}",
+        *(f"-I{package}={folder}" for package, (folder, _) in SOURCES.items()),
         f"-I{Path(protoc.__file__).parent / '_proto'}",
         f"--python_out={out}",
         f"--pyi_out={out}",
         f"--grpc_python_out={out}",
-        f"{PACKAGE}/explanation.proto",
+        *(f"{package}/{source}" for package, (_, source) in SOURCES.items()),
     ]
     if protoc.main(arguments) != 0:
         raise RuntimeError("protoc refused the source; its messages are above")

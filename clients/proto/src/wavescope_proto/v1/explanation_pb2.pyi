@@ -1,4 +1,5 @@
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -79,7 +80,7 @@ class Target(_message.Message):
     def __init__(self, index: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("id", "kind", "model", "outcome", "target", "prediction", "indices", "maps", "levels", "crop", "forwards", "timing", "parameters", "warnings", "worth", "radial", "profile", "reconstruction_depth", "sufficient_image", "curve", "sufficiency", "comparison", "robustness", "zoom", "faithfulness", "explanations", "screening", "precision")
+    __slots__ = ("id", "kind", "model", "outcome", "target", "prediction", "indices", "maps", "levels", "crop", "forwards", "timing", "parameters", "warnings", "worth", "radial", "profile", "reconstruction_depth", "sufficient_image", "curve", "sufficiency", "comparison", "robustness", "zoom", "faithfulness", "explanations", "screening", "precision", "partial", "cached")
     class TimingEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -115,6 +116,8 @@ class ExplainResponse(_message.Message):
     EXPLANATIONS_FIELD_NUMBER: _ClassVar[int]
     SCREENING_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    CACHED_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: str
     model: str
@@ -143,7 +146,9 @@ class ExplainResponse(_message.Message):
     explanations: _containers.RepeatedCompositeFieldContainer[ExplainResponse]
     screening: Screening
     precision: str
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., target: _Optional[_Union[Prediction, _Mapping]] = ..., prediction: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., indices: _Optional[_Union[Indices, _Mapping]] = ..., maps: _Optional[_Union[Maps, _Mapping]] = ..., levels: _Optional[_Iterable[_Union[Level, _Mapping]]] = ..., crop: _Optional[_Union[Crop, _Mapping]] = ..., forwards: _Optional[int] = ..., timing: _Optional[_Mapping[str, float]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., worth: _Optional[_Union[Worth, _Mapping]] = ..., radial: _Optional[_Iterable[_Union[Ring, _Mapping]]] = ..., profile: _Optional[_Iterable[_Union[ProfileBand, _Mapping]]] = ..., reconstruction_depth: _Optional[int] = ..., sufficient_image: _Optional[bytes] = ..., curve: _Optional[_Union[Curve, _Mapping]] = ..., sufficiency: _Optional[_Union[Sufficiency, _Mapping]] = ..., comparison: _Optional[_Union[Comparison, _Mapping]] = ..., robustness: _Optional[_Union[Robustness, _Mapping]] = ..., zoom: _Optional[_Union[Zoom, _Mapping]] = ..., faithfulness: _Optional[_Iterable[_Union[Faithfulness, _Mapping]]] = ..., explanations: _Optional[_Iterable[_Union[ExplainResponse, _Mapping]]] = ..., screening: _Optional[_Union[Screening, _Mapping]] = ..., precision: _Optional[str] = ...) -> None: ...
+    partial: bool
+    cached: bool
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., target: _Optional[_Union[Prediction, _Mapping]] = ..., prediction: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., indices: _Optional[_Union[Indices, _Mapping]] = ..., maps: _Optional[_Union[Maps, _Mapping]] = ..., levels: _Optional[_Iterable[_Union[Level, _Mapping]]] = ..., crop: _Optional[_Union[Crop, _Mapping]] = ..., forwards: _Optional[int] = ..., timing: _Optional[_Mapping[str, float]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., worth: _Optional[_Union[Worth, _Mapping]] = ..., radial: _Optional[_Iterable[_Union[Ring, _Mapping]]] = ..., profile: _Optional[_Iterable[_Union[ProfileBand, _Mapping]]] = ..., reconstruction_depth: _Optional[int] = ..., sufficient_image: _Optional[bytes] = ..., curve: _Optional[_Union[Curve, _Mapping]] = ..., sufficiency: _Optional[_Union[Sufficiency, _Mapping]] = ..., comparison: _Optional[_Union[Comparison, _Mapping]] = ..., robustness: _Optional[_Union[Robustness, _Mapping]] = ..., zoom: _Optional[_Union[Zoom, _Mapping]] = ..., faithfulness: _Optional[_Iterable[_Union[Faithfulness, _Mapping]]] = ..., explanations: _Optional[_Iterable[_Union[ExplainResponse, _Mapping]]] = ..., screening: _Optional[_Union[Screening, _Mapping]] = ..., precision: _Optional[str] = ..., partial: bool = ..., cached: bool = ...) -> None: ...
 
 class Prediction(_message.Message):
     __slots__ = ("index", "label", "probability")
@@ -463,3 +468,209 @@ class Faithfulness(_message.Message):
     deletion_curve: _containers.RepeatedScalarFieldContainer[float]
     parameters: _struct_pb2.Struct
     def __init__(self, domain: _Optional[str] = ..., insertion: _Optional[float] = ..., deletion: _Optional[float] = ..., mu_fidelity: _Optional[float] = ..., mu_fidelity_spearman: _Optional[float] = ..., fraction: _Optional[_Iterable[float]] = ..., insertion_curve: _Optional[_Iterable[float]] = ..., deletion_curve: _Optional[_Iterable[float]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class ExplainStreamRequest(_message.Message):
+    __slots__ = ("request",)
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    request: ExplainRequest
+    def __init__(self, request: _Optional[_Union[ExplainRequest, _Mapping]] = ...) -> None: ...
+
+class ExplainStreamResponse(_message.Message):
+    __slots__ = ("progress", "partial", "result")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    progress: Progress
+    partial: PartialIndices
+    result: ExplainResponse
+    def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., partial: _Optional[_Union[PartialIndices, _Mapping]] = ..., result: _Optional[_Union[ExplainResponse, _Mapping]] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("forwards", "planned", "elapsed_s", "eta_s")
+    FORWARDS_FIELD_NUMBER: _ClassVar[int]
+    PLANNED_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_S_FIELD_NUMBER: _ClassVar[int]
+    ETA_S_FIELD_NUMBER: _ClassVar[int]
+    forwards: int
+    planned: int
+    elapsed_s: float
+    eta_s: float
+    def __init__(self, forwards: _Optional[int] = ..., planned: _Optional[int] = ..., elapsed_s: _Optional[float] = ..., eta_s: _Optional[float] = ...) -> None: ...
+
+class PartialIndices(_message.Message):
+    __slots__ = ("image", "forwards", "rows", "indices")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    FORWARDS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    INDICES_FIELD_NUMBER: _ClassVar[int]
+    image: int
+    forwards: int
+    rows: int
+    indices: Indices
+    def __init__(self, image: _Optional[int] = ..., forwards: _Optional[int] = ..., rows: _Optional[int] = ..., indices: _Optional[_Union[Indices, _Mapping]] = ...) -> None: ...
+
+class EstimateRequest(_message.Message):
+    __slots__ = ("request",)
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    request: ExplainRequest
+    def __init__(self, request: _Optional[_Union[ExplainRequest, _Mapping]] = ...) -> None: ...
+
+class EstimateResponse(_message.Message):
+    __slots__ = ("forwards", "expected_s", "queue_s", "cached")
+    FORWARDS_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_S_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_S_FIELD_NUMBER: _ClassVar[int]
+    CACHED_FIELD_NUMBER: _ClassVar[int]
+    forwards: int
+    expected_s: float
+    queue_s: float
+    cached: bool
+    def __init__(self, forwards: _Optional[int] = ..., expected_s: _Optional[float] = ..., queue_s: _Optional[float] = ..., cached: bool = ...) -> None: ...
+
+class PredictRequest(_message.Message):
+    __slots__ = ("image", "images", "model", "top_k")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    image: bytes
+    images: _containers.RepeatedScalarFieldContainer[bytes]
+    model: str
+    top_k: int
+    def __init__(self, image: _Optional[bytes] = ..., images: _Optional[_Iterable[bytes]] = ..., model: _Optional[str] = ..., top_k: _Optional[int] = ...) -> None: ...
+
+class PredictResponse(_message.Message):
+    __slots__ = ("model", "predictions")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    predictions: _containers.RepeatedCompositeFieldContainer[TopClasses]
+    def __init__(self, model: _Optional[str] = ..., predictions: _Optional[_Iterable[_Union[TopClasses, _Mapping]]] = ...) -> None: ...
+
+class TopClasses(_message.Message):
+    __slots__ = ("top",)
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    top: _containers.RepeatedCompositeFieldContainer[Prediction]
+    def __init__(self, top: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ...) -> None: ...
+
+class ListModelsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListModelsResponse(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[Model]
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("name", "ready", "details")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    ready: bool
+    details: _struct_pb2.Struct
+    def __init__(self, name: _Optional[str] = ..., ready: bool = ..., details: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class Job(_message.Message):
+    __slots__ = ("id", "state", "kind", "model", "images", "created_at", "started_at", "finished_at", "forwards", "planned", "eta_s", "error")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    FORWARDS_FIELD_NUMBER: _ClassVar[int]
+    PLANNED_FIELD_NUMBER: _ClassVar[int]
+    ETA_S_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    state: str
+    kind: str
+    model: str
+    images: int
+    created_at: _timestamp_pb2.Timestamp
+    started_at: _timestamp_pb2.Timestamp
+    finished_at: _timestamp_pb2.Timestamp
+    forwards: int
+    planned: int
+    eta_s: float
+    error: JobError
+    def __init__(self, id: _Optional[str] = ..., state: _Optional[str] = ..., kind: _Optional[str] = ..., model: _Optional[str] = ..., images: _Optional[int] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., forwards: _Optional[int] = ..., planned: _Optional[int] = ..., eta_s: _Optional[float] = ..., error: _Optional[_Union[JobError, _Mapping]] = ...) -> None: ...
+
+class JobError(_message.Message):
+    __slots__ = ("code", "message", "field", "limits")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    message: str
+    field: str
+    limits: _struct_pb2.Struct
+    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., field: _Optional[str] = ..., limits: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class SubmitJobRequest(_message.Message):
+    __slots__ = ("request", "idempotency_key")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    request: ExplainRequest
+    idempotency_key: str
+    def __init__(self, request: _Optional[_Union[ExplainRequest, _Mapping]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+
+class SubmitJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
+class GetJobRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class GetJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
+class WatchJobRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class WatchJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
+class GetJobResultRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class GetJobResultResponse(_message.Message):
+    __slots__ = ("result",)
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    result: ExplainResponse
+    def __init__(self, result: _Optional[_Union[ExplainResponse, _Mapping]] = ...) -> None: ...
+
+class CancelJobRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class CancelJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...

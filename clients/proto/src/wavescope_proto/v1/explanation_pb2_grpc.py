@@ -27,6 +27,14 @@ if _version_not_supported:
 
 class ExplanationServiceStub(object):
     """Explains what an image classifier looks at, in the scale domain.
+
+    Metadata of any call: `authorization` (`Bearer` and an API key) or `x-api-key`, `x-request-id` (echoed),
+    `wavescope-priority` (`interactive` or `batch`) and `cache-control` (`no-cache` computes anew).
+
+    Errors carry the trailing metadata `wavescope-code`, `wavescope-field` (when a field is at fault),
+    `wavescope-limits` (JSON), `x-request-id` and `grpc-status-details-bin`: a google.rpc.Status with ErrorInfo,
+    RequestInfo, and where they apply BadRequest and RetryInfo. A stream that fails sends one message without content
+    before its status.
     """
 
     def __init__(self, channel):
@@ -40,17 +48,130 @@ class ExplanationServiceStub(object):
                 request_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.ExplainStream = channel.unary_stream(
+                '/wavescope.v1.ExplanationService/ExplainStream',
+                request_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.ExplainStreamRequest.SerializeToString,
+                response_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.ExplainStreamResponse.FromString,
+                _registered_method=True)
+        self.Estimate = channel.unary_unary(
+                '/wavescope.v1.ExplanationService/Estimate',
+                request_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.EstimateRequest.SerializeToString,
+                response_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.EstimateResponse.FromString,
+                _registered_method=True)
+        self.Predict = channel.unary_unary(
+                '/wavescope.v1.ExplanationService/Predict',
+                request_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.PredictRequest.SerializeToString,
+                response_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.PredictResponse.FromString,
+                _registered_method=True)
+        self.ListModels = channel.unary_unary(
+                '/wavescope.v1.ExplanationService/ListModels',
+                request_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
+        self.SubmitJob = channel.unary_unary(
+                '/wavescope.v1.ExplanationService/SubmitJob',
+                request_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.SubmitJobRequest.SerializeToString,
+                response_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.SubmitJobResponse.FromString,
+                _registered_method=True)
+        self.GetJob = channel.unary_unary(
+                '/wavescope.v1.ExplanationService/GetJob',
+                request_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.GetJobRequest.SerializeToString,
+                response_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.GetJobResponse.FromString,
+                _registered_method=True)
+        self.WatchJob = channel.unary_stream(
+                '/wavescope.v1.ExplanationService/WatchJob',
+                request_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.WatchJobRequest.SerializeToString,
+                response_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.WatchJobResponse.FromString,
+                _registered_method=True)
+        self.GetJobResult = channel.unary_unary(
+                '/wavescope.v1.ExplanationService/GetJobResult',
+                request_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.GetJobResultRequest.SerializeToString,
+                response_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.GetJobResultResponse.FromString,
+                _registered_method=True)
+        self.CancelJob = channel.unary_unary(
+                '/wavescope.v1.ExplanationService/CancelJob',
+                request_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.CancelJobRequest.SerializeToString,
+                response_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.CancelJobResponse.FromString,
+                _registered_method=True)
 
 
 class ExplanationServiceServicer(object):
     """Explains what an image classifier looks at, in the scale domain.
+
+    Metadata of any call: `authorization` (`Bearer` and an API key) or `x-api-key`, `x-request-id` (echoed),
+    `wavescope-priority` (`interactive` or `batch`) and `cache-control` (`no-cache` computes anew).
+
+    Errors carry the trailing metadata `wavescope-code`, `wavescope-field` (when a field is at fault),
+    `wavescope-limits` (JSON), `x-request-id` and `grpc-status-details-bin`: a google.rpc.Status with ErrorInfo,
+    RequestInfo, and where they apply BadRequest and RetryInfo. A stream that fails sends one message without content
+    before its status.
     """
 
     def Explain(self, request, context):
         """Explains an image, or a batch, and answers when everything is explained.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
-        Errors carry the trailing metadata `wavescope-code`, `wavescope-field` (when a field is at fault),
-        `wavescope-limits` (JSON) and `x-request-id`.
+    def ExplainStream(self, request, context):
+        """The same, told while it is computed; ends with the result. Leaving cancels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Estimate(self, request, context):
+        """What an explanation would cost; nothing is scored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Predict(self, request, context):
+        """What a model says of images.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModels(self, request, context):
+        """The registered models.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitJob(self, request, context):
+        """Accepts an explanation that is computed whoever waits for it, and survives a restart of the service.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetJob(self, request, context):
+        """How far a job has come.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchJob(self, request, context):
+        """The same now, and whenever it changes; ends when the job has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetJobResult(self, request, context):
+        """What a job that succeeded was asked for; of a job that failed, its error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelJob(self, request, context):
+        """Ends a job: no further device batch of it starts. A job that has ended stays as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -64,6 +185,51 @@ def add_ExplanationServiceServicer_to_server(servicer, server):
                     request_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.ExplainRequest.FromString,
                     response_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.ExplainResponse.SerializeToString,
             ),
+            'ExplainStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExplainStream,
+                    request_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.ExplainStreamRequest.FromString,
+                    response_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.ExplainStreamResponse.SerializeToString,
+            ),
+            'Estimate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Estimate,
+                    request_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.EstimateRequest.FromString,
+                    response_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.EstimateResponse.SerializeToString,
+            ),
+            'Predict': grpc.unary_unary_rpc_method_handler(
+                    servicer.Predict,
+                    request_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.PredictRequest.FromString,
+                    response_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.PredictResponse.SerializeToString,
+            ),
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.ListModelsRequest.FromString,
+                    response_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'SubmitJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitJob,
+                    request_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.SubmitJobRequest.FromString,
+                    response_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.SubmitJobResponse.SerializeToString,
+            ),
+            'GetJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJob,
+                    request_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.GetJobRequest.FromString,
+                    response_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.GetJobResponse.SerializeToString,
+            ),
+            'WatchJob': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchJob,
+                    request_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.WatchJobRequest.FromString,
+                    response_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.WatchJobResponse.SerializeToString,
+            ),
+            'GetJobResult': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJobResult,
+                    request_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.GetJobResultRequest.FromString,
+                    response_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.GetJobResultResponse.SerializeToString,
+            ),
+            'CancelJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelJob,
+                    request_deserializer=wavescope__proto_dot_v1_dot_explanation__pb2.CancelJobRequest.FromString,
+                    response_serializer=wavescope__proto_dot_v1_dot_explanation__pb2.CancelJobResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'wavescope.v1.ExplanationService', rpc_method_handlers)
@@ -74,6 +240,14 @@ def add_ExplanationServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ExplanationService(object):
     """Explains what an image classifier looks at, in the scale domain.
+
+    Metadata of any call: `authorization` (`Bearer` and an API key) or `x-api-key`, `x-request-id` (echoed),
+    `wavescope-priority` (`interactive` or `batch`) and `cache-control` (`no-cache` computes anew).
+
+    Errors carry the trailing metadata `wavescope-code`, `wavescope-field` (when a field is at fault),
+    `wavescope-limits` (JSON), `x-request-id` and `grpc-status-details-bin`: a google.rpc.Status with ErrorInfo,
+    RequestInfo, and where they apply BadRequest and RetryInfo. A stream that fails sends one message without content
+    before its status.
     """
 
     @staticmethod
@@ -93,6 +267,249 @@ class ExplanationService(object):
             '/wavescope.v1.ExplanationService/Explain',
             wavescope__proto_dot_v1_dot_explanation__pb2.ExplainRequest.SerializeToString,
             wavescope__proto_dot_v1_dot_explanation__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/wavescope.v1.ExplanationService/ExplainStream',
+            wavescope__proto_dot_v1_dot_explanation__pb2.ExplainStreamRequest.SerializeToString,
+            wavescope__proto_dot_v1_dot_explanation__pb2.ExplainStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Estimate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wavescope.v1.ExplanationService/Estimate',
+            wavescope__proto_dot_v1_dot_explanation__pb2.EstimateRequest.SerializeToString,
+            wavescope__proto_dot_v1_dot_explanation__pb2.EstimateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Predict(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wavescope.v1.ExplanationService/Predict',
+            wavescope__proto_dot_v1_dot_explanation__pb2.PredictRequest.SerializeToString,
+            wavescope__proto_dot_v1_dot_explanation__pb2.PredictResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wavescope.v1.ExplanationService/ListModels',
+            wavescope__proto_dot_v1_dot_explanation__pb2.ListModelsRequest.SerializeToString,
+            wavescope__proto_dot_v1_dot_explanation__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wavescope.v1.ExplanationService/SubmitJob',
+            wavescope__proto_dot_v1_dot_explanation__pb2.SubmitJobRequest.SerializeToString,
+            wavescope__proto_dot_v1_dot_explanation__pb2.SubmitJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wavescope.v1.ExplanationService/GetJob',
+            wavescope__proto_dot_v1_dot_explanation__pb2.GetJobRequest.SerializeToString,
+            wavescope__proto_dot_v1_dot_explanation__pb2.GetJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/wavescope.v1.ExplanationService/WatchJob',
+            wavescope__proto_dot_v1_dot_explanation__pb2.WatchJobRequest.SerializeToString,
+            wavescope__proto_dot_v1_dot_explanation__pb2.WatchJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJobResult(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wavescope.v1.ExplanationService/GetJobResult',
+            wavescope__proto_dot_v1_dot_explanation__pb2.GetJobResultRequest.SerializeToString,
+            wavescope__proto_dot_v1_dot_explanation__pb2.GetJobResultResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wavescope.v1.ExplanationService/CancelJob',
+            wavescope__proto_dot_v1_dot_explanation__pb2.CancelJobRequest.SerializeToString,
+            wavescope__proto_dot_v1_dot_explanation__pb2.CancelJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

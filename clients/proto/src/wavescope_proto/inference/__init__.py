@@ -1,0 +1,1 @@
+"""Generated from ``inference/open_inference.proto``; see ``clients/proto/generate.py``."""
