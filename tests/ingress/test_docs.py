@@ -54,6 +54,13 @@ def test_the_page_and_its_assets_come_from_this_service(app: FastAPI) -> None:
         assert send(app, "GET", f"/{asset}").status_code == 200
 
 
+@pytest.mark.parametrize("wanted", ["bytes=5-", "bytes=9-1", "bytes=99999999-", "nonsense"])
+def test_assets_come_whole_whatever_range_is_asked_for(app: FastAPI, wanted: str) -> None:
+    reply = send(app, "GET", "/docs/swagger-ui.css", headers={"Range": wanted})
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "text/css; charset=utf-8")
+    assert reply.content == send(app, "GET", "/docs/swagger-ui.css").content
+
+
 def test_no_other_file_is_served_with_the_assets(app: FastAPI) -> None:
     for name in ("index.html", "..%2f__init__.py", "%2e%2e"):
         assert send(app, "GET", f"/docs/{name}").status_code == 404

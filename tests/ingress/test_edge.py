@@ -11,7 +11,9 @@ import grpc
 import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
+from tests.fuzz.served import served
 from tests.ingress.fakes import chunks
+from tools.fuzz.rpcs import channel_to
 
 from wavescope.ingress.edge import Edge, add_guarded
 
@@ -151,6 +153,10 @@ class Context:
     status: Any = 0
     told: str = ""
     trailing: tuple[tuple[str, Any], ...] = ()
+    metadata: tuple[tuple[str, Any], ...] = ()
+
+    def invocation_metadata(self) -> tuple[tuple[str, Any], ...]:
+        return self.metadata
 
     def code(self) -> Any:
         return self.status
@@ -175,10 +181,15 @@ class Server:
         self.answer = (status, "actor 7 at 10.0.0.1 died", trailing)
         self.service_handler_factory = self.make
         self.handlers: list[Any] = []
+        self.heard: dict[str, Any] = {}
 
     def make(self, *, stream: bool) -> Any:
-        def end(context: Context) -> None:
-            context.status, context.told, context.trailing = self.answer
+        def end(context: Any) -> None:
+            self.heard = dict(context.invocation_metadata())
+            status, told, trailing = self.answer
+            context.set_code(status)
+            context.set_details(told)
+            context.set_trailing_metadata(trailing)
 
         async def unary(request: bytes, context: Context) -> bytes:
             end(context)
@@ -192,16 +203,18 @@ class Server:
         return streamed if stream else unary
 
 
-def call(server: Server, *, stream: bool) -> tuple[list[bytes], Context]:
+def call(
+    server: Server, *, stream: bool, metadata: tuple[tuple[str, Any], ...] = ()
+) -> tuple[list[bytes], Context]:
     made = server.service_handler_factory
 
-    def add(servicer: object, server: Any) -> None:
-        del servicer
+    def add(servicer: object, registering: object) -> None:
+        del servicer, registering
         server.handlers.append(server.service_handler_factory(stream=stream))
 
-    add_guarded(add, object(), server)
+    add_guarded(add, object(), server, application="ours")
     assert server.service_handler_factory == made, "other services are left alone"
-    context = Context()
+    context = Context(metadata=metadata)
 
     async def run() -> list[bytes]:
         answered = server.handlers[0](b"a", context)
@@ -237,3 +250,24 @@ def test_rpc_errors_of_the_proxy_are_told_without_their_details(status, stream):
 def test_all_other_rpcs_end_as_they_do(status, trailing, stream):
     _, context = call(Server(status, trailing), stream=stream)
     assert (context.status, context.trailing) == (status, trailing)
+
+
+@pytest.mark.parametrize("name", ["Explain", "ExplainStream", "ModelInfer"])
+@pytest.mark.parametrize("content", [b"\xff", b"\x0a\x05a"])
+def test_bytes_that_are_no_message_are_refused_as_a_bad_request(name: str, content: bytes) -> None:
+    service = "inference.GRPCInferenceService" if name == "ModelInfer" else "wavescope.v1.ExplanationService"
+    with served() as target, channel_to(target) as channel:
+        make = channel.unary_stream if name == "ExplainStream" else channel.unary_unary
+        with pytest.raises(grpc.RpcError, match="cannot be read") as caught:
+            list(make(f"/{service}/{name}")(content, timeout=30, metadata=[("x-request-id", "mine")]))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    trailing = dict(caught.value.trailing_metadata())
+    assert (trailing["wavescope-code"], trailing["x-request-id"]) == ("invalid_request", "mine")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_metadata_of_a_client_chooses_what_answers(stream):
+    server = Server(0)
+    metadata = (("application", "another"), ("session_id", "mine"), ("x-request-id", "kept"))
+    call(server, stream=stream, metadata=metadata)
+    assert server.heard == {"application": "ours", "x-request-id": "kept"}

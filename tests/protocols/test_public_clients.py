@@ -26,7 +26,6 @@ from wavescope_proto.inference import open_inference_pb2_grpc as pb_grpc
 
 HERE = Path(__file__).parent
 MODEL = "efficientnet-lite0"
-APPLICATION = "wavescope"
 FIELDS = {"grid_size": 4, "nb_design": 4}
 NUMBERS = ("total", "standard_error", "interval_95")
 MAPS = ("wcam", "spatial_wcam", "factors")
@@ -83,7 +82,7 @@ def ask(python: Path, script: str, service: Service, image: bytes, folder: Path)
     """What a script of a public client tells of a running service."""
     path = folder / "image"
     path.write_bytes(image)
-    command = [python, HERE / "clients" / script, service.url, service.grpc, path, APPLICATION]
+    command = [python, HERE / "clients" / script, service.url, service.grpc, path]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=540)
     assert ran.returncode == 0, ran.stderr[-4000:]
     return json.loads(ran.stdout.splitlines()[-1])

@@ -79,35 +79,33 @@ async def second(url: str, image: bytes) -> dict[str, Any]:
     return told
 
 
-async def over_grpc(target: str, image: bytes, application: str) -> dict[str, Any]:
+async def over_grpc(target: str, image: bytes) -> dict[str, Any]:
     """The Open Inference Protocol over gRPC."""
-    headers = [("application", application)]
     async with InferenceGRPCClient(target, timeout=TIMEOUT_S) as client:
-        explained = await client.infer(request(EXPLAINER, image, binary=True, **OPTIONS), headers=headers)
-        predicted = await client.infer(request(MODEL, image, binary=True), headers=headers)
+        explained = await client.infer(request(EXPLAINER, image, binary=True, **OPTIONS))
+        predicted = await client.infer(request(MODEL, image, binary=True))
         told = {
-            "live": await client.is_server_live(headers=headers),
-            "ready": await client.is_server_ready(headers=headers)
-            and await client.is_model_ready(EXPLAINER, headers=headers),
+            "live": await client.is_server_live(),
+            "ready": await client.is_server_ready() and await client.is_model_ready(EXPLAINER),
             "binary": numbers(explained, NAMES),
             "outputs": numbers(predicted, ("outputs",)),
         }
         try:
-            await client.infer(request("nobody", image, binary=True), headers=headers)
+            await client.infer(request("nobody", image, binary=True))
         except grpc.RpcError as error:
             told["refusal"] = error.details()
             told["code"] = dict(error.trailing_metadata())["wavescope-code"]
     return told
 
 
-async def main(url: str, target: str, path: str, application: str) -> None:
+async def main(url: str, target: str, path: str) -> None:
     """Every protocol that the package speaks."""
     image = await asyncio.to_thread(Path(path).read_bytes)
     tell(
         {
             "v1": await first(url, image),
             "v2": await second(url, image),
-            "grpc": await over_grpc(target, image, application),
+            "grpc": await over_grpc(target, image),
         }
     )
 

@@ -71,6 +71,7 @@ class Batcher:
         self._calls: deque[Callable[[], None]] = deque()
         self._chunks: deque[_Chunk] = deque()
         self._changed = threading.Condition()
+        self._closed = False
 
     def submit(self, part: Part) -> Future[Scored]:
         """The scores of any number of rows, at least one, in order. Cancelling the future stops them."""
@@ -99,11 +100,17 @@ class Batcher:
         return future
 
     def run(self) -> None:
-        """Works for ever."""
-        while True:
+        """Works until it is closed."""
+        while not self._closed:
             with self._changed:
-                self._changed.wait_for(lambda: self._calls or self._chunks)
+                self._changed.wait_for(lambda: self._calls or self._chunks or self._closed)
             self.drain()
+
+    def close(self) -> None:
+        """Ends :meth:`run` once what waits is done; nothing is to be submitted any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
 
     def drain(self) -> None:
         """Works until nothing waits and nothing is on its way."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response
 from swagger_ui_bundle import swagger_ui_path
 
 from wavescope.ingress.problems import NotFound
 
-ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+ASSETS = {
+    "swagger-ui.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
+    "favicon-32x32.png": "image/png",
+}
 
 
 async def page(request: Request) -> HTMLResponse:
@@ -37,4 +42,6 @@ async def asset(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in ASSETS:
         raise NotFound(f"no asset {name[:64]!r}")
-    return FileResponse(Path(swagger_ui_path) / name)
+    # Whole: the framework's own file reply refuses odd ranges in words of its own.
+    content = await asyncio.to_thread((Path(swagger_ui_path) / name).read_bytes)
+    return Response(content, media_type=ASSETS[name])

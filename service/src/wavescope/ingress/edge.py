@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Protocol
 
 import grpc
+from google.protobuf.message import DecodeError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wavescope.errors import BodyTooLarge, ModelUnavailable, WavescopeError
-from wavescope.ingress.calls import choose_request_id
+from wavescope.errors import BodyTooLarge, InvalidRequest, ModelUnavailable, WavescopeError
+from wavescope.ingress.calls import choose_request_id, metadata
 from wavescope.ingress.middleware import REQUEST_ID_HEADER, send_problem
 from wavescope.ingress.problems import grpc_code, http_status, problem
 from wavescope.ingress.rich_errors import trailing_metadata
@@ -31,10 +32,13 @@ STRIPPED: Final = (
     "serve-multiplexed-model-id",
     "x-session-id",
 )
+# Which application the proxy calls, and which of its replicas.
+STRIPPED_METADATA: Final = ("application", "multiplexed_model_id", "session_id")
 STRIPPED_PREFIX: Final = "x-serve-router-"
 PROXY_PATHS: Final = "/-/"  # the proxy's own health and routes
 RETRY_AFTER_S: Final = 1
 _LOST: Final = "the process that served this request ended, or none serves yet; send it again"
+_UNREADABLE: Final = "the message cannot be read as the one that this RPC takes"
 _HIDDEN: Final = (
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.UNKNOWN,
@@ -49,10 +53,24 @@ Handler = Callable[[Any, Any], Any]
 HandlerFactory = Callable[..., Handler]
 
 
-class Server(Protocol):
+Methods = dict[str, Any]  # of gRPC's own handlers, by the name of the RPC
+
+
+class Registering(Protocol):
+    """The part of a gRPC server that generated functions meet."""
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[Any]) -> None: ...
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Methods) -> None: ...
+
+
+class Server(Registering, Protocol):
     """The part of Ray Serve's gRPC server that servicer functions meet."""
 
     service_handler_factory: HandlerFactory
+
+
+class Unreadable:
+    """Stands for a message that its type cannot hold."""
 
 
 def middlewares(max_body_bytes: int) -> list[Middleware]:
@@ -155,28 +173,80 @@ async def _refuse(send: Send, error: WavescopeError, request_id: str) -> None:
     await send_problem(send, problem(error, request_id), status, x_request_id=request_id, **headers)
 
 
-def add_guarded(add: Callable[[Any, Any], None], servicer: object, server: Server) -> None:
+def add_guarded(
+    add: Callable[[Any, Any], None], servicer: object, server: Server, *, application: str
+) -> None:
     """Registers an RPC service with Ray Serve's gRPC proxy, whose own errors are then told without their details.
 
     Args:
         add: the generated function ``add_…Servicer_to_server``.
         servicer: what Ray Serve gives it.
         server: Ray Serve's.
+        application: that answers, whatever a client's metadata may say.
     """
     factory = server.service_handler_factory
-    server.service_handler_factory = lambda **options: _guarded(factory(**options))
+    server.service_handler_factory = lambda **options: _guarded(factory(**options), application)
     try:
-        add(servicer, server)
+        add(servicer, _Reading(server))
     finally:
         server.service_handler_factory = factory
 
 
-def _guarded(handler: Handler) -> Handler:
+class _Reading:
+    """A server whose handlers are given :class:`Unreadable` where gRPC would tell the name of an exception."""
+
+    def __init__(self, server: Registering) -> None:
+        self._server = server
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[Any]) -> None:
+        """Does nothing: they come again, by name."""
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Methods) -> None:
+        """Registers both ways that gRPC has, as generated functions do."""
+        methods = {name: _reading(method) for name, method in method_handlers.items()}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service_name, methods),))
+        self._server.add_registered_method_handlers(service_name, methods)
+
+
+def _reading(method: Any) -> Any:
+    """The method, its messages read without an error."""
+    read: Callable[[bytes], Any] = method.request_deserializer
+
+    def tried(content: bytes) -> Any:
+        try:
+            return read(content)
+        except DecodeError:
+            return Unreadable()
+
+    if method.response_streaming:
+        return grpc.unary_stream_rpc_method_handler(method.unary_stream, tried, method.response_serializer)
+    return grpc.unary_unary_rpc_method_handler(method.unary_unary, tried, method.response_serializer)
+
+
+class _Context:
+    """The context of an RPC without the metadata that the proxy would obey."""
+
+    def __init__(self, context: Any, application: str) -> None:
+        self._context = context
+        kept = [entry for entry in context.invocation_metadata() if entry[0] not in STRIPPED_METADATA]
+        self._metadata = (*kept, ("application", application))
+
+    def invocation_metadata(self) -> tuple[Any, ...]:
+        return self._metadata
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
+def _guarded(handler: Handler, application: str) -> Handler:
     if inspect.isasyncgenfunction(handler):
         stream: Callable[[Any, Any], AsyncGenerator[bytes, None]] = handler
 
         async def streamed(request: Any, context: Any) -> AsyncGenerator[bytes, None]:
-            async with aclosing(ahead(stream(request, context))) as messages:
+            if isinstance(request, Unreadable):
+                _tell(context, InvalidRequest(_UNREADABLE), metadata(context, "x-request-id"))
+                return
+            async with aclosing(ahead(stream(request, _Context(context, application)))) as messages:
                 async for message in messages:
                     yield message
             _hide(context)
@@ -185,7 +255,10 @@ def _guarded(handler: Handler) -> Handler:
     unary: Callable[[Any, Any], Awaitable[bytes]] = handler
 
     async def answered(request: Any, context: Any) -> bytes:
-        reply = await unary(request, context)
+        if isinstance(request, Unreadable):
+            _tell(context, InvalidRequest(_UNREADABLE), metadata(context, "x-request-id"))
+            return b""
+        reply = await unary(request, _Context(context, application))
         _hide(context)
         return reply
 
@@ -199,11 +272,14 @@ def _hide(context: Any) -> None:
     carried = dict(context.trailing_metadata() or ())
     if "wavescope-code" in carried:
         return
-    lost = ModelUnavailable(_LOST)
-    request_id = choose_request_id(carried.get("x-request-id") or carried.get("request_id"))
+    request_id = carried.get("x-request-id") or carried.get("request_id")
     _log.warning("the proxy had no answer", extra={"request_id": request_id})
-    context.set_code(grpc_code(lost))
-    context.set_details(lost.message)
-    context.set_trailing_metadata(
-        tuple(trailing_metadata(grpc_code(lost), problem(lost, request_id), RETRY_AFTER_S))
-    )
+    _tell(context, ModelUnavailable(_LOST), request_id)
+
+
+def _tell(context: Any, error: WavescopeError, offered_id: str | None) -> None:
+    """Sets an error on a context."""
+    code, told = grpc_code(error), problem(error, choose_request_id(offered_id))
+    context.set_code(code)
+    context.set_details(error.message)
+    context.set_trailing_metadata(tuple(trailing_metadata(code, told, RETRY_AFTER_S)))

@@ -14,13 +14,19 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from wavescope.engine.admission import Admission, Ask, Priority
-from wavescope.errors import WavescopeError
+from wavescope.errors import StoreUnavailable, WavescopeError
 from wavescope.serving import names
 from wavescope.serving.dispatch import call
 from wavescope.serving.logs import configure_logs
 from wavescope.serving.reporting import Reporter
 from wavescope.settings import Settings, load_quotas
-from wavescope.telemetry.metrics import ADMISSION_REFUSED, ADMISSION_RUNNING, ADMISSION_WAITING
+from wavescope.store import open_store
+from wavescope.telemetry.metrics import (
+    ADMISSION_REFUSED,
+    ADMISSION_RUNNING,
+    ADMISSION_WAITING,
+    JOBS_UNFINISHED,
+)
 
 RENEW_S = 5.0
 SILENT_S = 6 * RENEW_S
@@ -41,6 +47,7 @@ class AdmissionDesk:
             load_quotas(settings),
             SILENT_S,
         )
+        self._store = open_store(settings.store_url, state_dir=settings.state_dir, result_bytes=0)
         self._turns: dict[str, asyncio.Event] = {}
         self._reporter = Reporter(names.ADMISSION)
 
@@ -48,6 +55,10 @@ class AdmissionDesk:
         """Answers while the replica's event loop turns; Ray Serve does not notice a blocked one by itself."""
         self._reporter.start_once()
         self._move()
+        # Here, as there is one desk: of a gauge that several processes set, the sum would be told.
+        with contextlib.suppress(StoreUnavailable):
+            unfinished = await asyncio.to_thread(self._store.unfinished)
+            self._reporter.counters.set(JOBS_UNFINISHED, unfinished)
 
     async def enter(self, ask: Ask) -> float:
         """Returns when it is the request's turn: seconds waited.

@@ -37,7 +37,8 @@ from wavescope.telemetry.metrics import IN_PROGRESS, JOBS, RESULTS
 
 CHUNKS_PER_REPLICA = 2  # one being scored and one waiting, so that the device never does
 TOLD_S = 0.2  # between two reports of progress
-REVISIONS = 3  # of a model that one request may meet before it is given up
+REVISIONS = 5  # tries of a request whose model is being updated
+REVISION_S = 1.0  # between them
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,8 @@ class EstimatorAggregator:
         self._start_once()
         details = await self._directory.details(model)
         runner = RayRunner(images, details, await self._replicas(model), self._reporter.counters)
-        return details, await runner.outputs(image_names)
+        async with self._directory.guard(model):
+            return details, await runner.outputs(image_names)
 
     async def _in_time(self, work: Work, caller: Caller, listener: Listener) -> tuple[Explanation, ...]:
         self._start_once()
@@ -168,6 +170,7 @@ class EstimatorAggregator:
                     found = await self._compute(work, details, caller, listener)
             except ModelChanged:
                 self._directory.forget(work.model)
+                await asyncio.sleep(REVISION_S)  # replicas are replaced one by one
                 continue
             await self._remember(key, found)
             return found

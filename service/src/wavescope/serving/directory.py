@@ -129,13 +129,10 @@ class Directory:
         if state is None or (not state.running and state.phase in ("failed", "leaving")):
             raise _unavailable(name, state)
         handle = self.handle(name)
-        try:
-            async with self.guard(name):
-                details: ModelDetails = await call(
-                    lambda: handle.details.remote(), what=f"model {name!r}", retried=lambda: None
-                )
-        except DeploymentUnavailableError as failed:
-            raise _unavailable(name, state) from failed
+        async with self.guard(name):
+            details: ModelDetails = await call(
+                lambda: handle.details.remote(), what=f"model {name!r}", retried=lambda: None
+            )
         if state.phase == "steady":  # else it may have been one of the replicas that are to be replaced
             self._known[name] = _Known(details, spec, state.deployed_at)
         return details
@@ -216,6 +213,8 @@ class Directory:
             if not gone or task.uncancel() > 0:  # the second: its caller has gone too
                 raise
             raise gone[0] from None
+        except DeploymentUnavailableError as failed:
+            raise _unavailable(name, self._deployed.get(names.model_application(name))) from failed
         finally:
             watching.cancel()
 
@@ -260,7 +259,7 @@ def _connect(application: str) -> DeploymentHandle:
 def _unavailable(name: str, found: Deployed | None) -> ModelUnavailable:
     state = "is not deployed yet"
     if found is not None:
-        state = f"cannot score: {_public(found.message)}" if found.message else "is being removed"
+        state = f"cannot score: {_public(found.message)}" if found.message else "is being removed or replaced"
     return ModelUnavailable(f"model {name!r} {state}", field="model")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from wavescope.ingress import edge
+from wavescope.serving.names import APPLICATION
 from wavescope.settings import load_settings
 from wavescope_proto.inference import open_inference_pb2_grpc
 from wavescope_proto.v1 import explanation_pb2_grpc
@@ -32,9 +33,19 @@ def middlewares() -> list[Any]:
 
 def add_explanation_service(servicer: object, server: Any) -> None:
     """``wavescope.v1.ExplanationService``."""
-    edge.add_guarded(explanation_pb2_grpc.add_ExplanationServiceServicer_to_server, servicer, server)
+    edge.add_guarded(
+        explanation_pb2_grpc.add_ExplanationServiceServicer_to_server,
+        servicer,
+        server,
+        application=APPLICATION,
+    )
 
 
 def add_inference_service(servicer: object, server: Any) -> None:
     """``inference.GRPCInferenceService``, the Open Inference Protocol."""
-    edge.add_guarded(open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server, servicer, server)
+    edge.add_guarded(
+        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server,
+        servicer,
+        server,
+        application=APPLICATION,
+    )

@@ -172,6 +172,9 @@ class ModelReplica:
             return np.concatenate(found)
 
     def _ready(self, revision: str) -> Loaded:
+        if self._loaded is not None and getattr(self._loaded.model, "stale", False):
+            self._loaded.batcher.close()
+            self._loaded = self._reaching = None  # its server has another version by now: ask what that is
         self._start_once()
         if self._loaded is None:
             reason = self._missing.message if self._missing is not None else "it is being loaded"
