@@ -185,7 +185,7 @@ def test_a_cancelled_chunk_leaves_the_device_to_others(replica: ModelReplica, mo
         left = asyncio.create_task(
             replica.score("", plan.digest, [Given(plan)], None, 0, plan.rows, "logit", (0,))
         )
-        while not model.batches[1:]:  # noqa: ASYNC110  # the first was the prediction's; a model has no event
+        while not model.batches[1:]:  # the first was the prediction's; a model has no event
             await asyncio.sleep(0)
         left.cancel()
         stays = await replica.score("", plan.digest, [Given(plan)], rows, 0, 8, "logit", (0,))

@@ -281,7 +281,7 @@ def test_a_call_to_a_removed_model_is_cancelled(world: World) -> None:
     async def wait() -> None:
         world.replicas.answer = None
         asking = asyncio.create_task(world.directory.details("one"))
-        while not world.replicas.asked:  # noqa: ASYNC110  # a fake has no event
+        while not world.replicas.asked:  # a fake has no event
             await asyncio.sleep(0)
         world.write(registry("two"))
         await asking

@@ -149,7 +149,7 @@ def test_cancelled_outputs_start_no_further_batch(make: Make) -> None:
 
     async def leave() -> None:
         asking = asyncio.create_task(outputs(replica, ""))
-        while not model.batches:  # noqa: ASYNC110  # a model has no event
+        while not model.batches:  # a model has no event
             await asyncio.sleep(0)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):

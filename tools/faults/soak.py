@@ -207,7 +207,7 @@ def report(
         f"{len(tally.rows):,} requests: {outcomes['ok']:,} answered, {outcomes['429']:,} refused with 429, "
         f"{sum(others.values())} ended otherwise{f' ({others})' if others else ''}.",
         "",
-        "| admitted | answered | refused | median, s | 95 %, s | largest, s | median of the first third | of the last |",
+        "| admitted | answered | refused | median, s | 95 %, s | largest, s | median, first third | last third |",
         "|---|---|---|---|---|---|---|---|",
     ]
     length = 60 * minutes
