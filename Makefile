@@ -94,6 +94,10 @@ test-all: $(INSTALLED) ## Run every test.
 mutants: $(INSTALLED) ## Change the formulas one sign at a time: every mutant must fail a test; about fifteen minutes.
 	$(BIN)/python tools/mutate.py $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(INSTALLED) ## Send the running service bad input of every kind: no defect, no hang, no leak.
+	$(BIN)/python -m tools.fuzz $(ARGS)
+
 .PHONY: check check-format check-lint check-types check-layers check-dependencies check-proto check-secrets check-vulnerabilities
 check: check-secrets check-vulnerabilities
 check: check-format check-lint check-types check-layers check-dependencies check-proto ## Formatting, lint, types, layers, dependencies, protocols, secrets.

@@ -1,0 +1,93 @@
+"""The ingress over a data plane that answers at once, on real sockets, behind what stands before Ray Serve."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncGenerator, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import uvicorn
+from tests.ingress.fakes import FakePlane, make_app, make_explanation
+from tests.ingress.others import Servicer
+from tools.fuzz.target import Target
+
+from wavescope.ingress.edge import Edge, add_guarded
+from wavescope.ingress.plane import IngressLimits
+from wavescope_proto.inference.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+from wavescope_proto.v1.explanation_pb2_grpc import add_ExplanationServiceServicer_to_server
+
+START_S = 30.0
+LIMITS = {"max_body_bytes": 256 * 1024, "max_images": 4, "max_targets": 4}
+
+
+@contextmanager
+def served(error: Exception | None = None) -> Iterator[Target]:
+    """Serves until the block ends; the plane raises ``error`` where one is given."""
+    plane = FakePlane(make_explanation(), error)
+    app = Edge(make_app(plane, **LIMITS), max_body_bytes=LIMITS["max_body_bytes"])
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def run(work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(START_S)
+
+    serving = asyncio.run_coroutine_threadsafe(server.serve([listener]), loop)
+    rpcs, port = run(_rpcs(Servicer(plane, IngressLimits(**LIMITS))))
+    try:
+        yield Target(listener.getsockname()[1], port)
+    finally:
+        run(rpcs.stop(grace=None))
+        server.should_exit = True
+        serving.result(START_S)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(START_S)
+        loop.close()
+
+
+class Proxy:
+    """Registers handlers as Ray Serve's proxy does: made by a factory, and answering with bytes."""
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = server
+        self.service_handler_factory = self._make
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Any) -> None:
+        """Nothing: they come again, by name."""
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: dict[str, Any]) -> None:
+        methods = {}
+        for name, method in method_handlers.items():
+            handler = self.service_handler_factory(method=method)
+            make = (
+                grpc.unary_stream_rpc_method_handler
+                if method.response_streaming
+                else grpc.unary_unary_rpc_method_handler
+            )
+            methods[name] = make(handler, method.request_deserializer)
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service_name, methods),))
+
+    def _make(self, method: Any) -> Any:
+        async def unary(request: Any, context: Any) -> bytes:
+            return (await method.unary_unary(request, context)).SerializeToString()
+
+        async def streamed(request: Any, context: Any) -> AsyncGenerator[bytes, None]:
+            async for message in method.unary_stream(request, context):
+                yield message.SerializeToString()
+
+        return streamed if method.response_streaming else unary
+
+
+async def _rpcs(servicer: Servicer) -> tuple[grpc.aio.Server, int]:
+    server = grpc.aio.server()
+    for add in (add_ExplanationServiceServicer_to_server, add_GRPCInferenceServiceServicer_to_server):
+        add_guarded(add, servicer, Proxy(server), application="wavescope")
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    return server, port
