@@ -5,14 +5,15 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 # ---- base: what every stage and both images stand on -----------------------------------------------------------------
 FROM ${PYTHON_IMAGE} AS base
-# Only /tmp needs to be writable: the root filesystem may be mounted read-only.
+# Only /tmp and the state directory, a volume, need to be writable: the root filesystem may be mounted read-only.
 ENV PATH=/opt/wavescope/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     XDG_CACHE_HOME=/tmp/.cache \
     MPLCONFIGDIR=/tmp/.cache/matplotlib \
     RAY_USAGE_STATS_ENABLED=0 \
-    WAVESCOPE_CACHE_DIR=/var/cache/wavescope
+    WAVESCOPE_CACHE_DIR=/var/cache/wavescope \
+    WAVESCOPE_STATE_DIR=/var/lib/wavescope
 # wget: KubeRay's readiness probe and HEALTHCHECK call it. Debian's security fixes matter more than its version.
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -20,7 +21,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 wavescope \
     && useradd --uid 10001 --gid wavescope --create-home --shell /usr/sbin/nologin wavescope \
-    && install --directory --owner wavescope --group wavescope /var/cache/wavescope
+    && install --directory --owner wavescope --group wavescope /var/cache/wavescope /var/lib/wavescope
 
 # ---- wheels: this repository's own packages --------------------------------------------------------------------------
 FROM base AS wheels
@@ -72,11 +73,13 @@ LABEL org.opencontainers.image.title="wavescope" \
 USER 10001:10001
 WORKDIR /home/wavescope
 EXPOSE 8000 9000
+# Jobs and kept results. Unnamed it ends with its container: name it, or name a Redis with WAVESCOPE_STORE_URL.
+VOLUME /var/lib/wavescope
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["wget", "--quiet", "--tries=1", "--output-document=/dev/null", "http://127.0.0.1:8000/readyz"]
 ENTRYPOINT ["wavescope"]
 # Inside a container loopback serves nobody, so every interface is bound and no key is asked for: who publishes the
-# ports decides who may call. Publish on 127.0.0.1, or behind a gateway.
+# ports decides who may call. Publish on 127.0.0.1, or behind a gateway, or say --api-keys in place of --no-auth.
 CMD ["serve", "--host", "0.0.0.0", "--no-auth"]
 
 FROM runtime AS gpu

@@ -101,6 +101,14 @@ def test_image_starts_the_service_and_watches_it(stages: dict[str, Stage], targe
 
 
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_state_is_a_volume_that_the_user_of_the_image_owns(stages: dict[str, Stage], target: str) -> None:
+    (folder,) = inherited(stages, target, "VOLUME")
+    assert f"WAVESCOPE_STATE_DIR={folder}" in " ".join(inherited(stages, target, "ENV"))
+    (made,) = [run for run in inherited(stages, target, "RUN") if "useradd" in run]
+    assert folder in made.split("--owner wavescope --group wavescope")[1]
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
 def test_image_is_labelled(stages: dict[str, Stage], target: str) -> None:
     labels = " ".join(inherited(stages, target, "LABEL"))
     for name in ("title", "description", "licenses", "version", "revision"):
@@ -160,7 +168,7 @@ def test_locked_requirements_hold_torch_and_the_right_runtime(
     root: Path, target: str, has: str, has_not: str
 ) -> None:
     locked = requirements(root, target)
-    assert {"torch", "torchvision", "ray", has} <= set(locked)
+    assert {"torch", "torchvision", "ray", "redis", "tenacity", has} <= set(locked)
     assert has_not not in locked  # both would fill the same folder
 
 

@@ -16,7 +16,7 @@ import promql_parser
 import pytest
 import yaml
 
-from wavescope.telemetry.metrics import METRICS, Metric
+from wavescope.telemetry.metrics import METRICS, RESULTS, Metric
 
 TARGET_LABELS = {"job", "instance"}
 START_S, STEP_S, SAMPLES = 1_700_000_000, 10, 120
@@ -112,8 +112,10 @@ def label_values(metric: Metric, model: str) -> str:
         "model": model,
         "protocol": "http",
         "code": "internal",
-        "outcome": "scored",
+        "outcome": "hit" if metric == RESULTS else "scored",
         "deployment": "ModelReplica",
+        "reason": "queue_full",
+        "state": "succeeded",
     }
     pairs = {"job": "wavescope", "instance": "a:8000"} | {name: values[name] for name in metric.labels}
     return ",".join(f'{name}="{value}"' for name, value in pairs.items())

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
+from ray.serve._private.build_app import build_app
 from ray.serve.schema import ServeDeploySchema
 
+from wavescope.cli import build_parser
 from wavescope.models.spec import ModelSpec
-from wavescope.serving import names
+from wavescope.serving import names, proxy
+from wavescope.serving.app import build
 from wavescope.settings import load_registry
 
 
@@ -44,11 +47,45 @@ def test_local_serve_config_names_deployments_that_exist(serve_config: dict[str,
     }
 
 
-def test_paths_in_the_local_serve_config_can_be_imported(serve_config: dict[str, Any]) -> None:
-    builders = [application["import_path"].split(":") for application in serve_config["applications"]]
-    servicers = [path.rsplit(".", 1) for path in serve_config["grpc_options"]["grpc_servicer_functions"]]
-    for module, name in builders + servicers:
+def test_builders_of_the_local_serve_config_can_be_imported(serve_config: dict[str, Any]) -> None:
+    for application in serve_config["applications"]:
+        module, name = application["import_path"].split(":")
         assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_local_serve_config_has_the_services_of_the_command(serve_config: dict[str, Any]) -> None:
+    assert serve_config["grpc_options"]["grpc_servicer_functions"] == list(proxy.SERVICERS)
+
+
+def test_proxies_variables_are_told_in_the_local_serve_config(root: Path) -> None:
+    text = (root / "deploy/serve/local.yaml").read_text()
+    for name, value in proxy.environment().items():
+        assert f"#   export {name}={value}" in text
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "local"),
+    [
+        ("WAVESCOPE_LOG_LEVEL", "info", True),
+        ("WAVESCOPE_NO_AUTH", "true", False),
+        ("WAVESCOPE_API_KEYS_FILE", "keys.yaml", False),
+    ],
+)
+def test_a_serve_config_without_keys_answers_this_host_only(
+    variable: str, value: str, local: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    deployments = {item.name: item for item in build_app(build({}), name=names.APPLICATION).deployments}
+    assert set(deployments) == set(names.DEPLOYMENTS)
+    assert deployments[names.GATEWAY].init_kwargs == {"loopback_only": local}
+
+
+def test_whoever_may_wait_reaches_the_admission_desk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Ray Serve held back before it would neither be refused nor overtaken."""
+    monkeypatch.setenv("WAVESCOPE_MAX_WAITING", "500")
+    deployments = {item.name: item for item in build_app(build({}), name=names.APPLICATION).deployments}
+    for name in (names.GATEWAY, names.AGGREGATOR, names.ADMISSION):
+        assert deployments[name].max_ongoing_requests > 500 + 8
 
 
 def test_example_registry_loads_and_shows_the_defaults(root: Path) -> None:
@@ -62,7 +99,8 @@ def test_commented_examples_of_the_registry_load_too(root: Path, tmp_path: Path)
     labels.write_text("wren\nrobin\n")
     path = tmp_path / "models.yaml"
     path.write_text(text.replace("/models/birds.txt", str(labels)))
-    assert [spec.name for spec in load_registry(path)] == ["efficientnet-lite0", "resnet50", "birds"]
+    names = [spec.name for spec in load_registry(path)]
+    assert names == ["efficientnet-lite0", "resnet50", "birds", "rooms", "production"]
 
 
 def test_compose_publishes_on_loopback_only(services: dict[str, dict[str, Any]]) -> None:
@@ -80,6 +118,27 @@ def test_compose_mounts_files_that_exist(services: dict[str, dict[str, Any]], ro
         for volume in service.get("volumes", []):
             if volume.startswith("./"):
                 assert (root / "deploy" / volume.split(":")[0]).exists(), volume
+
+
+def test_compose_keeps_jobs_in_a_volume_where_the_image_has_its_state(
+    services: dict[str, dict[str, Any]], root: Path
+) -> None:
+    (folder,) = re.findall(r"WAVESCOPE_STATE_DIR=(\S+)", (root / "Dockerfile").read_text())
+    volumes = yaml.safe_load((root / "deploy/compose.yaml").read_text())["volumes"]
+    assert f"state:{folder}" in services["wavescope"]["volumes"]
+    assert {"state", "prometheus", "grafana"} == set(volumes)
+
+
+def test_compose_with_keys_is_what_its_comments_say(root: Path, tmp_path: Path) -> None:
+    text = (root / "deploy/compose.yaml").read_text()
+    text = re.sub(r"^ +command: \[serve.*--no-auth.*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^( *)# (?=command:|secrets:|  keys.yaml:|    file:)", r"\1", text, flags=re.MULTILINE)
+    document = yaml.safe_load(text)
+    service = document["services"]["wavescope"]
+    assert service["secrets"] == list(document["secrets"])
+    given = build_parser().parse_args(service["command"])
+    assert str(given.api_keys_file) == f"/run/secrets/{service['secrets'][0]}"
+    assert not hasattr(given, "no_auth")
 
 
 def test_compose_confines_the_service(services: dict[str, dict[str, Any]]) -> None:

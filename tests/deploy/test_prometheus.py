@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from wavescope.ingress.problems import TABLE
+from wavescope.store.protocols import FINAL
 from wavescope.telemetry.metrics import METRICS
 
 
@@ -69,3 +71,17 @@ def test_faults_are_the_codes_that_answer_5xx(root: Path) -> None:
     for name in ("prometheus/rules.yml", "grafana/wavescope.json"):
         text = (root / "deploy" / name).read_text().replace('\\"', '"')
         assert f'code=~"{codes}"' in text
+
+
+def test_refusals_are_the_codes_that_answer_429(root: Path) -> None:
+    codes = "|".join(sorted(code for code, (status, _) in TABLE.items() if status == 429))
+    assert f'code=~"{codes}"' in (root / "deploy/prometheus/rules.yml").read_text()
+
+
+def test_rules_and_dashboard_name_values_that_labels_have(root: Path) -> None:
+    """States, outcomes and codes are strings to Prometheus: a wrong one is never complained of."""
+    known = {"state": {*FINAL}, "outcome": {"scored", "retried", "recalled", "hit", "miss"}, "code": {*TABLE}}
+    for name in ("prometheus/rules.yml", "grafana/wavescope.json"):
+        text = (root / "deploy" / name).read_text().replace('\\"', '"')
+        for label, values in re.findall(r'\b(state|outcome|code)=~?"([a-z_|]+)"', text):
+            assert set(values.split("|")) <= known[label], f"{name}: {label}"

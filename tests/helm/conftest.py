@@ -13,6 +13,9 @@ from helm_python.chart import Chart
 CHART = Path(__file__).parents[2] / "helm" / "wavescope"
 SCENARIOS = sorted((CHART / "ci").glob("*-values.yaml"))
 
+# What the chart asks for outright.
+SAID: dict[str, Any] = yaml.safe_load((CHART / "ci" / "default-values.yaml").read_text())
+
 Objects = list[dict[str, Any]]
 Render = Callable[[dict[str, Any]], Objects]
 
@@ -32,8 +35,15 @@ def chart_path() -> Path:
 
 
 @pytest.fixture(scope="session")
+def said() -> dict[str, Any]:
+    """The values without which nothing is rendered."""
+    return SAID
+
+
+@pytest.fixture(scope="session")
 def render() -> Render:
-    return render_chart
+    """Renders the chart with values over those that it asks for outright."""
+    return lambda values: render_chart({**SAID, **values})
 
 
 @pytest.fixture(scope="session", params=SCENARIOS, ids=lambda path: path.name.removesuffix("-values.yaml"))

@@ -62,8 +62,21 @@ def test_package_holds_the_templates_and_no_scenarios(chart_path: Path, tmp_path
 
 
 @pytest.mark.parametrize("name", ["x" * 60, "wavescope", "team-a"])
-def test_names_stay_within_what_kuberay_accepts(chart_path: Path, name: str) -> None:
+def test_names_stay_within_what_kuberay_accepts(chart_path: Path, name: str, said: dict[str, Any]) -> None:
     with Chart.load(chart_path) as chart:
-        rendered = chart.render({}, name=name, namespace="science")
+        rendered = chart.render(said, name=name, namespace="science")
     service = yaml.safe_load(rendered["wavescope/templates/rayservice.yaml"])
     assert len(service["metadata"]["name"]) <= 47
+
+
+def test_notes_tell_how_to_come_in(chart_path: Path, said: dict[str, Any]) -> None:
+    with Chart.load(chart_path) as chart:
+        notes, open_notes = (
+            next(text for path, text in chart.render(values).items() if path.endswith("NOTES.txt"))
+            for values in (said, {**said, "keysSecret": {"name": ""}, "noAuth": True})
+        )
+    assert "wavescope keys new NAME" in notes
+    assert "wavescope-keys" in notes
+    assert "Authorization: Bearer" in notes
+    assert "Whoever reaches ports 8000 and 9000 is served" in open_notes
+    assert "Authorization" not in open_notes

@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+import yaml
+from ray.serve._private.deploy_utils import get_app_code_version
+from ray.serve.schema import ServeDeploySchema
+
+from wavescope.serving import proxy
+from wavescope.settings import Settings, load_settings
+
 Render = Callable[[dict[str, Any]], list[dict[str, Any]]]
 Pods = dict[str, dict[str, Any]]
 
@@ -140,25 +148,82 @@ def test_pods_mount_the_registry_that_the_serve_config_reads(
 ) -> None:
     config_map = one(objects, "ConfigMap")
     for template in pods.values():
-        (volume,) = [item for item in template["spec"]["volumes"] if "configMap" in item]
-        (mount,) = [
-            item for item in ray_container(template)["volumeMounts"] if item["name"] == volume["name"]
-        ]
-        assert volume["configMap"]["name"] == config_map["metadata"]["name"]
-        assert mount["readOnly"] is True
+        volume, mount = mounted(template, "/etc/wavescope")
+        assert volume["configMap"] == {"name": config_map["metadata"]["name"]}
         for application in serve_config["applications"]:
             assert application["args"]["models_file"] == f"{mount['mountPath']}/models.yaml"
         assert list(config_map["data"]) == ["models.yaml"]
 
 
-def test_another_registry_is_another_cluster(render: Render) -> None:
-    def digest(values: dict[str, Any]) -> str:
-        cluster = one(render(values), "RayService")["spec"]["rayClusterConfig"]
-        return cluster["headGroupSpec"]["template"]["metadata"]["annotations"]["wavescope/registry-sha256"]
+def mounted(template: dict[str, Any], path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Volume and mount of a folder, which is read-only and follows its source: a subPath would not."""
+    (mount,) = [item for item in ray_container(template)["volumeMounts"] if item["mountPath"] == path]
+    assert mount["readOnly"] is True
+    assert "subPath" not in mount
+    (volume,) = [item for item in template["spec"]["volumes"] if item["name"] == mount["name"]]
+    return volume, mount
 
-    model = {"name": "a", "source": "embedded:efficientnet-lite0"}
-    assert digest({"models": [model]}) == digest({"models": [dict(model)], "logLevel": "DEBUG"})
-    assert digest({"models": [model]}) != digest({"models": [{**model, "batch_size": 4}]})
+
+def test_pods_know_who_may_call(pods: Pods, scenario: dict[str, Any]) -> None:
+    for template in pods.values():
+        given = environment(template)
+        if scenario["noAuth"]:
+            assert given["WAVESCOPE_NO_AUTH"] == "true"
+            assert "WAVESCOPE_API_KEYS_FILE" not in given
+            continue
+        assert "WAVESCOPE_NO_AUTH" not in given
+        volume, mount = mounted(template, "/etc/wavescope-keys")
+        assert volume["secret"]["secretName"] == scenario["keysSecret"]["name"]
+        assert volume["secret"]["defaultMode"] == 0o440
+        assert template["spec"]["securityContext"]["fsGroup"] > 0  # which may read it
+        assert given["WAVESCOPE_API_KEYS_FILE"] == f"{mount['mountPath']}/{scenario['keysSecret']['key']}"
+
+
+def test_every_pod_has_the_same_store_and_no_password_stands_in_the_object(
+    pods: Pods, scenario: dict[str, Any]
+) -> None:
+    for template in pods.values():
+        (store,) = [item for item in ray_container(template)["env"] if item["name"] == "WAVESCOPE_STORE_URL"]
+        reference = scenario["store"]["urlSecret"]
+        if reference["name"]:
+            assert store == {"name": "WAVESCOPE_STORE_URL", "valueFrom": {"secretKeyRef": reference}}
+        else:
+            assert store == {"name": "WAVESCOPE_STORE_URL", "value": scenario["store"]["url"]}
+
+
+def test_proxies_of_every_pod_find_what_stands_before_them_and_its_limit(
+    pods: Pods, scenario: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for template in pods.values():
+        given = environment(template)
+        for name in ("WAVESCOPE_MAX_BODY_BYTES", "WAVESCOPE_API_KEYS_FILE", "WAVESCOPE_NO_AUTH"):
+            if name in given:
+                monkeypatch.setenv(name, given[name])
+        assert proxy.environment().items() <= given.items()
+        expected = scenario["settings"].get("max_body_bytes", Settings.model_fields["max_body_bytes"].default)
+        assert load_settings().max_body_bytes == expected
+
+
+def test_another_model_touches_no_other_and_no_pod(render: Render) -> None:
+    """Ray Serve tells by the configuration of an application whether it has to be deployed anew."""
+
+    def applications(*models: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        spec = one(render({"models": list(models)}), "RayService")["spec"]
+        found = ServeDeploySchema.model_validate(yaml.safe_load(spec["serveConfigV2"])).applications
+        return spec["rayClusterConfig"], {item.name: get_app_code_version(item) for item in found}
+
+    one_model = {"name": "a", "source": "embedded:efficientnet-lite0"}
+    other = {"name": "b", "source": "torchvision:resnet50"}
+    pods, before = applications(one_model, other)
+    for models, changed in (
+        ([one_model], {"model-b"}),
+        ([one_model, other, {**other, "name": "c"}], {"model-c"}),
+        ([one_model, {**other, "weights": "/weights/new.safetensors"}], {"model-b"}),
+        ([one_model, {**other, "min_replicas": 0}], {"model-b"}),
+    ):
+        same_pods, after = applications(*models)
+        assert same_pods == pods
+        assert {name for name in before | after if before.get(name) != after.get(name)} == changed
 
 
 def test_selectors_match_the_pods_and_leave_kuberays_labels_alone(
@@ -242,3 +307,6 @@ def test_pod_monitor_scrapes_ports_that_pods_have(objects: list[dict[str, Any]],
             assert covers(monitor["spec"]["selector"]["matchLabels"], template["metadata"]["labels"])
             for endpoint in monitor["spec"]["podMetricsEndpoints"]:
                 assert endpoint["port"] in ports_of(template)
+        ray, own = monitor["spec"]["podMetricsEndpoints"]
+        assert "authorization" not in ray
+        assert own["authorization"] == {"credentials": {"name": "prometheus-key", "key": "key"}}

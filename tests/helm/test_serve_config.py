@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
+from ray.serve._private.build_app import build_app
 from ray.serve.schema import ServeDeploySchema
 
-from wavescope.serving import names
-from wavescope.settings import Settings, load_registry
+from wavescope.serving import names, proxy
+from wavescope.serving.app import build_model
+from wavescope.settings import Settings, load_registry, model_spec
 
 
 def test_ray_accepts_the_serve_config(serve_config: dict[str, Any]) -> None:
@@ -47,10 +49,19 @@ def test_import_paths_lead_to_builders(serve_config: dict[str, Any]) -> None:
         assert callable(getattr(importlib.import_module(module), name))
 
 
-def test_grpc_functions_lead_to_generated_code(serve_config: dict[str, Any]) -> None:
-    for path in serve_config["grpc_options"]["grpc_servicer_functions"]:
-        module, _, name = path.rpartition(".")
-        assert callable(getattr(importlib.import_module(module), name))
+def test_grpc_services_are_those_of_the_local_service(serve_config: dict[str, Any]) -> None:
+    assert serve_config["grpc_options"]["grpc_servicer_functions"] == list(proxy.SERVICERS)
+
+
+def test_no_replica_of_ours_can_land_on_the_head(serve_config: dict[str, Any]) -> None:
+    for deployment in serve_config["applications"][0]["deployments"]:
+        assert deployment["ray_actor_options"]["num_cpus"] > 0, deployment["name"]
+
+
+def test_one_of_each_is_enough_where_only_one_can_be(serve_config: dict[str, Any]) -> None:
+    for deployment in serve_config["applications"][0]["deployments"]:
+        if deployment["name"] in (names.ADMISSION, names.HUB):
+            assert "num_replicas" not in deployment
 
 
 def test_config_map_loads_as_a_registry_of_the_scenario(
@@ -62,8 +73,24 @@ def test_config_map_loads_as_a_registry_of_the_scenario(
     path.write_text(
         config_map["data"]["models.yaml"].replace("/weights/birds.txt", str(label_file(tmp_path)))
     )
-    served = [application["args"].get("model") for application in serve_config["applications"][1:]]
-    assert [spec.name for spec in load_registry(path)] == served
+    entries = [application["args"]["model"] for application in serve_config["applications"][1:]]
+    assert entries == scenario["models"]
+    assert [spec.name for spec in load_registry(path)] == [entry["name"] for entry in entries]
+
+
+def test_models_are_built_from_what_the_serve_config_says_of_them(
+    serve_config: dict[str, Any], tmp_path: Path
+) -> None:
+    """Not from the mounted file, which may be older; it is not even there."""
+    labels = str(label_file(tmp_path))
+    for application in serve_config["applications"][1:]:
+        args = application["args"]
+        entry = args["model"] | ({"labels": labels} if "labels" in args["model"] else {})
+        assert not Path(args["models_file"]).exists()
+        built = build_model(args | {"model": entry})
+        (deployment,) = build_app(built, name=application["name"]).deployments
+        spec = deployment.init_args[0]
+        assert spec == model_spec(entry, Path(args["models_file"]).parent)
 
 
 def label_file(folder: Path) -> Path:
@@ -76,9 +103,17 @@ def label_file(folder: Path) -> Path:
 def test_settings_reach_every_application_and_apply_in_place(
     render: Callable[[dict[str, Any]], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    changes = {
+        "max_forwards": 50_000,
+        "result_cache_bytes": 2**40,  # Go writes large numbers with an exponent
+        "drain_s": 12.5,
+        "metrics_need_key": True,
+        "remote_hosts": ["models.example:8000", "*.example"],
+        "allowed_origins": [],
+    }
     plain, changed = (
         next(item["spec"] for item in render(values) if item["kind"] == "RayService")
-        for values in ({}, {"settings": {"max_forwards": 50_000, "drain_s": 12.5}, "logLevel": "DEBUG"})
+        for values in ({}, {"settings": changes, "logLevel": "DEBUG"})
     )
     assert plain["rayClusterConfig"] == changed["rayClusterConfig"]
     for application in ServeDeploySchema.model_validate(
@@ -86,5 +121,9 @@ def test_settings_reach_every_application_and_apply_in_place(
     ).applications:
         for name, value in application.runtime_env["env_vars"].items():
             monkeypatch.setenv(name, value)
-        settings = Settings()
-        assert (settings.max_forwards, settings.drain_s, settings.log_level) == (50_000, 12.5, "debug")
+        settings = Settings().model_dump()
+        expected = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()
+        }
+        assert {name: settings[name] for name in changes} == expected
+        assert settings["log_level"] == "debug"

@@ -14,10 +14,14 @@ from helm_python.errors import HelmRenderError, HelmValuesError
 
 from wavescope.engine.types import Preprocessing
 from wavescope.models import spec
+from wavescope.models.remote.options import LAYOUTS, RemoteOptions, Tls
 from wavescope.models.spec import ModelSpec
 from wavescope.settings import Settings
 
 MODEL = {"name": "a", "source": "torchvision:resnet50"}
+STORE = {"urlSecret": {"name": "store"}}
+DECLARED = {"outputs": "logits", "preprocessing": {"size": 32}}
+REMOTE = {"name": "a", "source": "oip:http://models.example/v2/models/a", **DECLARED}
 WORKER = {"minReplicas": 1, "maxReplicas": 1, "cpu": 4, "memory": "8Gi"}
 
 
@@ -38,10 +42,27 @@ WORKER = {"minReplicas": 1, "maxReplicas": 1, "cpu": 4, "memory": "8Gi"}
             {"models": [{"name": "a", "source": "onnx:/a.onnx", "outputs": "logits"}]},
             "missing property 'preprocessing'",
         ),
+        (
+            {"models": [{"name": "a", "source": "torch-export:/a.pt2", **DECLARED}]},
+            "missing property 'sha256'",
+        ),
+        ({"models": [{"name": "a", "source": "oip:http://a/v2/models/a"}]}, "missing properties"),
+        ({"models": [{**MODEL, "remote": {"attempts": 2}}]}, "at '/models/0'"),
+        ({"models": [{**REMOTE, "remote": {"retries": 2}}]}, "additional properties 'retries' not allowed"),
+        ({"models": [{**REMOTE, "sha256": "a" * 64}]}, "at '/models/0'"),
+        ({"models": [{**MODEL, "min_replicas": -1}]}, "at '/models/0/min_replicas'"),
         ({"workers": {"cpu": {"memory": 8}}}, "at '/workers/cpu/memory': got number, want string"),
         ({"workers": {"gpu": {"gpu": 1}}}, "missing properties"),
         ({"settings": {"max_forward": 1}}, "at '/settings': additional properties 'max_forward' not allowed"),
-        ({"settings": {"max_forwards": "many"}}, "at '/settings/max_forwards': got string, want number"),
+        ({"settings": {"max_forwards": "many"}}, "at '/settings/max_forwards': got string, want integer"),
+        ({"settings": {"surge_percent": 101}}, "at '/settings/surge_percent': maximum: got 101, want 100"),
+        ({"settings": {"remote_hosts": "a.example"}}, "at '/settings/remote_hosts': got string, want array"),
+        ({"settings": {"remote_hosts": ["a.example,b.example"]}}, "at '/settings/remote_hosts/0'"),
+        ({"settings": {"max_body_bytes": 2**29}}, "at '/settings/max_body_bytes': maximum"),
+        ({"store": {"url": "redis://:password@redis:6379/1"}}, "at '/store/url'"),
+        ({"store": {"url": "postgres://db/1"}}, "at '/store/url'"),
+        ({"keysSecret": {"keys": []}}, "additional properties 'keys' not allowed"),
+        ({"admissionDesk": {"numCpus": 0}}, "at '/admissionDesk/numCpus'"),
         ({"auth": {"mode": "none"}}, "at '/auth/mode'"),
         ({"http": {"port": 80}}, "at '/http/port': minimum: got 80, want 1,024"),
         ({"http": {"port": 12000}}, "at '/http/port'"),
@@ -50,6 +71,7 @@ WORKER = {"minReplicas": 1, "maxReplicas": 1, "cpu": 4, "memory": "8Gi"}
         ({"podSecurityContext": {"runAsNonRoot": False}}, "at '/podSecurityContext/runAsNonRoot'"),
         ({"securityContext": {"privileged": True}}, "at '/securityContext/privileged'"),
         ({"extraEnv": [{"name": "RAY_AUTH_MODE", "value": "x"}]}, "at '/extraEnv/0/name'"),
+        ({"extraEnv": [{"name": "WAVESCOPE_NO_AUTH", "value": "true"}]}, "at '/extraEnv/0/name'"),
         ({"monitoring": {"interval": "often"}}, "at '/monitoring/interval'"),
         ({"objectStoreBytes": 1000}, "at '/objectStoreBytes'"),
     ],
@@ -67,31 +89,71 @@ def test_schema_refuses(chart_path: Path, values: dict[str, Any], message: str) 
         ({"models": [{**MODEL, "num_gpus": 1}]}, '"a" wants 1 GPUs, and no worker group has a gpu'),
         ({"models": [{**MODEL, "device": "cuda"}]}, '"a" wants 1 GPUs, and no worker group has a gpu'),
         ({"models": [{**MODEL, "num_cpus": 8}]}, '"a" wants num_cpus 8, and the largest worker has 4'),
-        ({"models": [{**MODEL, "min_replicas": 2}]}, '"a": min_replicas 2 is over max_replicas'),
+        (
+            {"models": [{**MODEL, "min_replicas": 2, "max_replicas": 1}]},
+            '"a": min_replicas 2 is over max_replicas',
+        ),
+        ({"models": [REMOTE]}, '"a" is served elsewhere, and settings.remote_hosts lists no host'),
         (
             {"workers": {"cpu": {**WORKER, "minReplicas": 2}}},
             "workers.cpu: minReplicas 2 is over maxReplicas 1",
         ),
         ({"gateway": {"replicas": 5}}, "gateway.replicas 5 cannot be placed: 4 workers at most"),
+        ({"noAuth": True}, "keysSecret.name and noAuth: true contradict each other"),
+        ({"store": {**STORE, "url": "redis://r:6379/1"}}, "store.url and store.urlSecret.name contradict"),
+        (
+            {"settings": {"metrics_need_key": True}, "monitoring": {"enabled": True}},
+            "Prometheus needs a key too, in monitoring.keySecret.name",
+        ),
+        (
+            {"settings": {"metrics_need_key": True}, "keysSecret": {"name": ""}, "noAuth": True},
+            "there are no keys",
+        ),
     ],
 )
 def test_template_refuses_what_a_schema_cannot_say(
-    chart_path: Path, values: dict[str, Any], message: str
+    chart_path: Path, said: dict[str, Any], values: dict[str, Any], message: str
 ) -> None:
+    assert message in refusal(chart_path, {**said, **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "who may call? Name a Secret with API keys in keysSecret.name"),
+        ({"store": STORE}, "or set noAuth: true to serve whoever reaches the service"),
+        ({"noAuth": True}, "where are jobs kept? Gateways on different nodes need one Redis"),
+        ({"keysSecret": {"name": "k"}}, "store.urlSecret.name, or set store.url"),
+    ],
+)
+def test_callers_and_store_have_no_default(chart_path: Path, values: dict[str, Any], message: str) -> None:
+    assert message in refusal(chart_path, values)
+
+
+def refusal(chart_path: Path, values: dict[str, Any]) -> str:
+    """What the templates say against values that the schema accepts."""
     with Chart.load(chart_path) as chart:
         chart.validate_schema(chart.merge_values(values))
         with pytest.raises(HelmRenderError) as raised:
             chart.render(values)
-    assert message in str(raised.value)
+    return str(raised.value)
 
 
-def test_fractions_of_a_gpu_fit_on_one(chart_path: Path) -> None:
-    values = {
-        "models": [{**MODEL, "num_gpus": 0.5}],
-        "workers": {"gpu": {**WORKER, "gpu": 1}},
-    }
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"models": [{**MODEL, "num_gpus": 0.5}], "workers": {"gpu": {**WORKER, "gpu": 1}}},
+        {"models": [{**MODEL, "min_replicas": 0}]},
+        {"models": [{**MODEL, "min_replicas": 3}]},
+        {"models": [REMOTE], "settings": {"remote_hosts": ["models.example"]}},
+        {"store": {"url": "rediss://redis.example:6380/3"}},
+    ],
+)
+def test_chart_takes(chart_path: Path, said: dict[str, Any], values: dict[str, Any]) -> None:
+    given = {"keysSecret": said["keysSecret"], "store": STORE, **values}
     with Chart.load(chart_path) as chart:
-        assert chart.render(values)
+        chart.validate_schema(chart.merge_values(given))
+        assert chart.render(given)
 
 
 def test_every_default_is_declared_in_the_schema(chart_path: Path) -> None:
@@ -110,13 +172,23 @@ def test_models_take_the_keys_and_choices_of_the_registry(chart_path: Path) -> N
     assert set(model["outputs"]["enum"]) == set(spec.OUTPUTS)
     assert set(model["precision"]["enum"]) == set(spec.PRECISIONS)
     assert set(preprocessing["interpolation"]["enum"]) == set(spec.INTERPOLATIONS)
+    remote = definitions["remote"]["properties"]
+    assert set(remote) == {field.name for field in fields(RemoteOptions)}
+    assert set(remote["input_layout"]["enum"]) == set(LAYOUTS)
+    assert set(remote["tls"]["properties"]) == {field.name for field in fields(Tls)}
     for kind in spec.SOURCE_KINDS:
         assert re.match(model["source"]["pattern"], f"{kind}:something")
 
 
 def test_settings_take_what_the_chart_does_not_set_itself(chart_path: Path) -> None:
     schema = json.loads((chart_path / "values.schema.json").read_text())
-    local = {"host", "port", "grpc_port", "no_auth"}  # of `wavescope serve` alone
-    from_chart = {"log_level", "cache_dir", "gateway_replicas", "generator_replicas", "aggregator_replicas"}
-    names = set(schema["properties"]["settings"]["properties"])
-    assert names == set(Settings.model_fields) - local - from_chart
+    local = {"host", "port", "grpc_port", "cache_dir", "state_dir"}  # of one machine
+    values = {"no_auth", "api_keys_file", "store_url", "log_level"}  # of the chart
+    replicas = {"gateway_replicas", "generator_replicas", "aggregator_replicas"}
+    properties = schema["properties"]["settings"]["properties"]
+    assert set(properties) == set(Settings.model_fields) - local - values - replicas
+    for name, allowed in properties.items():
+        bounds = Settings.model_json_schema()["properties"][name]
+        for bound in ("minimum", "exclusiveMinimum", "maximum"):
+            if bound in bounds:
+                assert allowed.get(bound) == bounds[bound], f"{name}: {bound}"

@@ -41,7 +41,11 @@
   volumeMounts:
     - {name: tmp, mountPath: /tmp}
     - {name: cache, mountPath: /cache}
+    # Whole folders, not subPath: files mounted so follow their ConfigMap and Secret.
     - {name: registry, mountPath: /etc/wavescope, readOnly: true}
+    {{- if not $values.noAuth }}
+    - {name: keys, mountPath: /etc/wavescope-keys, readOnly: true}
+    {{- end }}
     {{- with $values.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

@@ -38,15 +38,3 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 {{- define "wavescope.registry" -}}
 {{- dict "models" .Values.models | toYaml -}}
 {{- end -}}
-
-{{/* RAY_AUTH_MODE stands in every container: ray.init() and `ray start` have different defaults. */}}
-{{- define "wavescope.env" -}}
-- {name: RAY_AUTH_MODE, value: {{ .Values.auth.mode }}}
-- {name: RAY_USAGE_STATS_ENABLED, value: "0"}
-- {name: XDG_CACHE_HOME, value: /cache}
-- {name: MPLCONFIGDIR, value: /cache/matplotlib}
-- {name: TORCH_HOME, value: /cache/torch}
-{{- with .Values.extraEnv }}
-{{ toYaml . }}
-{{- end }}
-{{- end -}}

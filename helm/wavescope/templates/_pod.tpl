@@ -5,12 +5,10 @@ metadata:
   labels:
     {{- include "wavescope.selectorLabels" .root | nindent 4 }}
     app.kubernetes.io/component: {{ .role }}
+  {{- with $values.podAnnotations }}
   annotations:
-    # Ray reads the registry when it builds an application: another registry must be another cluster.
-    wavescope/registry-sha256: {{ include "wavescope.registry" .root | sha256sum }}
-    {{- with $values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
-    {{- end }}
+  {{- end }}
 spec:
   serviceAccountName: {{ include "wavescope.serviceAccountName" .root }}
   automountServiceAccountToken: {{ eq .role "head" }} # the autoscaler beside the head talks to the API server
@@ -38,6 +36,12 @@ spec:
     - name: registry
       configMap:
         name: {{ include "wavescope.fullname" .root }}
+    {{- if not $values.noAuth }}
+    - name: keys
+      secret:
+        secretName: {{ $values.keysSecret.name }}
+        defaultMode: 0440
+    {{- end }}
     {{- with $values.extraVolumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

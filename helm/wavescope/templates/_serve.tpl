@@ -8,7 +8,8 @@ grpc_options:
   port: {{ .Values.grpc.port }}
   enable_reflection: {{ .Values.grpc.reflection }}
   grpc_servicer_functions:
-    - wavescope_proto.v1.explanation_pb2_grpc.add_ExplanationServiceServicer_to_server
+    - wavescope.serving.proxy.add_explanation_service
+    - wavescope.serving.proxy.add_inference_service
 logging_config:
   encoding: JSON
   log_level: {{ .Values.logLevel }}
@@ -22,7 +23,6 @@ applications:
     deployments:
       - name: Gateway
         num_replicas: {{ .Values.gateway.replicas }}
-        max_ongoing_requests: {{ .Values.gateway.maxOngoingRequests }}
         max_replicas_per_node: {{ .Values.gateway.maxReplicasPerNode }}
         ray_actor_options:
           num_cpus: {{ .Values.gateway.numCpus }}
@@ -34,18 +34,13 @@ applications:
         num_replicas: {{ .Values.aggregator.replicas }}
         ray_actor_options:
           num_cpus: {{ .Values.aggregator.numCpus }}
+      - name: AdmissionDesk
+        ray_actor_options:
+          num_cpus: {{ .Values.admissionDesk.numCpus }} # not 0: that would let it land on the head
       - name: MetricsHub
         ray_actor_options:
-          num_cpus: {{ .Values.metricsHub.numCpus }} # not 0: that would let it land on the head
+          num_cpus: {{ .Values.metricsHub.numCpus }}
   {{- range .Values.models }}
-  - name: model-{{ .name }}
-    route_prefix: null
-    import_path: wavescope.serving.app:build_model
-    runtime_env: {{ include "wavescope.settings" $ }}
-    args:
-      model: {{ .name | quote }}
-      models_file: /etc/wavescope/models.yaml
-    deployments:
-      - name: ModelReplica # replicas and resources come from the registry
+  {{- include "wavescope.modelApplication" (dict "root" $ "model" .) | nindent 2 }}
   {{- end }}
 {{- end -}}

@@ -1,5 +1,6 @@
 {{/* What a JSON schema cannot say: relations between values. */}}
 {{- define "wavescope.validate" -}}
+{{- include "wavescope.validateAccess" . -}}
 {{- $names := list -}}
 {{- $gpus := 0 -}}
 {{- $cpus := 0 -}}
@@ -22,10 +23,14 @@
 {{- if gt (ceil (float64 $wanted)) (float64 $gpus) -}}
 {{- fail (printf "models: %q wants %v GPUs, and no worker group has a gpu for it" $model.name $wanted) -}}
 {{- end -}}
-{{- if gt (float64 ($model.num_cpus | default 2)) (float64 $cpus) -}}
+{{- $elsewhere := regexMatch "^(oip|kserve-v1):" $model.source -}}
+{{- if and $elsewhere (not $.Values.settings.remote_hosts) -}}
+{{- fail (printf "models: %q is served elsewhere, and settings.remote_hosts lists no host that may be asked" $model.name) -}}
+{{- end -}}
+{{- if gt (float64 ($model.num_cpus | default (ternary 0.1 2 $elsewhere))) (float64 $cpus) -}}
 {{- fail (printf "models: %q wants num_cpus %v, and the largest worker has %v" $model.name $model.num_cpus $cpus) -}}
 {{- end -}}
-{{- if gt (int ($model.min_replicas | default 1)) (int ($model.max_replicas | default 1)) -}}
+{{- if and (hasKey $model "max_replicas") (gt (int (dig "min_replicas" 1 $model)) (int $model.max_replicas)) -}}
 {{- fail (printf "models: %q: min_replicas %v is over max_replicas" $model.name $model.min_replicas) -}}
 {{- end -}}
 {{- end -}}
