@@ -59,7 +59,7 @@ def build_app(
         echo_request_id: whether replies carry ``X-Request-ID``; not where a proxy in front adds it.
         access: who may come in; ``None`` for everybody.
     """
-    app = FastAPI(title="Wavescope", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Wavescope", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     recorder = recorder or NullRecorder()
     explaining = ExplainingRoutes(plane, limits, draw, recorder)
     jobs = JobRoutes(plane, limits, draw)
