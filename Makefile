@@ -98,6 +98,14 @@ mutants: $(INSTALLED) ## Change the formulas one sign at a time: every mutant mu
 fuzz: $(INSTALLED) ## Send the running service bad input of every kind: no defect, no hang, no leak.
 	$(BIN)/python -m tools.fuzz $(ARGS)
 
+.PHONY: chaos
+chaos: $(INSTALLED) ## Kill one part of the running service after another, under load; about ten minutes.
+	$(BIN)/python -m tools.faults.chaos $(ARGS)
+
+.PHONY: soak
+soak: $(INSTALLED) ## Load the running service with twice what it can do, for half an hour.
+	$(BIN)/python -m tools.faults.soak $(ARGS)
+
 .PHONY: check check-format check-lint check-types check-layers check-dependencies check-proto check-secrets check-vulnerabilities
 check: check-secrets check-vulnerabilities
 check: check-format check-lint check-types check-layers check-dependencies check-proto ## Formatting, lint, types, layers, dependencies, protocols, secrets.

@@ -121,7 +121,8 @@ class Service:
         for process in self.processes():
             with suppress(OSError, StopIteration):
                 folder = Path("/proc") / str(process)
-                title = _command(folder).split(" ")[0].split("/")[-1]
+                # A worker of Ray tells behind a point what it does just now.
+                title = _command(folder).split(" ")[0].split("/")[-1].split(".")[0]
                 lines = (folder / "status").read_text().splitlines()
                 resident = next(line for line in lines if line.startswith("VmRSS:"))
                 found[title] = found.get(title, 0.0) + int(resident.split()[1]) * 1024 / 1e6
