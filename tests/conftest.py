@@ -24,3 +24,5 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 # Ray reads these when it is first imported, which the chart's tests do before any cluster is started.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+pytest_plugins = ["tests.serving.running"]  # one cluster for every folder that needs it

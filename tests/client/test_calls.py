@@ -42,6 +42,7 @@ PUBLIC = [
     "InvalidRequest",
     "Job",
     "JobCancelled",
+    "JobFailed",
     "JobStatus",
     "JobUnfinished",
     "Kept",

@@ -32,6 +32,7 @@ from wavescope_client import (
     InternalError,
     InvalidRequest,
     JobCancelled,
+    JobFailed,
     JobUnfinished,
     NotAnImage,
     Partial,
@@ -119,7 +120,7 @@ def test_models_and_readiness_are_told(client: Client, plane: FakePlane) -> None
     told = client.models()[MODEL]
     assert (told["ready"], told["device"]) == (True, "cpu")
     assert client.model(MODEL) == {"name": MODEL, **told}
-    with pytest.raises(UnknownModel, match="no model is named 'made up'"):
+    with pytest.raises(UnknownModel, match="model 'made up' is not registered; registered: "):
         client.model("made up")
     assert client.ready()
     plane.is_ready = False
@@ -276,6 +277,16 @@ def test_a_job_can_be_cancelled(client: Client) -> None:
         job.result()
     with pytest.raises(UnknownJob, match="no job is 'other'"):
         client.job("other").status()
+
+
+def test_a_job_that_failed_says_why_and_is_not_asked_for_again(client: Client, plane: FakePlane) -> None:
+    job = client.submit(IMAGE)
+    problem = {"code": "model_unavailable", "message": "no replica answers", "field": None, "limits": {}}
+    plane.jobs[job.id] = replace(plane.jobs[job.id], state="failed", error=problem)
+    with pytest.raises(JobFailed, match="the job failed: no replica answers") as caught:
+        job.result()
+    assert (caught.value.status, caught.value.limits) == (409, {"problem": problem})
+    assert job.status().error == problem
 
 
 def test_an_idempotency_key_gives_the_same_job(client: Client) -> None:

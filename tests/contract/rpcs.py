@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import grpc
 from tests.ingress.fakes import FakeContext, FakePlane
 
+from wavescope.ingress.open_streams import OpenStreams
 from wavescope.ingress.plane import IngressLimits, NullRecorder, OpenDoor
 from wavescope.ingress.rich_errors import STATUS_KEY
 from wavescope.ingress.servicer import ExplanationServicer
@@ -27,6 +28,7 @@ class Service(ExplanationServicer):
         self._limits = options.get("limits", IngressLimits())
         self._doorkeeper = options.get("doorkeeper", OpenDoor())
         self._recorder = options.get("recorder", NullRecorder())
+        self._streams = options.get("streams") or OpenStreams(self._limits)
 
 
 def call(plane: FakePlane, message: pb.ExplainRequest, context: FakeContext, **options: Any) -> Any:

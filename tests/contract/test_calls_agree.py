@@ -14,7 +14,17 @@ from google.protobuf.json_format import MessageToDict
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from tests.contract.rpcs import ask, over_a_channel, told
-from tests.ingress.fakes import IMAGE, FakeContext, FakePlane, MemoryRecorder, body, make_app, post, send
+from tests.ingress.fakes import (
+    IMAGE,
+    MODEL,
+    FakeContext,
+    FakePlane,
+    MemoryRecorder,
+    body,
+    make_app,
+    post,
+    send,
+)
 
 from wavescope import errors
 from wavescope.engine.events import Progress
@@ -22,10 +32,12 @@ from wavescope.errors import WavescopeError
 from wavescope.ingress.access import Access
 from wavescope.ingress.http import build_app
 from wavescope.ingress.messages import from_batch, from_explanation
+from wavescope.ingress.open_streams import OpenStreams
 from wavescope.ingress.plane import Call, Event, IngressLimits, JobStatus, Parsed, Priority
 from wavescope.ingress.problems import TABLE
 from wavescope.ingress.rich_errors import MAX_TEXT_CHARS, trailing_metadata
 from wavescope.ingress.schemas import PredictionBody
+from wavescope.models.spec import ModelSpec, find_spec
 from wavescope_proto.v1 import explanation_pb2 as pb
 
 REQUEST = pb.ExplainRequest(image=IMAGE)
@@ -95,6 +107,7 @@ class Refusing(FakePlane):
             "result",
             "cancel",
             "models",
+            "model",
         ):
             return object.__getattribute__(self, name)
 
@@ -454,6 +467,56 @@ def test_a_message_that_is_too_long_is_shortened(plane: FakePlane) -> None:
     context.details.encode("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("Explain", "wcam"), ("ExplainStream", "wcam"), ("Predict", "prediction"), ("SubmitJob", "job")],
+)
+def test_what_is_computed_is_recorded_alike(plane: FakePlane, name: str, kind: str) -> None:
+    recorder = MemoryRecorder()
+    unknown = {
+        "Explain": pb.ExplainRequest(image=IMAGE, model="x"),
+        "Predict": pb.PredictRequest(image=IMAGE, model="x"),
+    }
+    unknown["SubmitJob"] = pb.SubmitJobRequest(request=unknown["Explain"])
+    unknown["ExplainStream"] = pb.ExplainStreamRequest(request=unknown["Explain"])
+    messages = (RPCS[name], unknown[name], type(RPCS[name])())
+    for message in messages:
+        ask(plane, name, message, FakeContext(), recorder=recorder)
+    method, path, content = ADDRESSES[name]
+    headers = {"Accept": "text/event-stream"} if name == "ExplainStream" else {}
+    for fields in (content, {**(content or {}), "model": "x"}, {}):
+        send(make_app(plane, recorder), method, path, json=fields, headers=headers)
+    rpcs, requests = recorder.requests[:3], recorder.requests[3:]
+    assert rpcs == [
+        (kind, MODEL, "grpc", "ok"),
+        (kind, "", "grpc", "unknown_model"),
+        ("", "", "grpc", "invalid_request"),
+    ]
+    assert [(kind, model, "grpc", code) for kind, model, _, code in requests] == rpcs
+
+
+def test_an_unknown_model_is_told_in_the_same_words_everywhere(plane: FakePlane) -> None:
+    app = make_app(plane)
+    image = {"image": ENCODED, "model": "x"}
+    instances = {"instances": [{"b64": ENCODED["base64"]}]}
+    tensors = {"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": [ENCODED["base64"]]}]}
+    replies = [
+        send(app, "POST", "/v1/explanations", json=image),
+        send(app, "POST", "/v1/predictions", json=image),
+        send(app, "POST", "/v1/jobs", json=image),
+        send(app, "GET", "/v1/models/x"),
+        send(app, "POST", "/v1/models/x:predict", json=instances),
+        send(app, "GET", "/v2/models/x"),
+        send(app, "GET", "/v2/models/x-wcam/ready"),
+        send(app, "POST", "/v2/models/x-wcam/infer", json=tensors),
+    ]
+    told = {(reply.status_code, reply.json()["message"], str(reply.json()["limits"])) for reply in replies}
+    spec = [ModelSpec(name=name, source="embedded:efficientnet-lite0") for name in plane.model_names()]
+    with pytest.raises(errors.UnknownModel) as caught:
+        find_spec(spec, "x")
+    assert told == {(404, caught.value.message, str(caught.value.limits))}
+
+
 def test_leaving_a_stream_ends_the_work(plane: FakePlane, recorder: MemoryRecorder) -> None:
     async def leave(stub: Any) -> None:
         stream = stub.ExplainStream(RPCS["ExplainStream"])
@@ -461,9 +524,12 @@ def test_leaving_a_stream_ends_the_work(plane: FakePlane, recorder: MemoryRecord
         stream.cancel()
         await waiting.ended.wait()
 
+    streams = OpenStreams(IngressLimits(max_streams=1))
     waiting = Endless(plane.explanation)
-    over_a_channel(waiting, leave, recorder=recorder)
+    over_a_channel(waiting, leave, recorder=recorder, streams=streams)
     assert recorder.requests[0][-1] == "cancelled"
+    with streams.place(""):
+        pass  # the place is free again
 
 
 class Endless(FakePlane):

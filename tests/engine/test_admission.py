@@ -99,10 +99,10 @@ def test_a_full_queue_refuses_and_says_when_to_come_again():
 
 def test_a_long_wait_is_refused_before_the_queue_is_full():
     admission = make(max_running=1, max_wait_s=10.0)
-    admission.offer(ask("a", seconds=4))
+    admission.offer(ask("a", seconds=6))
     admission.begin()
     admission.offer(ask("b", seconds=9))
-    with pytest.raises(QueueFull, match="the wait would be about 11 s"):
+    with pytest.raises(QueueFull, match="the wait would be about 12 s"):
         admission.offer(ask("c"))
 
 
@@ -180,3 +180,33 @@ def test_the_expected_wait_counts_what_goes_before():
     admission.offer(ask("c", seconds=7, priority="batch"))
     assert admission.wait_s("interactive") == 9
     assert admission.wait_s("batch") == 16
+
+
+def test_long_batch_work_does_not_make_the_wait_of_interactive_requests_long():
+    admission = make(max_running=8, max_waiting=100)
+    for turn in range(4):
+        admission.offer(ask(f"batch {turn}", priority="batch", seconds=1000))
+        admission.offer(ask(f"interactive {turn}"))
+    assert len(admission.begin()) == 8
+    assert admission.wait_s("interactive") == 2  # four of 1 s, each on an eighth of the machine
+    assert admission.wait_s("batch") == 2000
+    admission.offer(ask("let in"))
+
+
+def test_where_batch_has_its_half_the_next_batch_waits_for_batch():
+    admission = make(max_running=4, max_waiting=100)
+    for turn in range(2):
+        admission.offer(ask(f"batch {turn}", priority="batch", seconds=10))
+    admission.begin()
+    assert admission.wait_s("interactive") == 0
+    assert admission.wait_s("batch") == 10
+
+
+def test_what_needs_no_turn_is_charged():
+    admission = make(quota=lambda caller: Quota(forwards_per_minute=100))
+    admission.charge("one", 90)
+    with pytest.raises(QuotaExceeded):
+        admission.charge("one", 20)
+    with pytest.raises(QuotaExceeded):
+        admission.offer(ask("a", caller="one"))
+    admission.charge("other", 90)

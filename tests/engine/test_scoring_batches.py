@@ -28,7 +28,7 @@ from wavescope.engine.protocols import Classifier, Rows
 from wavescope.engine.scoreboard import Scored
 from wavescope.engine.scoring import DeviceBatches, Part, Rendering, Scorer
 from wavescope.engine.types import ExplanationRequest
-from wavescope.errors import ModelFailure
+from wavescope.errors import ModelChanged, ModelFailure
 
 SHAPE = (3, 17, 22)
 WEIGHTS = np.random.default_rng(2).normal(size=SHAPE)
@@ -256,6 +256,61 @@ def test_a_thread_scores_what_others_submit() -> None:
     assert (
         batcher.call(lambda: threading.current_thread()).result(timeout=60) is not threading.current_thread()
     )
+
+
+def refused(future: Future[Any]) -> None:
+    """The call may be made again, and ended before anybody worked on it."""
+    with pytest.raises(ModelChanged, match="send it again") as caught:
+        future.result(timeout=0)
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("thread", ["none yet", "has ended"])
+def test_a_closed_batcher_refuses_at_once_what_comes(thread: str) -> None:
+    classifier = linear_classifier(WEIGHTS, batch_size=4)
+    batcher = Batcher(DeviceBatches(classifier))
+    batcher.close()
+    if thread == "has ended":
+        batcher.run()
+    refused(batcher.submit(part(CAT, classifier, 0, 3)))
+    refused(batcher.call(lambda: None))
+    assert classifier.batches == []
+
+
+@pytest.mark.parametrize("closed", ["before the thread starts", "while a batch is scored"])
+def test_what_waited_when_it_was_closed_is_done_before_the_thread_ends(closed: str) -> None:
+    classifier = linear_classifier(WEIGHTS, batch_size=4)
+    batcher = Batcher(DeviceBatches(classifier))
+    forward = classifier.forward
+
+    def closes(images: np.ndarray) -> np.ndarray:
+        batcher.close()
+        return forward(images)
+
+    chunk, told = batcher.submit(part(CAT, classifier, 0, 30)), batcher.call(lambda: "done")
+    if closed == "before the thread starts":
+        batcher.close()
+    else:
+        classifier.forward = closes
+    batcher.run()
+    same(chunk.result(timeout=0), alone(CAT, 0, 30))
+    assert told.result(timeout=0) == "done"
+    refused(batcher.submit(part(CAT, classifier, 0, 3)))
+
+
+def test_whatever_races_with_closing_has_an_end() -> None:
+    """Every future ends: scored where it came before, refused where it came after."""
+    for _ in range(50):
+        classifier = linear_classifier(WEIGHTS, batch_size=4)
+        batcher = Batcher(DeviceBatches(classifier))
+        threads = [threading.Thread(target=batcher.run), threading.Thread(target=batcher.close)]
+        for thread in threads:
+            thread.start()
+        futures = [batcher.submit(part(CAT, classifier, 0, 1)) for _ in range(5)]
+        for thread in threads:
+            thread.join(timeout=60)
+        assert all(future.done() for future in futures)
+        assert all(isinstance(failure, ModelChanged) for future in futures if (failure := future.exception()))
 
 
 def test_torch_tensors_are_batched_alike() -> None:

@@ -45,6 +45,8 @@ from wavescope.engine.types import (
 from wavescope.errors import JobCancelled, JobUnfinished, UnknownJob, UnknownModel
 from wavescope.ingress.examples import TINY_PNG
 from wavescope.ingress.http import build_app
+from wavescope.ingress.jobs import job_failed
+from wavescope.ingress.open_streams import OpenStreams
 from wavescope.ingress.plane import Call, Estimate, Event, IngressLimits, JobStatus, Parsed, Predicted, Target
 
 IMAGE = base64.b64decode(TINY_PNG)
@@ -222,6 +224,12 @@ class FakePlane:
     results: dict[str, tuple[tuple[Explanation, ...], bool]] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
     closed: int = 0
+    registered: dict[str, dict[str, Any]] = field(
+        default_factory=lambda: {
+            MODEL: {"ready": True, "state": "ready", "device": "cpu", "preprocessing": {"size": [224, 224]}},
+            "other": {"ready": False, "state": "loading", "device": "cuda:0"},
+        }
+    )
 
     def _ask(self, parsed: Parsed, call: Call) -> tuple[Explanation, ...]:
         asked = Asked(
@@ -243,7 +251,7 @@ class FakePlane:
         if self.error is not None:
             raise self.error
         if model != MODEL:
-            raise UnknownModel(f"no model is named {model!r}", field="model", supported=[MODEL])
+            raise UnknownModel.among(model, self.model_names())
 
     async def explain(self, parsed: Parsed, call: Call) -> tuple[Explanation, ...]:
         return self._ask(parsed, call)
@@ -313,6 +321,8 @@ class FakePlane:
 
     async def result(self, job_id: str, call: Call) -> tuple[tuple[Explanation, ...], bool]:
         job = await self.job(job_id, call)
+        if job.state == "failed":
+            raise job_failed(job)
         if job.state == "cancelled":
             raise JobCancelled(f"job {job_id!r} was cancelled")
         if job.state != "succeeded":
@@ -326,8 +336,15 @@ class FakePlane:
         return self.jobs[job_id]
 
     async def models(self) -> dict[str, dict[str, Any]]:
-        ready = {"ready": True, "state": "ready", "device": "cpu", "preprocessing": {"size": [224, 224]}}
-        return {MODEL: ready, "other": {"ready": False, "state": "loading", "device": "cuda:0"}}
+        return self.registered
+
+    async def model(self, name: str) -> dict[str, Any]:
+        if name not in self.registered:
+            raise UnknownModel.among(name, self.registered)
+        return self.registered[name]
+
+    def model_names(self) -> tuple[str, ...]:
+        return tuple(self.registered)
 
     async def ready(self) -> bool:
         return self.is_ready
@@ -370,6 +387,9 @@ class FakeContext:
     def invocation_metadata(self) -> list[tuple[str, str]]:
         return self.metadata
 
+    def trailing_metadata(self) -> list[tuple[str, str]]:
+        return list(self.trailing.items())
+
     def peer(self) -> str:
         return self.address
 
@@ -378,8 +398,13 @@ def draw(explanation: Explanation) -> bytes:
     return FIGURE
 
 
-def make_app(plane: FakePlane, recorder: MemoryRecorder | None = None, **limits: int) -> FastAPI:
-    return build_app(plane, limits=IngressLimits(**limits), draw=draw, recorder=recorder)
+def make_app(
+    plane: FakePlane,
+    recorder: MemoryRecorder | None = None,
+    streams: OpenStreams | None = None,
+    **limits: int,
+) -> FastAPI:
+    return build_app(plane, limits=IngressLimits(**limits), draw=draw, recorder=recorder, streams=streams)
 
 
 def send(app: FastAPI, method: str, path: str, **options: Any) -> httpx.Response:

@@ -14,6 +14,7 @@ from tests.ingress.fakes import FakeContext, MemoryRecorder, send
 
 from wavescope.ingress.examples import TINY_PNG
 from wavescope.ingress.oip.servicer import OipServicer
+from wavescope.ingress.open_streams import OpenStreams
 from wavescope.ingress.plane import DataPlane, Doorkeeper, IngressLimits, OpenDoor, RequestRecorder
 from wavescope.ingress.servicer import ExplanationServicer
 from wavescope_proto.inference import open_inference_pb2 as pb
@@ -27,6 +28,7 @@ class Servicer(OipServicer, ExplanationServicer):
     _limits: IngressLimits = field(default_factory=IngressLimits)
     _doorkeeper: Doorkeeper = field(default_factory=OpenDoor)
     _recorder: RequestRecorder = field(default_factory=MemoryRecorder)
+    _streams: OpenStreams = field(default_factory=lambda: OpenStreams(IngressLimits()))
 
 
 def image(name: str = "image", **changed: Any) -> dict[str, Any]:

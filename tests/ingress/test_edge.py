@@ -154,6 +154,11 @@ class Context:
     told: str = ""
     trailing: tuple[tuple[str, Any], ...] = ()
     metadata: tuple[tuple[str, Any], ...] = ()
+    ended: bool = False
+
+    def peer(self) -> str:
+        assert not self.ended, "gRPC reads it from memory that is freed"
+        return "ipv4:127.0.0.1:50000"
 
     def invocation_metadata(self) -> tuple[tuple[str, Any], ...]:
         return self.metadata
@@ -182,10 +187,12 @@ class Server:
         self.service_handler_factory = self.make
         self.handlers: list[Any] = []
         self.heard: dict[str, Any] = {}
+        self.logged = ""
 
     def make(self, *, stream: bool) -> Any:
         def end(context: Any) -> None:
             self.heard = dict(context.invocation_metadata())
+            self.logged = context.peer()
             status, told, trailing = self.answer
             context.set_code(status)
             context.set_details(told)
@@ -204,7 +211,11 @@ class Server:
 
 
 def call(
-    server: Server, *, stream: bool, metadata: tuple[tuple[str, Any], ...] = ()
+    server: Server,
+    *,
+    stream: bool,
+    metadata: tuple[tuple[str, Any], ...] = (),
+    context: Context | None = None,
 ) -> tuple[list[bytes], Context]:
     made = server.service_handler_factory
 
@@ -214,7 +225,7 @@ def call(
 
     add_guarded(add, object(), server, application="ours")
     assert server.service_handler_factory == made, "other services are left alone"
-    context = Context(metadata=metadata)
+    context = context or Context(metadata=metadata)
 
     async def run() -> list[bytes]:
         answered = server.handlers[0](b"a", context)
@@ -271,3 +282,28 @@ def test_no_metadata_of_a_client_chooses_what_answers(stream):
     metadata = (("application", "another"), ("session_id", "mine"), ("x-request-id", "kept"))
     call(server, stream=stream, metadata=metadata)
     assert server.heard == {"application": "ours", "x-request-id": "kept"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_peer_is_not_asked_for_once_the_client_may_be_gone(stream):
+    server = Server(0)
+    context = Context()
+    make = server.make
+
+    def made(*, stream: bool) -> Any:
+        handler = make(stream=stream)
+
+        async def unary(request: bytes, inner: Any) -> bytes:
+            context.ended = True
+            return await handler(request, inner)
+
+        async def streamed(request: bytes, inner: Any) -> AsyncIterator[bytes]:
+            context.ended = True
+            async for message in handler(request, inner):
+                yield message
+
+        return streamed if stream else unary
+
+    server.service_handler_factory = made
+    call(server, stream=stream, context=context)
+    assert server.logged == "ipv4:127.0.0.1:50000"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import tempfile
 import threading
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from starlette import formparsers
 from tests.ingress.fakes import (
     FIGURE,
     IMAGE,
@@ -187,6 +189,20 @@ def test_a_part_that_cannot_be_sent_twice_is_told(plane: FakePlane, name: str) -
     files = [("image", ("a.png", IMAGE)), (name, ("a.png", IMAGE)), (name, ("b.png", IMAGE))]
     told = assert_problem(post(make_app(plane), files=files), 422, "invalid_request")
     assert (told["field"], told["message"]) == (name, f"the part {name} is sent once")
+
+
+@pytest.mark.parametrize("part", ["image", "picture"], ids=["read", "refused"])
+def test_the_parts_of_a_body_are_closed(plane: FakePlane, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    opened: list[Any] = []
+
+    class Recorded(tempfile.SpooledTemporaryFile[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            opened.append(self)
+
+    monkeypatch.setattr(formparsers, "SpooledTemporaryFile", Recorded)
+    post(make_app(plane), **multipart(**{part: ("cat.jpg", IMAGE)}))
+    assert [file.closed for file in opened] == [True]
 
 
 def test_a_broken_multipart_body_is_refused(plane: FakePlane) -> None:

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from tests.ingress.fakes import FIGURE, IMAGE, FakePlane, body, make_app, post, send
 
 from wavescope import errors
-from wavescope.ingress.jobs import job_reply, rfc3339
+from wavescope.ingress.jobs import job_failed, job_reply, rfc3339
 from wavescope.ingress.plane import Call, JobStatus
 from wavescope.ingress.reply_models import JobProgressEvent, JobReply
 from wavescope.ingress.sse import KEEP_ALIVE, job_events
@@ -193,6 +193,23 @@ def test_a_job_without_a_result_says_why(app: FastAPI) -> None:
     assert (gone.status_code, gone.json()["code"]) == (410, "job_cancelled")
 
 
+def test_the_result_of_a_failed_job_is_never_worth_another_try(app: FastAPI, plane: FakePlane) -> None:
+    submit(app)
+    problem = {
+        "code": "deadline_exceeded",
+        "message": "no row by then",
+        "field": "deadline_s",
+        "limits": {"deadline_s": 2, "retry_after_s": 1},
+    }
+    plane.jobs["job-1"] = replace(plane.jobs["job-1"], state="failed", error=problem)
+    reply = send(app, "GET", f"{JOB}/result")
+    told = reply.json()
+    assert (reply.status_code, told["code"], told["field"]) == (409, "job_failed", "id")
+    assert told["message"] == "the job failed: no row by then"
+    assert told["limits"] == {"problem": problem} == {"problem": send(app, "GET", JOB).json()["error"]}
+    assert "retry-after" not in reply.headers
+
+
 def test_a_job_of_another_caller_is_unknown(app: FastAPI, plane: FakePlane) -> None:
     submit(app)
     plane.owners["job-1"] = "another"
@@ -225,6 +242,9 @@ def test_a_defect_of_a_job_is_hidden(code: str) -> None:
     )
     assert "secret" not in str(told)
     assert told["error"]["code"] == "internal"
+    refused = job_failed(failed({"code": code, "message": "secret"}))
+    assert "secret" not in f"{refused.message} {refused.limits}"
+    assert refused.limits["problem"]["code"] == "internal"
 
 
 def test_times_are_utc() -> None:

@@ -16,7 +16,7 @@ from wavescope.errors import InvalidRequest, Unauthenticated
 from wavescope.ingress.keys import ApiKey, Keys, digest, new_key
 from wavescope.ingress.plane import OpenDoor
 from wavescope.settings import Settings
-from wavescope.settings.keys import FileKeys, doorkeeper, load_keys
+from wavescope.settings.keys import FileKeys, doorkeeper, load_keys, load_quotas
 
 ALICE, BOB = "wsk_" + "a" * 43, "wsk_" + "b" * 43
 
@@ -187,6 +187,44 @@ def test_a_broken_or_removed_file_keeps_the_keys_and_is_logged_once(write, caplo
     assert keys.caller(BOB) == "bob"
 
 
+@pytest.mark.parametrize("text", ["keys: [", "keys: [{}]", None])
+def test_a_process_that_begins_with_a_broken_file_lets_nobody_in_until_it_is_repaired(
+    write, tmp_path, caplog, text
+):
+    clock = Clock()
+    path = tmp_path / "keys.yaml" if text is None else write(text=text)
+    with caplog.at_level(logging.ERROR, "wavescope.settings.keys"):
+        keys = FileKeys(path, clock=clock, poll_s=1.0)
+        for clock.now in (0.0, 1.0, 2.0):
+            with pytest.raises(Unauthenticated, match="no such API key"):
+                keys.caller(ALICE)
+            assert (keys.priority("alice"), keys.quota("alice")) == ("batch", Quota())
+    [told] = caplog.records
+    assert told.getMessage().startswith("nobody is let in: API keys file: ")
+    write(entry(max_jobs=2))
+    clock.now = 3.0
+    assert keys.caller(ALICE) == "alice"
+    assert keys.quota("alice") == Quota(max_jobs=2)
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_is_tried_again(write, monkeypatch):
+    clock = Clock()
+    path = write(entry())
+    with monkeypatch.context() as broken:
+        broken.setattr("wavescope.settings.keys.load_keys", lambda path: load_keys(path / "elsewhere"))
+        keys = FileKeys(path, clock=clock, poll_s=1.0)
+    clock.now = 1.0
+    assert keys.caller(ALICE) == "alice", "the file itself did not change"
+
+
+def test_a_file_that_did_not_change_is_not_read_again(write, monkeypatch):
+    clock = Clock()
+    keys = FileKeys(write(entry()), clock=clock, poll_s=1.0)
+    monkeypatch.setattr("wavescope.settings.keys.load_keys", None)
+    clock.now = 1.0
+    assert keys.caller(ALICE) == "alice"
+
+
 def test_an_empty_list_lets_nobody_in(write):
     with pytest.raises(Unauthenticated, match="no such API key"):
         FileKeys(write()).caller(ALICE)
@@ -195,5 +233,8 @@ def test_an_empty_list_lets_nobody_in(write):
 def test_settings_say_who_keeps_the_door(write):
     assert isinstance(doorkeeper(Settings()), OpenDoor)
     assert doorkeeper(Settings(api_keys_file=write(entry()))).caller(ALICE) == "alice"
-    with pytest.raises(InvalidRequest, match="API keys file"):
-        doorkeeper(Settings(api_keys_file=Path("/nonexistent/keys.yaml")))
+    with pytest.raises(Unauthenticated, match="no such API key"):
+        doorkeeper(Settings(api_keys_file=Path("/nonexistent/keys.yaml"))).caller(ALICE)
+    assert load_quotas(Settings())("alice") == Quota()
+    assert load_quotas(Settings(api_keys_file=write(entry(max_jobs=3))))("alice") == Quota(max_jobs=3)
+    assert load_quotas(Settings(api_keys_file=write(text="keys: [")))("alice") == Quota()

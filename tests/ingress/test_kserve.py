@@ -101,10 +101,11 @@ def test_a_comparison_takes_the_other_image_in_the_instance() -> None:
     assert plane.calls[0].request == make_request(kind="compare")
     content = {"instances": [instance, instance], "parameters": parameters}
     refused(ask(app, "explain", content), 422, "invalid_request", "instances")
-    refused(
-        ask(app, "explain", {"instances": [B64], "parameters": parameters}), 422, "invalid_request", "other"
-    )
-    refused(ask(app, "explain", {"instances": [instance]}), 422, "invalid_request", "other")
+    absent = ask(app, "explain", {"instances": [B64], "parameters": parameters})
+    message = refused(absent, 422, "invalid_request", "instances[0].other")
+    assert message.startswith("instances[0].other is required")
+    needless = ask(app, "explain", {"instances": [B64, instance]})
+    refused(needless, 422, "invalid_request", "instances[1].other")
 
 
 @pytest.mark.parametrize(
@@ -184,6 +185,35 @@ def test_parameters_are_those_of_ours(
 ) -> None:
     content = {"instances": [B64], "parameters": parameters}
     refused(ask(make_app(plane), verb, content), 422, "invalid_request", field)
+
+
+@pytest.mark.parametrize(
+    ("field", "message", "told"),
+    [
+        ("image", "the image is damaged", ("instances[0]", "the image is damaged")),
+        (
+            "images[1]",
+            "images[1]: the image is damaged",
+            ("instances[1]", "instances[1]: the image is damaged"),
+        ),
+        ("deadline_s", "images[0]: no row by then", ("deadline_s", "instances[0]: no row by then")),
+        (
+            "other",
+            "other: the image is damaged",
+            ("instances[0].other", "instances[0].other: the image is damaged"),
+        ),
+        ("levels", "levels must be 1", ("levels", "levels must be 1")),
+        (None, "images[2] are three", (None, "images[2] are three")),
+    ],
+)
+@pytest.mark.parametrize("verb", ["predict", "explain"])
+def test_what_the_plane_says_of_an_image_is_told_of_its_instance(
+    plane: FakePlane, verb: str, field: str | None, message: str, told: tuple[str | None, str]
+) -> None:
+    plane.error = errors.NotAnImage(message, field=field, most=3)
+    response = ask(make_app(plane), verb, {"instances": [B64, B64]})
+    assert refused(response, 415, "not_an_image", told[0]) == told[1]
+    assert response.json()["limits"] == {"most": 3}
 
 
 def test_a_refusal_tells_when_to_come_again(plane: FakePlane) -> None:

@@ -8,7 +8,7 @@ from tests.ingress.fakes import FakeContext, FakePlane, chunks, make_explanation
 
 from wavescope.errors import Forbidden, InvalidRequest, Unauthenticated
 from wavescope.ingress.access import Access
-from wavescope.ingress.calls import admit, call_of
+from wavescope.ingress.calls import admit, call_of, request_id_of
 from wavescope.ingress.http import build_app
 from wavescope.ingress.keys import ApiKey, Keys, digest
 from wavescope.ingress.plane import Call, IngressLimits, OpenDoor
@@ -189,12 +189,19 @@ def test_metadata_gives_the_call_of_an_rpc():
         ("wavescope-priority", "batch"),
         ("cache-control", "no-cache"),
     ]
-    call = admit(FakeContext(metadata), KEYS, IngressLimits())
-    assert call == Call("mine", "alice", "batch", fresh=True)
+    call = admit(FakeContext(metadata), KEYS, IngressLimits(), request_id="r")
+    assert call == Call("r", "alice", "batch", fresh=True)
     assert admit(FakeContext([("x-api-key", BOB)]), KEYS, IngressLimits(), request_id="r") == Call(
         "r", "bob", "batch"
     )
     assert admit(FakeContext(), OpenDoor(), IngressLimits(), request_id="r") == Call("r")
+
+
+def test_an_rpc_has_the_id_of_its_caller_else_that_of_the_proxy():
+    proxied = FakeContext([("x-request-id", "mine")], trailing={"request_id": "the proxy's"})
+    assert request_id_of(proxied) == "mine"
+    assert request_id_of(FakeContext(trailing={"request_id": "the proxy's"})) == "the proxy's"
+    assert len(request_id_of(FakeContext())) == 32
 
 
 @pytest.mark.parametrize(
@@ -212,4 +219,4 @@ def test_metadata_gives_the_call_of_an_rpc():
 )
 def test_rpcs_are_refused_for_the_same_reasons(context, error, message):
     with pytest.raises(error, match=message):
-        admit(context, KEYS, IngressLimits(loopback_only=True))
+        admit(context, KEYS, IngressLimits(loopback_only=True), request_id="r")

@@ -26,7 +26,7 @@ from tests.ingress.fakes import (
 )
 from tests.ingress.others import image, in_binary, infer
 
-from wavescope import __version__
+from wavescope import __version__, errors
 from wavescope.engine.choices import KINDS
 from wavescope.engine.requests import make_request
 from wavescope.ingress.examples import TINY_PNG
@@ -168,13 +168,8 @@ def test_targets_come_as_text_too(plane: FakePlane) -> None:
     assert told(response)["total"].shape == (3, 9)
 
 
-def test_a_registered_model_whose_name_ends_like_an_explainers_is_itself(
-    plane: FakePlane, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def models(self: FakePlane) -> dict[str, Any]:
-        return {"net-zoom": {"ready": True}, MODEL: {"ready": True}}
-
-    monkeypatch.setattr(FakePlane, "models", models)
+def test_a_registered_model_whose_name_ends_like_an_explainers_is_itself(plane: FakePlane) -> None:
+    plane.registered = {"net-zoom": {"ready": True}, MODEL: {"ready": True}}
     app = make_app(plane)
     assert send(app, "GET", "/v2/models/net-zoom").json()["platform"] == "wavescope_classifier"
     assert send(app, "GET", "/v2/models/net-zoom-zoom").json()["platform"] == "wavescope_explainer"
@@ -361,6 +356,28 @@ def test_wrong_lengths_of_binary_tensors_are_told(
 )  # fmt: skip
 def test_what_is_wrong_is_named(plane: FakePlane, content: dict[str, Any], field: str | None) -> None:
     refused(infer(make_app(plane), EXPLAINER, content), 422, "invalid_request", field)
+
+
+@pytest.mark.parametrize("model", [MODEL, EXPLAINER])
+@pytest.mark.parametrize(
+    ("field", "message", "told"),
+    [
+        ("images[1]", "images[1]: the image is damaged", ("image[1]", "image[1]: the image is damaged")),
+        ("image", "the image is damaged", ("image", "the image is damaged")),
+    ],
+)
+def test_what_the_plane_says_of_an_image_is_told_of_its_element(
+    plane: FakePlane, model: str, field: str, message: str, told: tuple[str, str]
+) -> None:
+    plane.error = errors.NotAnImage(message, field=field)
+    response = infer(make_app(plane), model, {"inputs": [image(shape=[2], data=[TINY_PNG] * 2)]})
+    assert (refused(response, 415, "not_an_image", told[0])) == told[1]
+
+
+def test_an_element_that_is_empty_is_told(plane: FakePlane) -> None:
+    sent = {"name": "image", "datatype": "BYTES", "shape": [2], "parameters": {"binary_data_size": 9}}
+    response = binary(make_app(plane), {"inputs": [sent]}, b"\1\0\0\0x\0\0\0\0", model=EXPLAINER)
+    assert refused(response, 422, "invalid_request", "image[1]") == "image[1] is empty"
 
 
 def test_a_model_takes_no_options(plane: FakePlane) -> None:

@@ -16,7 +16,8 @@ from wavescope import errors
 from wavescope.engine.events import Progress
 from wavescope.engine.types import Explanation
 from wavescope.ingress.examples import TINY_PNG
-from wavescope.ingress.plane import Call, Event, Parsed
+from wavescope.ingress.open_streams import OpenStreams
+from wavescope.ingress.plane import Call, Event, IngressLimits, Parsed
 from wavescope.ingress.reply_models import (
     BatchReply,
     ExplanationReply,
@@ -179,6 +180,8 @@ class Endless(FakePlane):
 def test_the_work_ends_when_the_client_leaves(
     explanation: Explanation, recorder: MemoryRecorder, how: str
 ) -> None:
+    streams = OpenStreams(IngressLimits(max_streams=1))
+
     async def leave() -> list[str]:
         plane = Endless(explanation)
         content = json.dumps({"image": {"base64": TINY_PNG}}).encode()
@@ -207,7 +210,7 @@ def test_the_work_ends_when_the_client_leaves(
             "query_string": b"",
             "headers": [(b"content-type", b"application/json"), (b"accept", b"text/event-stream")],
         }
-        serving = asyncio.ensure_future(make_app(plane, recorder)(scope, receive, transmit))
+        serving = asyncio.ensure_future(make_app(plane, recorder, streams)(scope, receive, transmit))
         if how == "cancelled":
             await plane.started.wait()
             serving.cancel()
@@ -221,6 +224,8 @@ def test_the_work_ends_when_the_client_leaves(
     told = asyncio.run(asyncio.wait_for(leave(), 30))
     assert told == ["http.response.start", "http.response.body"]
     assert recorder.requests[0][-1] == "cancelled"
+    with streams.place(""):
+        pass  # the place is free again
 
 
 def test_a_silent_stream_is_kept_alive_from_its_beginning() -> None:

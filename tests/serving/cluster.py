@@ -33,7 +33,10 @@ class Service:
 
     def metric(self, sample: str) -> float:
         """The sum of all samples whose text starts so."""
-        lines = self.http.get("/metrics").text.splitlines()
+        reply = self.http.get("/metrics")
+        while reply.status_code == httpx.codes.SERVICE_UNAVAILABLE:  # what adds them up is being restarted
+            reply = self.http.get("/metrics")
+        lines = reply.text.splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(sample))
 
 

@@ -102,7 +102,7 @@ def world(tmp_path: Path) -> World:
 
 
 def state(world: World, name: str = "one") -> dict[str, Any]:
-    return asyncio.run(world.directory.state(name))
+    return asyncio.run(world.directory.describe(name))[0]
 
 
 def test_models_are_those_of_the_file_as_it_is_now(world: World) -> None:
@@ -155,7 +155,7 @@ def test_details_are_asked_for_again_when_the_model_changed(world: World, change
             world.write(registry("one", "two", batch_size=3))
         elif change == "deployed":
             world.tell({"model-one": replace(READY, deployed_at=2.0)})
-            await world.directory.state("one")
+            await world.directory.describe("one")
         else:
             world.directory.forget("one")
         return await world.directory.details("one")
@@ -190,8 +190,8 @@ def test_while_the_controller_is_away_its_last_word_stays(world: World) -> None:
 
 def test_the_controller_is_asked_once_a_second(world: World) -> None:
     async def often() -> None:
-        await asyncio.gather(*(world.directory.state("one") for _ in range(20)))
-        await world.directory.state("one")
+        await asyncio.gather(*(world.directory.describe("one") for _ in range(20)))
+        await world.directory.describe("one")
 
     asyncio.run(often())
     assert world.asked == 1
@@ -231,16 +231,45 @@ def test_a_model_that_does_not_answer_elsewhere_is_loading_and_says_why(world: W
     assert state(world)["state"] == "ready"
 
 
+def test_state_and_details_take_one_question_to_a_replica(world: World) -> None:
+    assert asyncio.run(world.directory.describe("one")) == (
+        {"state": "ready", "replicas": {"running": 1, "min": 1, "max": 1}},
+        told(),
+    )
+    assert world.replicas.asked == 1
+
+
+def test_a_replica_that_says_nothing_is_waited_for_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wavescope.serving.directory.PROBE_S", POLL_S)
+    world.replicas.answer = None
+    state, details = asyncio.run(world.directory.describe("one"))
+    assert (state["state"], details) == ("loading", None)
+    assert (world.replicas.asked, world.replicas.cancelled) == (1, 1)
+
+
+def test_details_of_a_model_as_it_was_are_not_told_of_it_as_it_is(world: World) -> None:
+    async def updated() -> tuple[dict[str, Any], ModelDetails | None]:
+        await world.directory.details("one")
+        world.replicas.answer = RayActorError()
+        world.tell({"model-one": replace(READY, phase="changing", deployed_at=2.0)})
+        return await world.directory.describe("one")
+
+    state, details = asyncio.run(updated())
+    assert (state["state"], details) == ("updating", None)
+
+
 def test_telling_of_a_model_that_is_scaled_to_zero_does_not_wake_it(world: World) -> None:
     async def ask() -> tuple[ModelDetails | None, ModelDetails | None]:
         world.status = {"model-one": Deployed("steady", 0, 0, 1.0)}
-        await world.directory.state("one")
-        unknown = await world.directory.known_details("one")
+        await world.directory.describe("one")
+        _, unknown = await world.directory.describe("one")
         assert world.replicas.asked == 0
         world.tell({"model-one": READY})
         await world.directory.details("one")
         world.tell({"model-one": Deployed("steady", 0, 0, 1.0)})
-        return unknown, await world.directory.known_details("one")
+        return unknown, (await world.directory.describe("one"))[1]
 
     assert asyncio.run(ask()) == (None, told())
     assert world.replicas.asked == 1

@@ -71,9 +71,9 @@ class Registry:
 
 @pytest.fixture(scope="module")
 def registry(
-    service: Service, settings: Settings, models_file: Path, tmp_path_factory: pytest.TempPathFactory
+    service: Service, service_settings: Settings, models_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Registry]:
-    quick = settings.model_copy(update={"downscale_delay_s": 0.5, "drain_s": 5.0})
+    quick = service_settings.model_copy(update={"downscale_delay_s": 0.5, "drain_s": 5.0})
     rollout = run.rollout(quick, load_registry(models_file), models_file)
     made = Registry(models_file, rollout, tmp_path_factory.mktemp("toys"))
     yield made

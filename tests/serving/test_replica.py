@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -176,6 +177,85 @@ def test_a_model_elsewhere_that_does_not_answer_is_waited_for(make: Make, missin
         assert (await outputs(replica, "now")).shape == (10, 2)
 
     asyncio.run(recover())
+
+
+class Elsewhere(FunctionClassifier):
+    """A model whose server may go over to another version."""
+
+    def __init__(self, revision: str) -> None:
+        of = replace(details(SHAPE, batch_size=4), revision=revision)
+        super().__init__(lambda image: (image.sum(), 0.0), of)
+        self.stale = False
+        self.closed = threading.Event()
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class Late(Given):
+    """A reference whose object comes when it is told to."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(stack)
+        self.asked, self.comes = asyncio.Event(), asyncio.Event()
+
+    def __await__(self) -> Any:
+        async def fetch() -> Stack:
+            self.asked.set()
+            await self.comes.wait()
+            return STACK
+
+        return fetch().__await__()
+
+
+@pytest.mark.parametrize("method", ["score", "outputs", "predict"])
+def test_calls_that_wait_while_the_model_is_replaced_may_be_sent_again(make: Make, method: str) -> None:
+    old, new = Elsewhere("now"), Elsewhere("next")
+    replica = make(old, new)
+    old.batches.clear()
+
+    async def replaced() -> None:
+        late = Late(STACK)
+        arguments = {
+            "score": ("now", STACK.digest, [late], None, 0, 4, "logit", (0,)),
+            "outputs": ("now", STACK.digest, [late], 0, 4),
+            "predict": ("now", STACK.digest, [late]),
+        }
+        asking = asyncio.create_task(getattr(replica, method)(*arguments[method]))
+        await late.asked.wait()
+        old.stale = True
+        with pytest.raises(ModelUnavailable, match="is being loaded"):
+            await replica.details()
+        late.comes.set()
+        with pytest.raises(ModelChanged, match="send it again"):
+            await asyncio.wait_for(asking, 60)
+        assert replica._reaching is not None
+        await replica._reaching
+        assert (await replica.details()).revision == "next"
+        # The plan is rendered for the model that scores it.
+        again = Given(STACK)
+        await replica.score("next", STACK.digest, [again], None, 0, 4, "logit", (0,))
+        assert again.fetched == 1
+
+    asyncio.run(replaced())
+    assert old.closed.wait(60)
+    assert not new.closed.is_set()
+    assert old.batches == []
+
+
+def test_a_model_elsewhere_that_fails_while_it_is_timed_is_closed(make: Make) -> None:
+    failing = Elsewhere("now")
+    failing.forward = lambda images: (_ for _ in ()).throw(RemoteFailure("connection refused"))
+    replica = make(failing, Elsewhere("now"))
+    assert failing.closed.is_set()
+
+    async def recover() -> str:
+        await replica.check_health()
+        assert replica._reaching is not None
+        await replica._reaching
+        return (await replica.details()).revision
+
+    assert asyncio.run(recover()) == "now"
 
 
 def test_a_model_that_is_registered_wrongly_fails_at_once(make: Make) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import httpx
 import pytest
 from skimage import data
-from tests.serving.cluster import body, eventually, png, settled
+from tests.serving.cluster import SMALL, SMALL_FORWARDS, body, eventually, png, settled
 
 from wavescope_proto.v1 import explanation_pb2 as pb
 from wavescope_proto.v1.explanation_pb2_grpc import ExplanationServiceStub
@@ -116,3 +117,21 @@ def test_a_client_that_leaves_stops_its_work(service, image, fields, leave):
     assert settled(service, FORWARDS) - before < WHOLE
     eventually(lambda: service.metric("wavescope_explanations_in_progress") == 0, "nothing in progress")
     eventually(lambda: service.metric("wavescope_admission_running") == 0, "nothing admitted")
+
+
+def test_streams_left_between_two_messages_leave_nothing_behind(service, image, fields):
+    """More than are admitted at once: those that stayed would keep the others out."""
+
+    def leave_at_once(seed: int) -> None:
+        with grpc.insecure_channel(service.grpc) as channel:
+            request = pb.ExplainRequest(image=image, **fields | {"seed": seed})
+            told = ExplanationServiceStub(channel).ExplainStream(pb.ExplainStreamRequest(request=request))
+            next(iter(told))
+            told.cancel()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(leave_at_once, range(1000, 1020)))
+    eventually(lambda: service.metric("wavescope_explanations_in_progress") == 0, "nothing in progress")
+    with grpc.insecure_channel(service.grpc) as channel:
+        request = pb.ExplainRequest(image=image, **SMALL)
+        assert ExplanationServiceStub(channel).Explain(request, timeout=60).forwards == SMALL_FORWARDS

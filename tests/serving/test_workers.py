@@ -15,7 +15,9 @@ from wavescope.errors import (
     InternalError,
     InvalidRequest,
     ModelUnavailable,
+    QuotaExceeded,
     StoreUnavailable,
+    UnknownJob,
 )
 from wavescope.serving import jobs
 from wavescope.serving.jobs import Done, Tally, Work, Workers, as_error, as_problem
@@ -38,7 +40,7 @@ def store(tmp_path: Path):
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause is worth waiting for here."""
-    for name in ("IDLE_S", "BEAT_S", "LONGEST_PAUSE_S"):
+    for name in ("IDLE_S", "BEAT_S", "RETRY_S"):
         monkeypatch.setattr(jobs, name, 0.01)
 
 
@@ -121,6 +123,35 @@ def test_what_was_not_there_is_tried_again_without_a_new_attempt(store: Store) -
     assert turns == [1, 1, 1, 1]
 
 
+def test_a_job_that_waits_for_its_quota_does_not_hold_up_others(store: Store) -> None:
+    async def carry(job: Job, work: Work, tally: Tally) -> tuple:
+        if job.id == "one":
+            raise QuotaExceeded("later", retry_after_s=3600)
+        return (make_explanation(),)
+
+    submit(store)
+    submit(store, "two")
+    assert run(store, carry, over(store, "two")) == ["succeeded"]
+    assert (store.get("one").state, store.get("one").attempts) == ("queued", 0)
+
+
+def test_jobs_that_ended_long_ago_are_forgotten(store: Store) -> None:
+    async def carry(job: Job, work: Work, tally: Tally) -> tuple:
+        return (make_explanation(),)
+
+    submit(store)
+    run(store, carry, over(store))
+
+    def forgotten() -> bool:
+        try:
+            store.get("one")
+        except UnknownJob:
+            return True
+        return False
+
+    assert run(store, carry, forgotten, ends=0, job_retention_s=1e-6) == []
+
+
 def test_a_deadline_is_not_met_by_trying_again(store: Store) -> None:
     turns: list[int] = []
 
@@ -182,7 +213,7 @@ def test_a_leaving_process_gives_its_job_back_at_once(store: Store) -> None:
     run(store, forever, lambda: bool(begun), ends=0, job_lease_s=3600)
     assert store.get("one").state == "queued"
     assert run(store, carry, over(store)) == ["succeeded"]
-    assert store.get("one").attempts == 2
+    assert store.get("one").attempts == 1  # a process that leaves in order uses up none
 
 
 def test_a_job_that_kills_its_workers_is_given_up(store: Store) -> None:

@@ -18,30 +18,35 @@ IDS = st.sampled_from(["1", "2", "3", "4"])
 WORKERS = st.sampled_from(["w1", "w2"])
 LEASES = st.sampled_from([5.0, 20.0])
 CALLS = st.sampled_from(["a", "b"])
+OWNERS = st.sampled_from(["", "ann"])
+CONTENTS = st.sampled_from(["x", "y"])
+LIMITS = st.none() | st.integers(0, 5)
 KEYS = st.sampled_from(["k1", "k2", "k3"])
 
 NEW_JOBS = st.builds(
     NewJob,
     id=IDS,
-    owner=st.sampled_from(["", "ann"]),
+    owner=OWNERS,
     payload=st.binary(max_size=4),
-    content=st.sampled_from(["x", "y"]),
+    content=CONTENTS,
     idempotency_key=st.none() | st.sampled_from(["", "k"]),
     priority=st.integers(-(2**40), 2**40) | st.integers(-1, 1),
 )
 STEPS = st.one_of(
     st.tuples(st.just("submit"), NEW_JOBS),
+    st.tuples(st.just("submit within"), NEW_JOBS, LIMITS, LIMITS, LIMITS),
+    st.tuples(st.just("find"), OWNERS, st.sampled_from(["", "k"]), CONTENTS),
     st.tuples(st.sampled_from(["get", "cancel", "result"]), IDS),
     st.tuples(st.just("unfinished"), st.sampled_from([None, "", "ann"])),
     st.tuples(st.just("claim"), WORKERS, LEASES),
     st.tuples(st.just("beat"), IDS, WORKERS, LEASES, st.integers(0, 9), st.integers(0, 9)),
     st.tuples(st.just("finish"), IDS, WORKERS, st.sampled_from([b"", b"done", {"code": "internal"}])),
-    st.tuples(st.just("release"), IDS, WORKERS),
+    st.tuples(st.just("release"), IDS, WORKERS, st.sampled_from([-1.0, 0.0, 5.0, 20.0])),
     st.tuples(st.just("keep"), IDS, CALLS, st.integers(0, 3), st.binary(max_size=2)),
     st.tuples(st.just("kept"), IDS, CALLS),
     st.tuples(st.just("recall"), KEYS),
     st.tuples(st.just("remember"), KEYS, st.binary(max_size=8)),
-    st.tuples(st.just("purge"), st.sampled_from([0.0, 10.0])),
+    st.tuples(st.just("purge"), st.sampled_from([0.0, 10.0]), LIMITS),
     st.tuples(st.just("wait"), st.sampled_from([0.0, 1.5, 5.0, 12.25])),
 )
 
@@ -52,11 +57,16 @@ def answer(store: Store, clock: Clock, name: str, *arguments: Any) -> Any:
         if name == "beat":
             *first, forwards, planned = arguments
             return store.beat(*first, forwards=forwards, planned=planned)
+        if name == "submit within":
+            job, jobs, owned, size = arguments
+            return store.submit(job, max_unfinished=jobs, max_owned=owned, max_bytes=size)
+        if name == "release":
+            return store.release(*arguments[:2], after_s=arguments[2])
         if name == "purge":
-            return store.purge(finished_before=clock.now - arguments[0])
+            return store.purge(finished_before=clock.now - arguments[0], max_bytes=arguments[1])
         return getattr(store, name)(*arguments)
     except (WavescopeError, ValueError) as error:
-        return type(error), str(error)
+        return type(error), str(error), getattr(error, "limits", None)
 
 
 @settings(max_examples=150)

@@ -101,14 +101,6 @@ def test_a_key_is_remembered_after_the_job_ended_and_until_it_is_purged(store: S
 
 
 # ---- claims ----------------------------------------------------------------------------------------------------------
-def test_larger_priority_first_then_older_first(store: Store, clock: Clock) -> None:
-    for job_id, priority in (("1", 0), ("2", 5), ("3", -1), ("4", 5), ("5", 0)):
-        store.submit(new(job_id, priority=priority))  # all at one time
-    clock.pass_s(-60)  # a clock that was set back
-    store.submit(new("6", priority=0))
-    assert [claimed(store) for _ in range(7)] == ["2", "4", "1", "5", "6", "3", None]
-
-
 def test_a_claimed_job_comes_with_its_payload(store: Store, clock: Clock) -> None:
     store.submit(new("1"))
     clock.pass_s(2)
@@ -149,6 +141,16 @@ def test_a_beat_renews_the_lease_and_tells_the_progress(store: Store, clock: Clo
     assert (store.get("1").forwards, store.get("1").planned) == (20, 88)
 
 
+def test_progress_never_goes_back(store: Store) -> None:
+    store.submit(new("1"))
+    claimed(store)
+    told = []
+    for forwards, planned in ((20, 88), (0, 0), (10, 90), (21, 0), (21, 80)):
+        assert store.beat("1", "w1", 15.0, forwards=forwards, planned=planned)
+        told.append((store.get("1").forwards, store.get("1").planned))
+    assert told == [(20, 88), (20, 88), (20, 90), (21, 90), (21, 80)]
+
+
 def test_a_lapsed_lease_that_nobody_took_is_still_the_workers(store: Store, clock: Clock) -> None:
     for job_id in ("1", "2", "3"):
         store.submit(new(job_id))
@@ -169,7 +171,8 @@ def test_lapsed_jobs_keep_their_place_in_the_queue(store: Store, clock: Clock) -
     assert [claimed(store), claimed(store)] == ["2", "1"]
     clock.pass_s(60)
     store.submit(new("4", priority=2))
-    assert [claimed(store) for _ in range(5)] == ["4", "2", "1", "3", None]
+    assert [claimed(store), claimed(store)] == ["4", "1"]  # the fourth claim takes the oldest
+    assert [claimed(store) for _ in range(3)] == ["2", "3", None]
 
 
 def test_a_released_job_is_claimed_at_once_in_its_old_place(store: Store) -> None:
@@ -184,7 +187,59 @@ def test_a_released_job_is_claimed_at_once_in_its_old_place(store: Store) -> Non
     assert not store.finish("1", "w1", b"late")
     found = store.claim("w2", 15.0)
     assert found is not None
-    assert (found[0].id, found[0].attempts) == ("1", 2)
+    assert (found[0].id, found[0].attempts) == ("1", 1)
+
+
+def test_a_release_takes_its_attempt_back(store: Store, clock: Clock) -> None:
+    store.submit(new("1"))
+    for _ in range(5):
+        claimed(store)
+        store.release("1", "w1")
+    assert store.get("1").attempts == 0
+    claimed(store)
+    clock.pass_s(15)  # who dies uses an attempt up
+    found = store.claim("w2", 15.0)
+    assert found is not None
+    assert found[0].attempts == 2
+
+
+def test_a_job_released_for_later_is_not_claimed_before_and_keeps_its_place(
+    store: Store, clock: Clock
+) -> None:
+    for job_id in ("1", "2", "3"):
+        store.submit(new(job_id))
+    claimed(store)
+    store.release("1", "w1", after_s=30.0)
+    assert (store.get("1").state, store.unfinished()) == ("queued", 3)
+    assert claimed(store) == "2"
+    clock.pass_s(29.5)
+    store.release("2", "w1", after_s=60.0)
+    assert claimed(store) == "3"
+    assert claimed(store) is None
+    clock.pass_s(0.5)
+    assert claimed(store) == "1"
+    assert claimed(store, "w2") is None
+
+
+def test_a_job_released_for_later_after_its_lease_lapsed_waits_too(store: Store, clock: Clock) -> None:
+    for job_id in ("1", "2"):
+        store.submit(new(job_id))
+        claimed(store, job_id)
+    clock.pass_s(60)
+    assert claimed(store, "w3") == "1"  # which looks at all that lapsed
+    store.release("2", "2", after_s=1.0)
+    assert claimed(store, "w3") is None
+    clock.pass_s(1)
+    assert claimed(store, "w3") == "2"
+
+
+def test_a_job_that_waits_for_later_is_cancelled(store: Store, clock: Clock) -> None:
+    store.submit(new("1"))
+    claimed(store)
+    store.release("1", "w1", after_s=5.0)
+    assert store.cancel("1").state == "cancelled"
+    clock.pass_s(60)
+    assert claimed(store) is None
 
 
 # ---- ends ------------------------------------------------------------------------------------------------------------
@@ -296,6 +351,36 @@ def test_a_purge_forgets_any_number_of_jobs(store: Store, clock: Clock) -> None:
         store.submit(new(str(number), idempotency_key=str(number)))
         store.cancel(str(number))
     assert store.purge(finished_before=clock.now + 1) == 250
+
+
+def test_a_purge_forgets_the_oldest_while_results_are_more_than_a_bound(store: Store, clock: Clock) -> None:
+    for job_id, size in (("1", 40), ("2", 30), ("3", 20), ("4", 10)):
+        store.submit(new(job_id))
+        claimed(store)
+        store.finish(job_id, "w1", bytes(size))
+        clock.pass_s(1)
+    store.submit(new("5"))
+    store.cancel("5")
+    began = Clock().now
+    assert store.purge(finished_before=began) == 0
+    assert store.purge(finished_before=began, max_bytes=100) == 0
+    assert store.purge(finished_before=began, max_bytes=99) == 1
+    assert store.purge(finished_before=began, max_bytes=29) == 2
+    for job_id in ("1", "2", "3"):
+        with pytest.raises(UnknownJob):
+            store.result(job_id)
+    assert len(store.result("4")) == 10
+    assert store.get("5").state == "cancelled"
+    assert store.purge(finished_before=clock.now + 1, max_bytes=0) == 2
+    assert store.purge(finished_before=clock.now + 1, max_bytes=0) == 0
+
+
+def test_a_purge_by_bytes_forgets_any_number_of_jobs(store: Store) -> None:
+    for number in range(120):
+        store.submit(new(str(number)))
+        claimed(store)
+        store.finish(str(number), "w1", bytes(10))
+    assert store.purge(finished_before=0, max_bytes=99) == 111
 
 
 # ---- ledger ----------------------------------------------------------------------------------------------------------

@@ -136,6 +136,7 @@ def test_a_server_without_memory_left_refuses_whole_changes(own_redis: RedisServ
             lambda: store.finish("1", "w1", b"done"),
             lambda: store.finish("1", "w1", {"code": "internal"}),
             lambda: store.release("1", "w1"),
+            lambda: store.release("1", "w1", after_s=5.0),
             lambda: store.cancel("3"),
             lambda: store.keep("1", "call", 0, b"scores"),
             lambda: store.remember("k", b"result"),
@@ -162,15 +163,33 @@ def test_nothing_is_left_of_purged_jobs_and_forgotten_results(
     store.claim("w1", 600.0)
     store.finish("2", "w1", {"code": "internal"})
     store.cancel("3")
-    assert store.purge(finished_before=store.get("3").created_at + 600) == 3
+    store.submit(new("4"))
+    store.claim("w1", 600.0)
+    store.release("4", "w1", after_s=600.0)
+    store.cancel("4")
+    assert store.purge(finished_before=store.get("3").created_at + 600) == 4
     store.remember("key", b"r")
     with RedisStore(redis_server.url, prefix=redis_place.prefix, result_bytes=0)._client as client:
         RedisStore(redis_server.url, prefix=redis_place.prefix, result_bytes=0).remember("other", b"")
         left = {
             key.decode().removeprefix(redis_place.prefix) for key in client.keys(f"{redis_place.prefix}*")
         }
-        assert left == {"number", "results:tick", "results:total"}
+        totals = {"results:total", "payloads", "outputs"}
+        assert left == {"number", "claims", "results:tick"} | totals
+        assert {client.get(f"{redis_place.prefix}{total}") for total in totals} == {b"0"}
+    store.close()
+
+
+def test_a_total_of_results_that_is_wrong_is_made_right(
+    redis_place: Place, redis_server: RedisServer
+) -> None:
+    store = redis_place.open(result_bytes=10)
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.set(f"{redis_place.prefix}results:total", 1000)  # as where somebody removed the results
+        store.remember("k", b"result")
         assert client.get(f"{redis_place.prefix}results:total") == b"0"
+    store.remember("k", b"result")
+    assert store.recall("k") == b"result"
     store.close()
 
 

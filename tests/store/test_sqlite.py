@@ -11,8 +11,9 @@ import pytest
 from tests.store.servers import Clock
 from tests.store.test_jobs import new
 
-from wavescope.errors import InvalidRequest, StoreUnavailable
-from wavescope.store.sqlite import LAYOUT, SqliteStore
+from wavescope.errors import InvalidRequest, QueueFull, StoreUnavailable
+from wavescope.store.layout import LAYOUT, STEPS
+from wavescope.store.sqlite import SqliteStore
 
 
 @pytest.fixture
@@ -68,6 +69,54 @@ def test_a_file_of_a_newer_version_is_refused_and_stays_as_it_is(path: Path) -> 
     assert caught.value.field == "state_dir"
     assert connection.execute("PRAGMA user_version").fetchone() == (LAYOUT + 1,)
     connection.close()
+
+
+def test_jobs_in_a_file_of_the_first_layout_go_on(path: Path) -> None:
+    path.parent.mkdir()
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in (*STEPS[0], "PRAGMA user_version = 1"):
+        connection.execute(statement)
+    for number, state in enumerate(("queued", "running", "succeeded")):
+        connection.execute(
+            """INSERT INTO jobs (id, owner, content, priority, labels, state, created_at, finished_at)
+            VALUES (?, 'ann', 'a digest', 0, '{}', ?, 0, ?)""",
+            (str(number), state, 1 if state == "succeeded" else None),
+        )
+    connection.executemany("INSERT INTO payloads VALUES (?, ?)", [("0", b"12"), ("1", b"345")])
+    connection.execute("INSERT INTO outputs VALUES ('2', ?)", (b"6789",))
+    connection.close()
+    store = open_file(path)
+    with pytest.raises(QueueFull):
+        store.submit(new("3", payload=b"6"), max_bytes=5)
+    found = store.claim("w1", 15.0)
+    assert found is not None
+    assert (found[0].id, found[1]) == ("0", b"12")
+    assert store.result("2") == b"6789"
+    assert [store.purge(finished_before=0, max_bytes=most) for most in (4, 3)] == [0, 1]
+    store.close()
+
+
+def test_a_job_whose_payload_is_gone_is_given_to_a_worker_all_the_same(path: Path) -> None:
+    store = open_file(path)
+    store.submit(new("1"))
+    with store._session() as connection:
+        connection.execute("DELETE FROM payloads")
+    found = store.claim("w1", 15.0)
+    assert found is not None
+    assert found[1] == b""
+    assert store.finish("1", "w1", {"code": "internal"})
+    store.close()
+
+
+def test_a_purge_with_nothing_to_do_waits_for_nobody(path: Path) -> None:
+    store = open_file(path, busy_s=0.0)
+    store.submit(new("1"))
+    store.cancel("1")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert store.purge(finished_before=Clock().now, max_bytes=0) == 0
+    other.close()
+    store.close()
 
 
 def test_a_store_that_another_process_keeps_locked_is_unavailable_until_it_lets_go(path: Path) -> None:

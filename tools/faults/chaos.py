@@ -27,7 +27,7 @@ from typing import Any
 import httpx
 from tools.demo import free_port
 from tools.faults.cable import Cable
-from tools.faults.requests import ANSWER_S, FRESH, RETRYABLE, Answers, body, truth
+from tools.faults.requests import ANSWER_S, FRESH, MODELS, RETRYABLE, Answers, body, truth
 from tools.faults.service import CONTROLLER, PROXY, Service, replica
 
 JOBS = 6
@@ -36,14 +36,6 @@ SEEDS = range(JOBS)
 CUT_S = 10.0
 END_S = 300.0
 POLL_S = 0.2
-MODELS = """\
-models:
-  - name: efficientnet-lite0
-    source: embedded:efficientnet-lite0
-    num_cpus: 1
-    min_replicas: 2
-    max_replicas: 2
-"""
 SETTINGS = {
     "gateway_replicas": 2,
     "generator_replicas": 2,

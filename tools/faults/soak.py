@@ -26,20 +26,12 @@ from typing import Any
 
 import grpc
 import httpx
-from tools.faults.requests import ANSWER_S, FRESH, IMAGE, body
+from tools.faults.requests import ANSWER_S, FRESH, IMAGE, MODELS, body
 from tools.faults.service import Service
 
 from wavescope_proto.v1 import explanation_pb2 as pb
 from wavescope_proto.v1 import explanation_pb2_grpc as pb_grpc
 
-MODELS = """\
-models:
-  - name: efficientnet-lite0
-    source: embedded:efficientnet-lite0
-    num_cpus: 1
-    min_replicas: 2
-    max_replicas: 2
-"""
 CALLERS = 4
 CALIBRATE_S = 30.0
 SAMPLE_S = 15.0

@@ -8,6 +8,7 @@
     ├── UnknownModel              no model of that name is registered
     ├── UnknownJob                no job of that id, or not the caller's
     ├── JobUnfinished             the result of a job that has none yet
+    ├── JobFailed                 the result of a job that failed; why is in ``limits["problem"]``
     ├── JobCancelled              the result of a job that was cancelled
     ├── Unauthenticated           no valid API key came with the request
     ├── Forbidden                 the caller may not do this
@@ -32,7 +33,8 @@ Errors carry data, never a transport: one table in ``ingress`` maps ``code`` to 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self
 
 
 class WavescopeError(Exception):
@@ -83,6 +85,16 @@ class IdempotencyConflict(WavescopeError):
 class UnknownModel(WavescopeError):
     code = "unknown_model"
 
+    @classmethod
+    def among(cls, name: str, registered: Iterable[str]) -> Self:
+        """The error for a name that is none of those registered."""
+        known = sorted(registered)
+        return cls(
+            f"model {name[:128]!r} is not registered; registered: {', '.join(known) or 'none'}",
+            field="model",
+            supported=known,
+        )
+
 
 class UnknownJob(WavescopeError):
     code = "unknown_job"
@@ -90,6 +102,10 @@ class UnknownJob(WavescopeError):
 
 class JobUnfinished(WavescopeError):
     code = "job_unfinished"
+
+
+class JobFailed(WavescopeError):
+    code = "job_failed"
 
 
 class JobCancelled(WavescopeError):

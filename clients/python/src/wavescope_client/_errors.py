@@ -14,6 +14,7 @@ WavescopeError
     ├── UnknownModel            404
     ├── UnknownJob              404, or the job of another API key
     ├── JobUnfinished           409, the job has no result yet
+    ├── JobFailed               409, the job failed; why is in ``limits["problem"]``
     ├── IdempotencyConflict     409, the idempotency key was used for another request
     ├── JobCancelled            410, the job will never have a result
     ├── NotAnImage              415
@@ -131,6 +132,10 @@ class JobUnfinished(ServiceError):
     """The job has no result yet."""
 
 
+class JobFailed(ServiceError):
+    """The job failed; ``limits["problem"]`` has the ``code``, ``message``, ``field`` and ``limits`` of why."""
+
+
 class IdempotencyConflict(ServiceError):
     """The idempotency key was used for another request."""
 
@@ -193,6 +198,7 @@ BY_CODE: dict[str, type[ServiceError]] = {
     "unknown_model": UnknownModel,
     "unknown_job": UnknownJob,
     "job_unfinished": JobUnfinished,
+    "job_failed": JobFailed,
     "job_cancelled": JobCancelled,
     "idempotency_conflict": IdempotencyConflict,
     "not_an_image": NotAnImage,

@@ -82,7 +82,8 @@ class JobStatus:
         forwards: images scored so far.
         planned: images to be scored in all; 0 before that is known.
         eta_s: seconds left at the pace so far; ``None`` before anything is scored, and once it has ended.
-        error: why it failed: ``code``, ``message``, ``field``, ``limits``. :meth:`Job.result` raises it.
+        error: why it failed: ``code``, ``message``, ``field``, ``limits``. :meth:`Job.result` raises
+            :class:`JobFailed` with it.
     """
 
     id: str

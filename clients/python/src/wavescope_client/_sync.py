@@ -179,7 +179,7 @@ class Job(Generic[Found]):
         Raises:
             JobUnfinished: there is no result yet.
             JobCancelled: there will never be one.
-            ServiceError: what the job failed with.
+            JobFailed: it failed; never worth another try.
         """
         return self._shell.run(self._shell.flows.result(self.id, figure=figure))
 

@@ -139,19 +139,41 @@ class Admission:
             del self._entries[name]
         return silent
 
+    def charge(self, caller: str, forwards: int) -> None:
+        """Takes forwards from a caller's budget for what needs no turn.
+
+        Raises:
+            QuotaExceeded: more than the budget allows now.
+        """
+        ask = Ask("", caller, "interactive", forwards, 0.0)
+        self._check_budget(ask, self.clock())
+        self._charge(ask, self.clock())
+
     def wait_s(self, priority: Priority) -> float:
-        """Seconds that a request of this priority would be expected to wait now."""
-        if self.running < self._places(priority) and not any(
-            not entry.running and _before(entry.ask.priority, priority) for entry in self._entries.values()
-        ):
-            return 0.0
-        # What runs is half done on average.
+        """Seconds that a request of this priority would be expected to wait now.
+
+        A place becomes free when the shortest of those that run ends. They share the machine, so each takes as many
+        times longer as there are; of several about as short one ends in every such fraction of that. Whoever is ahead
+        needs a place first. In no case is it longer than all that is ahead takes by itself.
+        """
         ahead = [
-            entry.ask.seconds * (0.5 if entry.running else 1.0)
+            entry.ask.seconds
             for entry in self._entries.values()
-            if entry.running or _before(entry.ask.priority, priority)
+            if not entry.running and _before(entry.ask.priority, priority)
         ]
-        return sum(ahead)
+        if self._free(priority) > len(ahead):
+            return 0.0
+        running = [entry for entry in self._entries.values() if entry.running]
+        batch_has_its_share = self._running_batch >= self._batch_places
+        may_take_any = priority == "interactive" or not batch_has_its_share
+        held = [entry.ask.seconds for entry in running if may_take_any or entry.ask.priority == "batch"]
+        shortest = min(held, default=0.0)
+        alike = sum(seconds <= 2 * shortest for seconds in held)
+        a_place = len(running) * shortest / max(1, alike)
+        everything = sum(entry.ask.seconds for entry in running) / 2 + sum(
+            ahead
+        )  # what runs is half done on average
+        return min((len(ahead) + 1) * a_place, everything)
 
     def _check(self, ask: Ask, now: float) -> None:
         quota = self.quota(ask.caller)
@@ -159,12 +181,18 @@ class Admission:
         waiting = sum(not entry.running for entry in mine)
         if quota.max_waiting is not None and waiting >= quota.max_waiting and not ask.patient:
             at_limit = quota.max_running is not None and len(mine) - waiting >= quota.max_running
-            if at_limit or self.running >= self._places(ask.priority):
+            if at_limit or self._free(ask.priority) <= 0:
                 raise QuotaExceeded(
                     f"{waiting} requests of this key wait already; its quota is {quota.max_waiting}",
                     max_waiting=quota.max_waiting,
                     retry_after_s=self._retry_after(ask.priority),
                 )
+        self._check_budget(ask, now)
+        if not ask.patient:
+            self._check_queue(ask)
+
+    def _check_budget(self, ask: Ask, now: float) -> None:
+        quota = self.quota(ask.caller)
         short_s = self._short_s(ask, quota, now)
         if short_s > 0:
             raise QuotaExceeded(
@@ -174,12 +202,9 @@ class Admission:
                 forwards=ask.forwards,
                 retry_after_s=math.ceil(short_s),
             )
-        if not ask.patient:
-            self._check_queue(ask)
 
     def _check_queue(self, ask: Ask) -> None:
-        full = self.running >= self._places(ask.priority)
-        if full and self.waiting >= self.max_waiting:
+        if self._free(ask.priority) <= 0 and self.waiting >= self.max_waiting:
             raise QueueFull(
                 f"{self.waiting} requests wait already; at most {self.max_waiting} may",
                 max_waiting=self.max_waiting,
@@ -214,21 +239,27 @@ class Admission:
         if rate is not None:
             self._buckets[ask.caller] = _Bucket(self._level(ask.caller, rate, now) - ask.forwards, now)
 
-    def _places(self, priority: Priority) -> int:
-        return self.max_running if priority == "interactive" else max(1, self.max_running // 2)
+    @property
+    def _batch_places(self) -> int:
+        return max(1, self.max_running // 2)
+
+    @property
+    def _running_batch(self) -> int:
+        return sum(entry.running and entry.ask.priority == "batch" for entry in self._entries.values())
+
+    def _free(self, priority: Priority) -> int:
+        """Places that a request of this priority may take now."""
+        free = self.max_running - self.running
+        return free if priority == "interactive" else min(free, self._batch_places - self._running_batch)
 
     def _next(self) -> _Entry | None:
         waiting = {
             priority: [entry for entry in self._startable() if entry.ask.priority == priority]
             for priority in ("interactive", "batch")
+            if self._free(priority) > 0
         }
-        if self.running >= self.max_running:
-            return None
-        batch_runs = sum(entry.running and entry.ask.priority == "batch" for entry in self._entries.values())
-        if batch_runs >= self._places("batch"):
-            waiting["batch"] = []
         turn = "batch" if self._starts % BATCH_TURN == BATCH_TURN - 1 else "interactive"
-        candidates = waiting[turn] or waiting["interactive"] or waiting["batch"]
+        candidates = waiting.get(turn) or [entry for found in waiting.values() for entry in found]
         return min(candidates, key=lambda entry: (self._runs_of(entry.ask.caller), entry.order), default=None)
 
     def _startable(self) -> list[_Entry]:

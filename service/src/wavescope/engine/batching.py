@@ -13,6 +13,7 @@ from typing import TypeVar
 from wavescope.engine import scoreboard
 from wavescope.engine.scoreboard import Scored
 from wavescope.engine.scoring import DeviceBatches, Flight, Part
+from wavescope.errors import ModelChanged
 
 Result = TypeVar("Result")
 
@@ -62,6 +63,9 @@ class Batcher:
     next batch is launched before the last one's scores are read, so that a GPU never waits. A cancelled chunk starts no
     further row. A batch that fails is scored again chunk by chunk: a failure is told to its own request alone.
 
+    Closed, it scores what waits and takes nothing more: what comes later fails at once with ``ModelChanged``, since
+    the device's model is being replaced.
+
     Args:
         device: what scores.
     """
@@ -78,8 +82,11 @@ class Batcher:
         assert part.count > 0, "a chunk has at least one row"
         chunk = _Chunk(part, Future(), part.start)
         with self._changed:
-            self._chunks.append(chunk)
-            self._changed.notify()
+            if self._closed:
+                chunk.fail(_replaced())
+            else:
+                self._chunks.append(chunk)
+                self._changed.notify()
         return chunk.future
 
     def call(self, work: Callable[[], Result]) -> Future[Result]:
@@ -95,19 +102,20 @@ class Batcher:
                 future.set_exception(failure)
 
         with self._changed:
-            self._calls.append(run)
-            self._changed.notify()
+            if self._closed:
+                future.set_exception(_replaced())
+            else:
+                self._calls.append(run)
+                self._changed.notify()
         return future
 
     def run(self) -> None:
-        """Works until it is closed."""
-        while not self._closed:
-            with self._changed:
-                self._changed.wait_for(lambda: self._calls or self._chunks or self._closed)
+        """Works until it is closed and nothing waits."""
+        while self._wait():
             self.drain()
 
     def close(self) -> None:
-        """Ends :meth:`run` once what waits is done; nothing is to be submitted any more."""
+        """Ends :meth:`run` once what waits is done."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -123,6 +131,12 @@ class Batcher:
             if flying:
                 self._land(*flying)
             flying = launched
+
+    def _wait(self) -> bool:
+        """Whether something waits, as soon as it does; never once it is closed and all is done."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._calls or self._chunks or self._closed)
+            return bool(self._calls or self._chunks)
 
     def _next(self) -> _Taken:
         """The rows of the next device batch, none if nothing waits."""
@@ -163,3 +177,7 @@ class Batcher:
             launched = self._launch([alone])
             if launched:
                 self._land(*launched)
+
+
+def _replaced() -> ModelChanged:
+    return ModelChanged("the model was updated while the request ran; send it again", field="model")

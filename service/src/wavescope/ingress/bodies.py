@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from email.message import Message
 from typing import TypeVar
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -118,6 +118,13 @@ async def _read_parts(request: Request, max_body_bytes: int) -> tuple[Files, byt
         form = await parser.parse()
     except MultiPartException as error:
         raise InvalidRequest(f"the multipart body cannot be read: {error.message}") from error
+    try:
+        return await _parts(form)
+    finally:
+        await form.close()  # parts are temporary files, though in memory
+
+
+async def _parts(form: FormData) -> tuple[Files, bytes | None]:
     parts: dict[str, list[UploadFile | str]] = {}
     for name, part in form.multi_items():
         if name not in PARTS:

@@ -24,6 +24,7 @@ class Context(Protocol):
     """The part of a gRPC servicer's context that tells who calls; Ray Serve's own class has it as well."""
 
     def invocation_metadata(self) -> Iterable[tuple[str, Any]]: ...
+    def trailing_metadata(self) -> Iterable[tuple[str, Any]] | None: ...
     def peer(self) -> str: ...
 
 
@@ -34,16 +35,14 @@ def call_of(request: Request) -> Call:
     return Call(state.request_id, state.caller, state.priority, fresh)
 
 
-def admit(
-    context: Context, doorkeeper: Doorkeeper, limits: IngressLimits, *, request_id: str | None = None
-) -> Call:
+def admit(context: Context, doorkeeper: Doorkeeper, limits: IngressLimits, *, request_id: str) -> Call:
     """The call of an RPC, where it may be made.
 
     Args:
         context: of the RPC.
         doorkeeper: knows the keys.
         limits: whether other hosts are served.
-        request_id: where it is chosen already, so that a refusal can tell it; else taken from the metadata.
+        request_id: chosen already, so that a refusal can tell it.
 
     Raises:
         Forbidden: it comes from another host, and only this one is served.
@@ -60,7 +59,7 @@ def admit(
 
     caller, priority = authenticate(header, doorkeeper)
     return Call(
-        request_id or choose_request_id(header("x-request-id")),
+        request_id,
         caller,
         priority,
         wants_fresh(header("cache-control")),
@@ -103,6 +102,14 @@ def is_local(peer: str) -> bool:
         return ip_address(address.rpartition(":")[0].strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def request_id_of(context: Context) -> str:
+    """The caller's id for an RPC, else the one that Ray Serve's proxy gave it, else a new one."""
+    # Before an RPC reaches us, the proxy's own id is in its trailing metadata, and stays in it.
+    given = dict(context.trailing_metadata() or ()).get("request_id")
+    offered = metadata(context, "x-request-id") or given
+    return choose_request_id(offered if isinstance(offered, str) else None)
 
 
 def choose_request_id(offered: str | None) -> str:

@@ -224,15 +224,23 @@ def _reading(method: Any) -> Any:
 
 
 class _Context:
-    """The context of an RPC without the metadata that the proxy would obey."""
+    """The context of an RPC without the metadata that the proxy would obey.
+
+    It knows its peer from the start: Ray Serve's proxy asks for it after the RPC, for its log, and gRPC's own answer is
+    then read from a connection that may be freed (grpc/grpc#29069). A client that left would take the proxy with it.
+    """
 
     def __init__(self, context: Any, application: str) -> None:
         self._context = context
+        self._peer: str = context.peer()
         kept = [entry for entry in context.invocation_metadata() if entry[0] not in STRIPPED_METADATA]
         self._metadata = (*kept, ("application", application))
 
     def invocation_metadata(self) -> tuple[Any, ...]:
         return self._metadata
+
+    def peer(self) -> str:
+        return self._peer
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)

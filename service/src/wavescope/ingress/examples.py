@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+from wavescope.errors import UnknownModel
+from wavescope.ingress.problems import hidden_message, problem
 
 # A grey PNG of 8 × 8 px: small enough to read, and an image that is really accepted.
 TINY_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAADklEQVR42mNogAIGyhgAgIQgARDoahcAAAAASUVORK5CYII="
 
+_REQUEST_ID: Final = "5d0c8f2e6a1b4c7d"
 _IMAGE = {"base64": TINY_PNG}
 
 REQUESTS: dict[str, Any] = {
@@ -107,18 +111,18 @@ MODELS: dict[str, Any] = {
 
 def _problem(code: str, message: str, field: str | None = None, **limits: Any) -> dict[str, Any]:
     told = {"code": code, "message": message, "field": field, "limits": limits}
-    return {**told, "request_id": "5d0c8f2e6a1b4c7d"}
+    return {**told, "request_id": _REQUEST_ID}
 
 
 PROBLEMS: dict[int, dict[str, Any]] = {
     401: _problem("unauthenticated", "no API key came with the request"),
-    404: _problem("unknown_model", "no model is named 'resnet'", "model", supported=["efficientnet-lite0"]),
+    404: problem(UnknownModel.among("resnet", ["efficientnet-lite0"]), _REQUEST_ID),
     409: _problem("job_unfinished", "job '0c5fd0e7b6a84a1e9d3f5a2b7c8e9f01' is running"),
     410: _problem("job_cancelled", "job '0c5fd0e7b6a84a1e9d3f5a2b7c8e9f01' was cancelled"),
     413: _problem("body_too_large", "the body is larger than 33554432 bytes", max_body_bytes=33_554_432),
     415: _problem("not_an_image", "the file cannot be decoded as an image", "image"),
     422: _problem("invalid_request", "levels must be at least 1, not 0", "levels", minimum=1),
     429: _problem("queue_full", "64 requests wait already; at most 64 may", max_waiting=64, retry_after_s=12),
-    500: _problem("internal", "internal error; see the log for request 5d0c8f2e6a1b4c7d"),
+    500: _problem("internal", hidden_message(_REQUEST_ID)),
     503: _problem("model_unavailable", "no model can score yet"),
 }

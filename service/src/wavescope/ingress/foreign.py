@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
@@ -11,14 +10,7 @@ from starlette.responses import Response
 
 from wavescope.errors import WavescopeError
 from wavescope.ingress.plane import IngressLimits
-from wavescope.ingress.problems import (
-    RETRYABLE_STATUSES,
-    encode_problem,
-    http_status,
-    is_hidden,
-    problem,
-    retry_after_s,
-)
+from wavescope.ingress.problems import encode_problem, http_status, is_hidden, problem, problem_headers
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Route = tuple[str, str, Endpoint]
@@ -39,15 +31,13 @@ def telling(endpoint: Endpoint, limits: IngressLimits) -> Endpoint:
 
 def refusal(error: WavescopeError, request: Request, limits: IngressLimits) -> Response:
     """An error as these protocols tell it, with the status that it has everywhere."""
-    request_id, status = request.state.request_id, http_status(error)
+    request_id = request.state.request_id
     if is_hidden(error):
         _LOG.error("request failed", exc_info=error, extra={"request_id": request_id})
     content = problem(error, request_id)
-    headers = {}
-    if status in RETRYABLE_STATUSES:
-        delay_s = retry_after_s(content["limits"], limits.retry_after_s)
-        headers["Retry-After"] = str(math.ceil(delay_s))
-    if status == 413:
-        headers["Connection"] = "close"  # what is left of the body is not read
-    told = {"error": content["message"], **content}
-    return Response(encode_problem(told), status, headers=headers, media_type="application/json")
+    return Response(
+        encode_problem({"error": content["message"], **content}),
+        http_status(error),
+        headers=problem_headers(error, limits.retry_after_s),
+        media_type="application/json",
+    )

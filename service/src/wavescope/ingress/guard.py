@@ -17,7 +17,7 @@ import grpc
 
 from wavescope.errors import WavescopeError
 from wavescope.ingress import calls
-from wavescope.ingress.calls import admit, choose_request_id, metadata
+from wavescope.ingress.calls import admit, request_id_of
 from wavescope.ingress.plane import Call, Doorkeeper, IngressLimits
 from wavescope.ingress.problems import defect, grpc_code, is_hidden, problem
 from wavescope.ingress.rich_errors import shortened, trailing_metadata
@@ -51,7 +51,7 @@ async def answered(
         doorkeeper: knows the keys.
         limits: whether other hosts are served, and when clients may come again.
     """
-    request_id = choose_request_id(metadata(context, "x-request-id"))
+    request_id = request_id_of(context)
     try:
         reply = await answer(admit(context, doorkeeper, limits, request_id=request_id))
     except Exception as error:  # noqa: BLE001  # the one broad handler of unary RPCs: logs, and hides details
@@ -73,7 +73,7 @@ async def streamed(
 
     Closing it, or cancelling the task that iterates, closes what ``answer`` returned.
     """
-    request_id = choose_request_id(metadata(context, "x-request-id"))
+    request_id = request_id_of(context)
     context.set_trailing_metadata([("x-request-id", request_id)])  # first, so that any message carries it
     try:
         call = admit(context, doorkeeper, limits, request_id=request_id)

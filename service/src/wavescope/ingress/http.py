@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable
 from functools import partial
 from typing import cast
@@ -22,18 +21,18 @@ from wavescope.ingress.http_jobs import JobRoutes
 from wavescope.ingress.http_service import ServiceRoutes
 from wavescope.ingress.middleware import Outermost
 from wavescope.ingress.oip import rest
+from wavescope.ingress.open_streams import OpenStreams
 from wavescope.ingress.openapi import document
 from wavescope.ingress.plane import DataPlane, IngressLimits, NullRecorder, RequestRecorder
 from wavescope.ingress.problems import (
     PROBLEM_MEDIA_TYPE,
-    RETRYABLE_STATUSES,
     MethodNotAllowed,
     NotFound,
     encode_problem,
     http_status,
     is_hidden,
     problem,
-    retry_after_s,
+    problem_headers,
 )
 from wavescope.ingress.representing import Draw
 
@@ -48,6 +47,7 @@ def build_app(
     recorder: RequestRecorder | None = None,
     echo_request_id: bool = True,
     access: Access | None = None,
+    streams: OpenStreams | None = None,
 ) -> FastAPI:
     """The HTTP application.
 
@@ -58,11 +58,13 @@ def build_app(
         recorder: counts requests for explanations; ``None`` counts nothing.
         echo_request_id: whether replies carry ``X-Request-ID``; not where a proxy in front adds it.
         access: who may come in; ``None`` for everybody.
+        streams: counts the open event streams, where gRPC has some in this process as well.
     """
     app = FastAPI(title="Wavescope", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     recorder = recorder or NullRecorder()
-    explaining = ExplainingRoutes(plane, limits, draw, recorder)
-    jobs = JobRoutes(plane, limits, draw)
+    streams = streams or OpenStreams(limits)
+    explaining = ExplainingRoutes(plane, limits, draw, recorder, streams)
+    jobs = JobRoutes(plane, limits, draw, recorder, streams)
     service = ServiceRoutes(plane)
     ours: list[Route] = [
         ("/v1/explanations", "POST", explaining.explain),
@@ -113,18 +115,13 @@ async def _answer_error(request: Request, error: Exception, *, limits: IngressLi
     """Any :class:`WavescopeError` as a problem."""
     error = cast("WavescopeError", error)  # what the handler is registered for
     request_id = request.state.request_id
-    status = http_status(error)
     if is_hidden(error):
         _LOG.error("request failed", exc_info=error, extra={"request_id": request_id})
-    headers = {}
-    if status in RETRYABLE_STATUSES:
-        headers["Retry-After"] = str(math.ceil(retry_after_s(error.limits, limits.retry_after_s)))
-    if status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    if status == 413:
-        headers["Connection"] = "close"  # what is left of the body is not read
     return Response(
-        encode_problem(problem(error, request_id)), status, headers=headers, media_type=PROBLEM_MEDIA_TYPE
+        encode_problem(problem(error, request_id)),
+        http_status(error),
+        headers=problem_headers(error, limits.retry_after_s),
+        media_type=PROBLEM_MEDIA_TYPE,
     )
 
 

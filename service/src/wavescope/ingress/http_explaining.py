@@ -12,8 +12,9 @@ from wavescope.engine.types import Explanation
 from wavescope.ingress.bodies import read_prediction, read_request
 from wavescope.ingress.calls import call_of
 from wavescope.ingress.negotiation import EVENTS, negotiate
+from wavescope.ingress.open_streams import OpenStreams
 from wavescope.ingress.plane import Explaining, IngressLimits, RequestRecorder
-from wavescope.ingress.recording import recording
+from wavescope.ingress.recording import PREDICTION, recording
 from wavescope.ingress.replies import to_predictions
 from wavescope.ingress.representing import Draw, represent
 from wavescope.ingress.sse import EventStream, explanation_events
@@ -25,12 +26,18 @@ class ExplainingRoutes:
     """The endpoints, over the part of the data plane that explains."""
 
     def __init__(
-        self, plane: Explaining, limits: IngressLimits, draw: Draw, recorder: RequestRecorder
+        self,
+        plane: Explaining,
+        limits: IngressLimits,
+        draw: Draw,
+        recorder: RequestRecorder,
+        streams: OpenStreams,
     ) -> None:
         self._plane = plane
         self._limits = limits
         self._draw = draw
         self._recorder = recorder
+        self._streams = streams
 
     async def explain(self, request: Request) -> Response:
         """``POST /v1/explanations``."""
@@ -45,7 +52,8 @@ class ExplainingRoutes:
             call = call_of(request)
             if representation.media_type == EVENTS:
                 events = explanation_events(self._plane.stream(parsed, call), batch=parsed.batch)
-                return EventStream(events, call.request_id, around.pop_all())
+                place = self._streams.place(call.caller)
+                return EventStream(events, call.request_id, place, around=around.pop_all())
             explanations = await self._plane.explain(parsed, call)
             response = await represent(explanations, representation, batch=parsed.batch, draw=self._draw)
             response.headers[CACHE_HEADER] = cache_told(explanations)
@@ -58,9 +66,11 @@ class ExplainingRoutes:
 
     async def predict(self, request: Request) -> Response:
         """``POST /v1/predictions``."""
-        asked = await read_prediction(request, self._limits)
-        predicted = await self._plane.predict(asked.images, asked.model, asked.top_k, call_of(request))
-        return JSONResponse(to_predictions(predicted))
+        with recording(self._recorder, "http") as labels:
+            asked = await read_prediction(request, self._limits)
+            labels.kind, labels.model = PREDICTION, asked.model
+            predicted = await self._plane.predict(asked.images, asked.model, asked.top_k, call_of(request))
+            return JSONResponse(to_predictions(predicted))
 
 
 def cache_told(explanations: tuple[Explanation, ...]) -> str:

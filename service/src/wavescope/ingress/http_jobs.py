@@ -15,7 +15,9 @@ from wavescope.ingress.jobs import (
     job_reply,
 )
 from wavescope.ingress.negotiation import EVENTS, RESULTS, negotiate
-from wavescope.ingress.plane import IngressLimits, JobStatus, Working
+from wavescope.ingress.open_streams import OpenStreams
+from wavescope.ingress.plane import IngressLimits, JobStatus, RequestRecorder, Working
+from wavescope.ingress.recording import JOB, recording
 from wavescope.ingress.representing import Draw, represent
 from wavescope.ingress.sse import EventStream, job_events
 
@@ -23,16 +25,27 @@ from wavescope.ingress.sse import EventStream, job_events
 class JobRoutes:
     """The endpoints, over the part of the data plane that works on jobs."""
 
-    def __init__(self, plane: Working, limits: IngressLimits, draw: Draw) -> None:
+    def __init__(
+        self,
+        plane: Working,
+        limits: IngressLimits,
+        draw: Draw,
+        recorder: RequestRecorder,
+        streams: OpenStreams,
+    ) -> None:
         self._plane = plane
         self._limits = limits
         self._draw = draw
+        self._recorder = recorder
+        self._streams = streams
 
     async def submit(self, request: Request) -> Response:
         """``POST /v1/jobs``; 202 for a key that was used before as well, whose job may have ended."""
-        key = check_idempotency_key(request.headers.get(IDEMPOTENCY_HEADER))
-        parsed = await read_request(request, self._limits)
-        job = await self._plane.submit(parsed, call_of(request), key)
+        with recording(self._recorder, "http") as labels:
+            key = check_idempotency_key(request.headers.get(IDEMPOTENCY_HEADER))
+            parsed = await read_request(request, self._limits)
+            labels.kind, labels.model = JOB, parsed.model
+            job = await self._plane.submit(parsed, call_of(request), key)
         response = _told(request, job, 202)
         response.headers["Location"] = f"{_root(request)}{job_path(job.id)}"
         return response
@@ -53,7 +66,8 @@ class JobRoutes:
             await self._plane.job(_id(request), call)
             return Response(media_type=EVENTS)
         states = self._plane.watch(_id(request), call)
-        return EventStream(job_events(states, root=_root(request)), call.request_id)
+        place = self._streams.place(call.caller)
+        return EventStream(job_events(states, root=_root(request)), call.request_id, place)
 
     async def result(self, request: Request) -> Response:
         """``GET /v1/jobs/{id}/result``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from wavescope.errors import ModelUnavailable, UnknownModel
+from wavescope.errors import ModelUnavailable
 from wavescope.ingress.openapi import document
 from wavescope.ingress.plane import Telling
 
@@ -31,10 +31,7 @@ class ServiceRoutes:
             UnknownModel: no model of that name is registered.
         """
         name = request.path_params["name"]
-        details = await self._plane.models()
-        if name not in details:
-            raise UnknownModel(f"no model is named {name[:128]!r}", field="model", supported=list(details))
-        return JSONResponse({"name": name, "ready": False, **details[name]})
+        return JSONResponse({"name": name, "ready": False, **await self._plane.model(name)})
 
     async def livez(self, request: Request) -> Response:
         """``GET /livez``: the process answers."""

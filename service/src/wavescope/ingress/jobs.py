@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from wavescope.errors import InvalidRequest, UnknownJob
+from wavescope.errors import InvalidRequest, JobFailed, UnknownJob
 from wavescope.ingress.plane import JobStatus
 from wavescope.ingress.problems import TABLE
 
@@ -58,6 +58,13 @@ def job_error(job: JobStatus) -> dict[str, Any] | None:
         "field": job.error.get("field"),
         "limits": job.error.get("limits") or {},
     }
+
+
+def job_failed(job: JobStatus) -> JobFailed:
+    """What the result of a failed job is refused with; why it failed is in the message and in the limits."""
+    problem = job_error(job) or {}
+    why = problem.get("message", "it was not told why")
+    return JobFailed(f"the job failed: {why}", field="id", problem=problem)
 
 
 def rfc3339(time_s: float | None) -> str | None:

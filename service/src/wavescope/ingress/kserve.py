@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -20,28 +20,25 @@ from wavescope.ingress.http_explaining import CACHE_HEADER, cache_told
 from wavescope.ingress.oip.inference import check_count
 from wavescope.ingress.parsing import Files, decode_base64, load_json, parse_fields, validate
 from wavescope.ingress.pixels import encode_pixels, parse_pixels
+from wavescope.ingress.places import told_as
 from wavescope.ingress.plane import DataPlane, IngressLimits, NullRecorder, Parsed, Predicted, RequestRecorder
-from wavescope.ingress.recording import recording
+from wavescope.ingress.recording import PREDICTION, recording
 from wavescope.ingress.replies import encode_json, finite
-from wavescope.ingress.schemas import MAX_TOP_CLASSES
+from wavescope.ingress.schemas import MAX_TOP_CLASSES, Strict
 
 # The names under which clients of this protocol send an encoded file.
 _TEXT_KEYS = ("b64", "base64")
 _IMAGE_KEYS = ("image", "image_bytes")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class InstancesBody(_Strict):
+class InstancesBody(Strict):
     """The JSON of a request."""
 
     instances: Annotated[list[Any], Field(min_length=1)]
     parameters: dict[str, Any] | None = None
 
 
-class PredictParameters(_Strict):
+class PredictParameters(Strict):
     """What may be asked of predictions."""
 
     top_k: int | None = Field(None, ge=1, le=MAX_TOP_CLASSES)
@@ -65,8 +62,9 @@ class Kserve:
         with recording(self._recorder, "http") as labels:
             body = await limited_body(request, self._limits)
             images, top_k = await asyncio.to_thread(_to_prediction, body, self._limits)
-            labels.kind, labels.model = "prediction", request.path_params["name"]
-            predicted = await self._plane.predict(images, labels.model, top_k or 1, call_of(request))
+            labels.kind, labels.model = PREDICTION, request.path_params["name"]
+            with told_as(_places(len(images))):
+                predicted = await self._plane.predict(images, labels.model, top_k or 1, call_of(request))
             return Response(_predictions(predicted, top_k), media_type="application/json")
 
     async def explain(self, request: Request) -> Response:
@@ -76,7 +74,8 @@ class Kserve:
             name = request.path_params["name"]
             parsed = await asyncio.to_thread(_to_parsed, body, name, self._limits)
             labels.learn(parsed)
-            explanations = await self._plane.explain(parsed, call_of(request))
+            with told_as(_places(len(parsed.images))):
+                explanations = await self._plane.explain(parsed, call_of(request))
             return Response(
                 await asyncio.to_thread(_explanations, explanations),
                 headers={CACHE_HEADER: cache_told(explanations)},
@@ -132,11 +131,11 @@ def _to_parsed(body: bytes, name: str, limits: IngressLimits) -> Parsed:
         raise InvalidRequest("model is told by the address, not by parameters", field="parameters.model")
     check_count(len(content.instances), limits)
     images: list[bytes] = []
-    others: list[bytes] = []
+    others: dict[int, bytes] = {}
     for i, instance in enumerate(content.instances):
         place = f"instances[{i}]"
         if isinstance(instance, dict) and "other" in instance:
-            others.append(_image(instance["other"], f"{place}.other"))
+            others[i] = _image(instance["other"], f"{place}.other")
             instance = {key: value for key, value in instance.items() if key != "other"}
         images.append(_image(instance, place))
     if fields.get("kind") == "compare":
@@ -144,10 +143,17 @@ def _to_parsed(body: bytes, name: str, limits: IngressLimits) -> Parsed:
             raise InvalidRequest(
                 f"kind compare takes one instance, with image and other, not {len(images)}", field="instances"
             )
-        files = Files(image=images[0], other=others[0] if others else None)
+        files = Files(image=images[0], other=others.get(0))
     else:
-        files = Files(images=tuple(images), other=others[0] if others else None)
-    return parse_fields(fields | {"model": name}, files, limits)
+        files = Files(images=tuple(images), other=next(iter(others.values()), None))
+    with told_as(_places(len(images), other=next(iter(others), 0))):
+        return parse_fields(fields | {"model": name}, files, limits)
+
+
+def _places(n_images: int, other: int = 0) -> dict[str, str]:
+    """Where the images are; ``other`` is the instance that has the image to compare with."""
+    places = {f"images[{i}]": f"instances[{i}]" for i in range(n_images)}
+    return places | {"image": "instances[0]", "other": f"instances[{other}].other"}
 
 
 def _image(instance: Any, place: str) -> bytes:

@@ -243,15 +243,19 @@ def _job_events() -> dict[str, Any]:
         EVENTS: _events({"state": "JobReply", "progress": "JobProgressEvent"}, example_replies.JOB_EVENTS)
     }
     return {
-        **_operation("Watch a job", "jobEvents", content, 404, 406, 503),
-        "description": "Told now and on each change, until it has ended.",
+        **_operation("Watch a job", "jobEvents", content, 404, 406, 429, 503),
+        "description": "Told now and on each change, until it has ended. So many streams are open at once; one more is "
+        "refused.",
     }
 
 
 def _job_result() -> dict[str, Any]:
     return {
-        **_operation("What a job was asked for", "jobResult", _explanation_content(), 406, 409, 410, *_WORK),
-        "description": "As an explanation is answered, in the same media types; of a job that failed, its error.",
+        **_operation(
+            "What a job was asked for", "jobResult", _explanation_content(), 404, 406, 409, 410, 503
+        ),
+        "description": "As an explanation is answered, in the same media types. Of a job that failed: 409, with its "
+        "problem in the limits.",
     }
 
 

@@ -168,7 +168,7 @@ class Working(Protocol):
         """The explanations of a job that succeeded, and whether its request was a batch.
 
         Raises:
-            WavescopeError: JobUnfinished, JobCancelled, or what the job failed with; else as :meth:`job`.
+            WavescopeError: JobUnfinished, JobCancelled, JobFailed; else as :meth:`job`.
         """
         ...
 
@@ -182,6 +182,14 @@ class Telling(Protocol):
 
     async def models(self) -> dict[str, dict[str, Any]]:
         """JSON-ready details by model name; ``ready`` (bool) and ``state`` among them."""
+        ...
+
+    async def model(self, name: str) -> dict[str, Any]:
+        """The details of one model, as :meth:`models` has them; no other model is asked. Raises UnknownModel."""
+        ...
+
+    def model_names(self) -> tuple[str, ...]:
+        """The registered models, in order; no model is asked."""
         ...
 
     async def ready(self) -> bool:
@@ -254,6 +262,8 @@ class IngressLimits:
         max_body_bytes: of a whole HTTP body, and of the images in an RPC together.
         max_images: of one batch.
         max_targets: classes that one image is explained for in one request.
+        max_streams: event streams that are open at once, in all.
+        max_streams_per_caller: those of one API key; not counted where none are configured.
         retry_after_s: told to clients that may come again, where an error has no ``retry_after_s`` of its own.
         loopback_only: whether RPCs from other hosts are refused. A server that can be told its address needs no such
             check; Ray Serve's gRPC proxy listens on every interface.
@@ -262,5 +272,7 @@ class IngressLimits:
     max_body_bytes: int = 32 * 1024 * 1024
     max_images: int = 16
     max_targets: int = 16
+    max_streams: int = 64
+    max_streams_per_caller: int = 16
     retry_after_s: int = 1
     loopback_only: bool = False

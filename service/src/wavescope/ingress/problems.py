@@ -23,6 +23,8 @@ TABLE: dict[str, tuple[int, grpc.StatusCode]] = {
     "unknown_model": (404, grpc.StatusCode.NOT_FOUND),
     "unknown_job": (404, grpc.StatusCode.NOT_FOUND),
     "job_unfinished": (409, grpc.StatusCode.FAILED_PRECONDITION),
+    # Whatever it failed with: the job stays failed, however often it is asked for.
+    "job_failed": (409, grpc.StatusCode.FAILED_PRECONDITION),
     "job_cancelled": (410, grpc.StatusCode.CANCELLED),
     "unauthenticated": (401, grpc.StatusCode.UNAUTHENTICATED),
     "forbidden": (403, grpc.StatusCode.PERMISSION_DENIED),
@@ -102,6 +104,24 @@ def retry_after_s(limits: dict[str, Any], default_s: float) -> float:
 def may_come_again(code: str) -> bool:
     """Whether a refusal of that code tells when to come again."""
     return TABLE.get(code, TABLE["internal"])[0] in RETRYABLE_STATUSES
+
+
+def problem_headers(error: WavescopeError, default_retry_s: float) -> dict[str, str]:
+    """The headers of a refusal, beside those of its body.
+
+    Args:
+        error: what is refused.
+        default_retry_s: when the caller may come again where its limits do not say.
+    """
+    status = http_status(error)
+    headers: dict[str, str] = {}
+    if status in RETRYABLE_STATUSES:
+        headers["Retry-After"] = str(math.ceil(retry_after_s(error.limits, default_retry_s)))
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status == 413:
+        headers["Connection"] = "close"  # what is left of the body is not read
+    return headers
 
 
 def problem(error: WavescopeError, request_id: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Records how each request for an explanation ended, whichever protocol it came by."""
+"""Records how each request that is computed ended, whichever protocol it came by."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.requests import ClientDisconnect
 
 from wavescope.errors import UnknownModel, WavescopeError
 from wavescope.ingress.plane import Parsed, RequestRecorder, Transport
+
+# Kinds of requests that are for no product; an estimate is not recorded.
+PREDICTION: Final = "prediction"
+JOB: Final = "job"
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from wavescope.engine.events import Progress
+from wavescope.engine.events import Finished, Progress
 from wavescope.ingress.jobs import check_idempotency_key, check_job_id
 from wavescope.ingress.messages import (
     from_estimate,
@@ -19,8 +19,9 @@ from wavescope.ingress.messages import (
     to_prediction,
     to_request,
 )
+from wavescope.ingress.open_streams import OpenStreams
 from wavescope.ingress.plane import Call, Explaining, IngressLimits, RequestRecorder, Telling, Working
-from wavescope.ingress.recording import recording
+from wavescope.ingress.recording import JOB, PREDICTION, recording
 from wavescope.ingress.streams import Known, with_indices
 from wavescope_proto.v1 import explanation_pb2 as pb
 
@@ -46,22 +47,25 @@ async def explain_stream(
     call: Call,
     limits: IngressLimits,
     recorder: RequestRecorder,
+    streams: OpenStreams,
 ) -> AsyncGenerator[pb.ExplainStreamResponse, None]:
     """``ExplainStream``."""
     with recording(recorder, "grpc") as labels:
         parsed = await asyncio.to_thread(to_request, message.request, limits)
         labels.learn(parsed)
-        async with aclosing(with_indices(plane.stream(parsed, call))) as events:
-            async for event in events:
-                if isinstance(event, Progress):
-                    yield pb.ExplainStreamResponse(progress=from_progress(event))
-                elif isinstance(event, Known):
-                    yield pb.ExplainStreamResponse(partial=from_partial(event))
-                else:
-                    result = await asyncio.to_thread(
-                        from_explanations, event.explanations, batch=parsed.batch
-                    )
-                    yield pb.ExplainStreamResponse(result=result)
+        with streams.place(call.caller):
+            async with aclosing(with_indices(plane.stream(parsed, call))) as events:
+                async for event in events:
+                    yield await _event(event, batch=parsed.batch)
+
+
+async def _event(event: Progress | Known | Finished, *, batch: bool) -> pb.ExplainStreamResponse:
+    if isinstance(event, Progress):
+        return pb.ExplainStreamResponse(progress=from_progress(event))
+    if isinstance(event, Known):
+        return pb.ExplainStreamResponse(partial=from_partial(event))
+    result = await asyncio.to_thread(from_explanations, event.explanations, batch=batch)
+    return pb.ExplainStreamResponse(result=result)
 
 
 async def estimate(
@@ -73,11 +77,17 @@ async def estimate(
 
 
 async def predict(
-    plane: Explaining, message: pb.PredictRequest, call: Call, limits: IngressLimits
+    plane: Explaining,
+    message: pb.PredictRequest,
+    call: Call,
+    limits: IngressLimits,
+    recorder: RequestRecorder,
 ) -> pb.PredictResponse:
     """``Predict``."""
-    asked = to_prediction(message, limits)
-    return from_predicted(await plane.predict(asked.images, asked.model, asked.top_k, call))
+    with recording(recorder, "grpc") as labels:
+        asked = to_prediction(message, limits)
+        labels.kind, labels.model = PREDICTION, asked.model
+        return from_predicted(await plane.predict(asked.images, asked.model, asked.top_k, call))
 
 
 async def list_models(plane: Telling) -> pb.ListModelsResponse:
@@ -86,14 +96,21 @@ async def list_models(plane: Telling) -> pb.ListModelsResponse:
 
 
 async def submit_job(
-    plane: Working, message: pb.SubmitJobRequest, call: Call, limits: IngressLimits, key: str | None
+    plane: Working,
+    message: pb.SubmitJobRequest,
+    call: Call,
+    limits: IngressLimits,
+    recorder: RequestRecorder,
+    key: str | None,
 ) -> pb.SubmitJobResponse:
     """``SubmitJob``; ``key`` is the idempotency key of the metadata, which stands in for that of the message."""
-    if message.HasField("idempotency_key"):
-        key = message.idempotency_key
-    checked = check_idempotency_key(key)
-    parsed = await asyncio.to_thread(to_request, message.request, limits)
-    return pb.SubmitJobResponse(job=from_job(await plane.submit(parsed, call, checked)))
+    with recording(recorder, "grpc") as labels:
+        if message.HasField("idempotency_key"):
+            key = message.idempotency_key
+        checked = check_idempotency_key(key)
+        parsed = await asyncio.to_thread(to_request, message.request, limits)
+        labels.kind, labels.model = JOB, parsed.model
+        return pb.SubmitJobResponse(job=from_job(await plane.submit(parsed, call, checked)))
 
 
 async def get_job(plane: Working, message: pb.GetJobRequest, call: Call) -> pb.GetJobResponse:
@@ -102,12 +119,13 @@ async def get_job(plane: Working, message: pb.GetJobRequest, call: Call) -> pb.G
 
 
 async def watch_job(
-    plane: Working, message: pb.WatchJobRequest, call: Call
+    plane: Working, message: pb.WatchJobRequest, call: Call, streams: OpenStreams
 ) -> AsyncGenerator[pb.WatchJobResponse, None]:
     """``WatchJob``."""
-    async with aclosing(plane.watch(check_job_id(message.id), call)) as states:
-        async for job in states:
-            yield pb.WatchJobResponse(job=from_job(job))
+    with streams.place(call.caller):
+        async with aclosing(plane.watch(check_job_id(message.id), call)) as states:
+            async for job in states:
+                yield pb.WatchJobResponse(job=from_job(job))
 
 
 async def get_job_result(

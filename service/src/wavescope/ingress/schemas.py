@@ -91,6 +91,12 @@ def _field(name: str, description: str, *, settled: bool = False, **constraints:
     return Field(default, description=description, json_schema_extra=extra, **constraints)
 
 
+class Strict(BaseModel):
+    """What a body holds: fields that are known alone, their types as JSON has them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
 class ExplanationFields(BaseModel):
     """Every field of a request but the images."""
 

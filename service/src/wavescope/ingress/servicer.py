@@ -13,6 +13,7 @@ from wavescope.ingress import rpc
 from wavescope.ingress.calls import metadata
 from wavescope.ingress.guard import Context, answered, streamed
 from wavescope.ingress.jobs import IDEMPOTENCY_HEADER
+from wavescope.ingress.open_streams import OpenStreams
 from wavescope.ingress.plane import Call, DataPlane, Doorkeeper, IngressLimits, RequestRecorder
 from wavescope_proto.v1 import explanation_pb2 as pb
 
@@ -26,6 +27,7 @@ class ExplanationServicer:
     _limits: IngressLimits
     _doorkeeper: Doorkeeper
     _recorder: RequestRecorder
+    _streams: OpenStreams
 
     async def Explain(self, message: pb.ExplainRequest, grpc_context: Context) -> pb.ExplainResponse:
         return await self._answer(
@@ -38,7 +40,9 @@ class ExplanationServicer:
         self, message: pb.ExplainStreamRequest, grpc_context: Context
     ) -> AsyncGenerator[pb.ExplainStreamResponse, None]:
         replies = self._stream(
-            lambda call: rpc.explain_stream(self._plane, message, call, self._limits, self._recorder),
+            lambda call: rpc.explain_stream(
+                self._plane, message, call, self._limits, self._recorder, self._streams
+            ),
             grpc_context,
             pb.ExplainStreamResponse(),
         )
@@ -55,7 +59,7 @@ class ExplanationServicer:
 
     async def Predict(self, message: pb.PredictRequest, grpc_context: Context) -> pb.PredictResponse:
         return await self._answer(
-            lambda call: rpc.predict(self._plane, message, call, self._limits),
+            lambda call: rpc.predict(self._plane, message, call, self._limits, self._recorder),
             grpc_context,
             pb.PredictResponse(),
         )
@@ -69,7 +73,7 @@ class ExplanationServicer:
     async def SubmitJob(self, message: pb.SubmitJobRequest, grpc_context: Context) -> pb.SubmitJobResponse:
         key = metadata(grpc_context, IDEMPOTENCY_HEADER.lower())
         return await self._answer(
-            lambda call: rpc.submit_job(self._plane, message, call, self._limits, key),
+            lambda call: rpc.submit_job(self._plane, message, call, self._limits, self._recorder, key),
             grpc_context,
             pb.SubmitJobResponse(),
         )
@@ -83,7 +87,9 @@ class ExplanationServicer:
         self, message: pb.WatchJobRequest, grpc_context: Context
     ) -> AsyncGenerator[pb.WatchJobResponse, None]:
         replies = self._stream(
-            lambda call: rpc.watch_job(self._plane, message, call), grpc_context, pb.WatchJobResponse()
+            lambda call: rpc.watch_job(self._plane, message, call, self._streams),
+            grpc_context,
+            pb.WatchJobResponse(),
         )
         async with aclosing(replies):
             async for reply in replies:

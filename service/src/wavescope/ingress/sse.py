@@ -80,6 +80,8 @@ class EventStream(Response):
         self,
         chunks: AsyncGenerator[bytes, None],
         request_id: str,
+        place: AbstractContextManager[None] | None = None,
+        *,
         around: AbstractContextManager[Any] | None = None,
     ) -> None:
         """Makes a reply.
@@ -87,6 +89,7 @@ class EventStream(Response):
         Args:
             chunks: encoded events; closed on every path once the reply is begun.
             request_id: for errors.
+            place: among the streams that are open; taken while the events are sent.
             around: entered already; left with how the stream ended.
         """
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
@@ -94,6 +97,7 @@ class EventStream(Response):
         self.headers["content-type"] = EVENTS  # without a charset: it is UTF-8 always
         self._chunks = chunks
         self._request_id = request_id
+        self._place = place or nullcontext()
         self._around = around or nullcontext()
         self._started = False
 
@@ -104,7 +108,7 @@ class EventStream(Response):
             ClientDisconnect: it left.
         """
         try:
-            with self._around:
+            with self._around, self._place:
                 async with aclosing(self._chunks):
                     await self._send_unless_left(receive, send)
         except ClientDisconnect:

@@ -280,6 +280,5 @@ def find_spec(registry: Iterable[ModelSpec], name: str) -> ModelSpec:
     """
     specs = {spec.name: spec for spec in registry}
     if name not in specs:
-        known = ", ".join(sorted(specs))
-        raise UnknownModel(f"model {name!r} is not registered; registered: {known}", field="model")
+        raise UnknownModel.among(name, specs)
     return specs[name]

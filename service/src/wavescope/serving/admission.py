@@ -14,7 +14,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from wavescope.engine.admission import Admission, Ask, Priority
-from wavescope.errors import StoreUnavailable, WavescopeError
+from wavescope.errors import ModelUnavailable, StoreUnavailable, WavescopeError
 from wavescope.serving import names
 from wavescope.serving.dispatch import call
 from wavescope.serving.logs import configure_logs
@@ -80,7 +80,23 @@ class AdmissionDesk:
         except asyncio.CancelledError:
             await self.leave(ask.id)
             raise
+        if not self._admission.heard(ask.id):
+            raise ModelUnavailable(
+                "the request lost its place in the queue: its process was silent; send it again"
+            )
         return time.monotonic() - began
+
+    async def charge(self, caller: str, forwards: int) -> None:
+        """Takes forwards from a caller's budget for what needs no turn.
+
+        Raises:
+            QuotaExceeded: more than the budget allows now.
+        """
+        try:
+            self._admission.charge(caller, forwards)
+        except WavescopeError as refused:
+            self._reporter.counters.add(ADMISSION_REFUSED, reason=refused.code)
+            raise
 
     async def leave(self, ask_id: str) -> None:
         """The request has ended."""
@@ -103,7 +119,8 @@ class AdmissionDesk:
     def _move(self) -> None:
         for ask_id in self._admission.forget_silent():
             log.warning("a request's process says nothing any more", extra={"ask": ask_id})
-            self._turns.pop(ask_id, None)
+            if (turn := self._turns.pop(ask_id, None)) is not None:
+                turn.set()  # if it waits after all, it is told so
         for ask_id in self._admission.begin():
             if ask_id in self._turns:
                 self._turns[ask_id].set()
@@ -138,8 +155,9 @@ class Door:
             waited_s = await call(
                 lambda: self._desk.enter.remote(ask), what="admission", retried=lambda: None
             )
-        except WavescopeError as error:
-            raise getattr(error, "cause", error) from None  # what was raised there, not Ray's envelope
+        except BaseException:
+            self._desk.leave.remote(ask.id)  # it may have been let in just now
+            raise
         finally:
             self._waiting.discard(ask.id)
         self._running[ask.id] = ask
@@ -148,6 +166,14 @@ class Door:
         finally:
             del self._running[ask.id]
             self._desk.leave.remote(ask.id)  # not awaited: a lost one lapses
+
+    async def charge(self, caller: str, forwards: int) -> None:
+        """Takes forwards from a caller's budget for what needs no turn.
+
+        Raises:
+            QuotaExceeded: more than the budget allows now.
+        """
+        await call(lambda: self._desk.charge.remote(caller, forwards), what="admission", retried=lambda: None)
 
     async def wait_s(self, priority: Priority) -> float:
         """Seconds that a request would be expected to wait now."""

@@ -129,17 +129,18 @@ class EstimatorAggregator:
         self._start_once()
         details = await self._directory.details(work.model)
         prepared = await self._prepare(work, details, None)
-        kept = not work.fresh and await self._recall(self._key(work, details), work) is not None
+        kept = not work.fresh and await self._kept(self._key(work, details), work) is not None
         seconds = await self._seconds(work.model, details, prepared.forwards)
         wait_s = await self._door.wait_s(caller.priority)
         return prepared.forwards, seconds, wait_s, kept
 
     async def predict(
-        self, images: tuple[bytes, ...], image_names: tuple[str, ...], model: str
+        self, images: tuple[bytes, ...], image_names: tuple[str, ...], model: str, caller: Caller
     ) -> tuple[ModelDetails, Float[np.ndarray, "n classes"]]:
         """The model's details, and its raw outputs for encoded images after its own preprocessing."""
         self._start_once()
         details = await self._directory.details(model)
+        await self._door.charge(caller.name, len(images))  # a few forwards, which wait for no turn
         runner = RayRunner(images, details, await self._replicas(model), self._reporter.counters)
         async with self._directory.guard(model):
             return details, await runner.outputs(image_names)
@@ -160,6 +161,7 @@ class EstimatorAggregator:
 
     async def _explain(self, work: Work, caller: Caller, listener: Listener) -> tuple[Explanation, ...]:
         """From the kept results, or computed; anew where the model was updated meanwhile."""
+        began = time.perf_counter()
         for _ in range(REVISIONS):
             details = await self._directory.details(work.model)
             key = self._key(work, details)
@@ -167,7 +169,7 @@ class EstimatorAggregator:
                 return kept
             try:
                 async with self._directory.guard(work.model):
-                    found = await self._compute(work, details, caller, listener)
+                    found = await self._compute(work, details, caller, listener, began)
             except ModelChanged:
                 self._directory.forget(work.model)
                 await asyncio.sleep(REVISION_S)  # replicas are replaced one by one
@@ -179,7 +181,7 @@ class EstimatorAggregator:
         )
 
     async def _compute(
-        self, work: Work, details: ModelDetails, caller: Caller, listener: Listener
+        self, work: Work, details: ModelDetails, caller: Caller, listener: Listener, began: float
     ) -> tuple[Explanation, ...]:
         prepared = await self._prepare(work, details, caller.job)
         ask = Ask(
@@ -191,7 +193,10 @@ class EstimatorAggregator:
             patient=caller.job is not None,
         )
         async with self._door.through(ask):
-            return await explain_prepared(prepared, listener=listener)
+            # A deadline counts from a request's arrival, and from the time that a job has a place.
+            if caller.job is not None:
+                began = time.perf_counter()
+            return await explain_prepared(prepared, listener=listener, began=began)
 
     async def _prepare(self, work: Work, details: ModelDetails, job: str | None) -> Prepared:
         """The plans of a request: what is wrong with it is told before it is let in."""
@@ -221,7 +226,8 @@ class EstimatorAggregator:
         """Expected of scoring on the replicas that run now."""
         if details.seconds_per_image is None:
             return None
-        running = (await self._directory.state(model))["replicas"]["running"]
+        state, _ = await self._directory.describe(model)
+        running = state["replicas"]["running"]
         return forwards * details.seconds_per_image / max(1, running)
 
     # ---- kept results ----------------------------------------------------------------------------
@@ -233,15 +239,25 @@ class EstimatorAggregator:
         return result_key(work.images, work.model, details.revision, parameters, work.targets, __version__)
 
     async def _recall(self, key: str | None, work: Work) -> tuple[Explanation, ...] | None:
+        """The kept result, counted as hit or miss."""
+        if key is None:
+            return None
+        found = await self._kept(key, work)
+        self._reporter.counters.add(RESULTS, outcome="miss" if found is None else "hit")
+        return found
+
+    async def _kept(self, key: str | None, work: Work) -> tuple[Explanation, ...] | None:
         if key is None:
             return None
         found = None
         with contextlib.suppress(StoreUnavailable):  # computing is slower, and as good
             found = await asyncio.to_thread(self._store.recall, key)
-        self._reporter.counters.add(RESULTS, outcome="miss" if found is None else "hit")
-        if found is None:
+        kept: Done | None = None
+        if found is not None:
+            with contextlib.suppress(ValueError):  # of another version, or damaged
+                kept = await asyncio.to_thread(decode, found, Done)
+        if kept is None:
             return None
-        kept = await asyncio.to_thread(decode, found, Done)
         return tuple(
             replace(explanation, id=identity, cached=True)
             for explanation, identity in zip(kept.explanations, work.identities, strict=True)

@@ -91,7 +91,12 @@ def service(
         settings
     )
     # What Ray Serve holds back before the desk is neither refused by it nor let in by priority.
-    held = {"max_ongoing_requests": settings.max_running + settings.max_waiting + CONCURRENT_REQUESTS}
+    held = {
+        "max_ongoing_requests": settings.max_running
+        + settings.max_waiting
+        + settings.max_streams
+        + CONCURRENT_REQUESTS
+    }
     aggregator = _light(
         EstimatorAggregator, names.AGGREGATOR, num_replicas=settings.aggregator_replicas, **held
     ).bind(settings, models, generator, desk)

@@ -137,34 +137,16 @@ class Directory:
             self._known[name] = _Known(details, spec, state.deployed_at)
         return details
 
-    async def known_details(self, name: str) -> ModelDetails | None:
-        """The same where it is known or a replica tells it soon; brings nothing up.
-
-        Raises:
-            UnknownModel: not registered.
-        """
-        self.spec(name)
-        await self._refreshed()
-        state = self._deployed.get(names.model_application(name))
-        known = self._known.get(name)
-        if state is None or not state.running:
-            return known.details if known else None
-        try:
-            async with asyncio.timeout(PROBE_S):
-                return await self.details(name)
-        except (TimeoutError, ModelUnavailable, RayError, RayServeException):
-            return None
-
     def forget(self, name: str) -> None:
         """The model's details are not what they were: a replica said that it was updated."""
         self._known.pop(name, None)
 
-    async def state(self, name: str) -> dict[str, Any]:
-        """What has become of the model.
+    async def describe(self, name: str) -> tuple[dict[str, Any], ModelDetails | None]:
+        """What has become of the model, and what it says of itself; asks a replica at most once, and wakes none.
 
         Returns:
             JSON-ready: ``state``, one of ``State``; ``replicas`` with ``running``, ``min`` and ``max``; and a
-            ``message`` where something is wrong.
+            ``message`` where something is wrong. And the details where they are known or a replica tells them soon.
 
         Raises:
             UnknownModel: not registered.
@@ -173,20 +155,24 @@ class Directory:
         await self._refreshed()
         found = self._deployed.get(names.model_application(name))
         state, message = _state(found, spec)
-        if found and found.running and name not in self._known:
+        known = self._known.get(name)
+        details = known.details if known else None
+        if found and found.running:
             try:
                 async with asyncio.timeout(PROBE_S):
-                    await self.details(name)
-            except ModelUnavailable as elsewhere:  # the replica is up, what it calls is not
-                state, message = "loading", elsewhere.message
-            except (TimeoutError, RayError, RayServeException):
-                state = "loading"
+                    details = await self.details(name)
+            except (ModelUnavailable, TimeoutError, RayError, RayServeException) as silent:
+                details = None
+                if known is None:
+                    state = "loading"
+                    if isinstance(silent, ModelUnavailable):  # the replica is up, what it calls is not
+                        message = silent.message
         running = found.running if found else 0
         told: dict[str, Any] = {
             "state": state,
             "replicas": {"running": running, "min": spec.min_replicas, "max": spec.max_replicas},
         }
-        return told | ({"message": message} if message else {})
+        return told | ({"message": message} if message else {}), details
 
     @asynccontextmanager
     async def guard(self, name: str) -> AsyncIterator[None]:

@@ -8,6 +8,7 @@ from ray.serve.handle import DeploymentHandle
 from wavescope.figures.draw import draw_png
 from wavescope.ingress.http import build_app
 from wavescope.ingress.oip.servicer import OipServicer
+from wavescope.ingress.open_streams import OpenStreams
 from wavescope.ingress.plane import DataPlane, IngressLimits, RequestRecorder
 from wavescope.ingress.servicer import ExplanationServicer
 from wavescope.serving import names as deployed
@@ -39,8 +40,11 @@ class Gateway(ExplanationServicer, OipServicer):
             max_body_bytes=settings.max_body_bytes,
             max_images=settings.max_images,
             max_targets=settings.max_targets,
+            max_streams=settings.max_streams,
+            max_streams_per_caller=settings.max_streams_per_caller,
             loopback_only=loopback_only,
         )
+        self._streams = OpenStreams(self._limits)
         self._plane: DataPlane = RayDataPlane(settings, registry, aggregator, self._reporter)
 
     async def check_health(self) -> None:
@@ -54,5 +58,6 @@ class Gateway(ExplanationServicer, OipServicer):
             draw=draw_png,
             recorder=self._recorder,
             access=self._access,
+            streams=self._streams,
             echo_request_id=False,  # Ray Serve's proxy gives every request its id, and adds it to the reply
         )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 import logging
 import time
 import uuid
@@ -22,7 +20,7 @@ from wavescope.store.protocols import Job, Store
 IDLE_S = 0.5  # between looks at an empty queue
 BEAT_S = 1.0  # a cancelled job ends within this
 PURGE_S = 60.0  # between looks for jobs that ended long ago
-LONGEST_PAUSE_S = 30.0
+RETRY_S = 5.0  # before a job that lacked something is tried again, unless the error says
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +59,9 @@ class Done:
 class Tally(Deaf):
     """Counts the forwards of a job."""
 
-    def __init__(self) -> None:
-        self.forwards = 0
-        self.in_all = 0
+    def __init__(self, forwards: int = 0, in_all: int = 0) -> None:
+        self.forwards = forwards
+        self.in_all = in_all
 
     def planned(self, forwards: int) -> None:
         self.in_all = forwards
@@ -104,6 +102,7 @@ class Workers:
         self._tasks = [
             loop.create_task(self._work_for_ever(uuid.uuid4().hex)) for _ in range(self._settings.job_workers)
         ]
+        self._tasks.append(loop.create_task(self._purge_for_ever()))
 
     async def stop(self) -> None:
         """Gives every job back that is in hand."""
@@ -128,15 +127,22 @@ class Workers:
 
     async def _purge_for_ever(self) -> None:
         while True:
-            with contextlib.suppress(StoreUnavailable):
-                before = time.time() - self._settings.job_retention_s
-                await asyncio.to_thread(self._store.purge, finished_before=before)
+            try:
+                await asyncio.to_thread(
+                    self._store.purge,
+                    finished_before=time.time() - self._settings.job_retention_s,
+                    max_bytes=self._settings.max_job_bytes,
+                )
+            except StoreUnavailable as silent:
+                log.warning("old jobs are not forgotten: %s", silent.message)
+            except Exception:
+                log.exception("old jobs are not forgotten")
             await asyncio.sleep(PURGE_S)
 
     async def _work(self, worker: str, job: Job, payload: bytes) -> None:
         if job.attempts > self._settings.job_attempts:
             failed = InternalError(f"gave up after {self._settings.job_attempts} attempts")
-            await self._finish(worker, job, Tally(), failed)
+            await self._finish(worker, job, Tally(job.forwards, job.planned), failed)
             return
         log.info("job begins", extra={"job": job.id, "attempt": job.attempts})
         tally = Tally()
@@ -157,15 +163,28 @@ class Workers:
             await asyncio.wait((carrying,))
             log.info("job is another's now, or cancelled", extra={"job": job.id})
             return
-        await self._finish(worker, job, tally, carrying.result())
+        result = carrying.result()
+        # Something is not there: a model, a place, a share of the caller's quota. Another job may go first meanwhile.
+        # A deadline is not met by trying again.
+        if (
+            isinstance(result, WavescopeError)
+            and result.retryable
+            and not isinstance(result, DeadlineExceeded)
+        ):
+            log.warning("job waits: %s", result.message, extra={"job": job.id})
+            after_s = float(result.limits.get("retry_after_s", RETRY_S))
+            await asyncio.to_thread(self._store.release, job.id, worker, after_s=after_s)
+        else:
+            await self._finish(worker, job, tally, result)
 
     async def _carried(self, job: Job, payload: bytes, tally: Tally) -> WavescopeError | bytes:
         """The encoded result, or what went wrong."""
         timeout_s = self._settings.job_timeout_s
+        begun = job.started_at or time.time()
         try:
             work = await asyncio.to_thread(decode, payload, Work)
-            async with asyncio.timeout(timeout_s):
-                explanations = await self._patiently(job, work, tally)
+            async with asyncio.timeout(max(0.0, begun + timeout_s - time.time())):
+                explanations = await self._carry(job, work, tally)
             return await asyncio.to_thread(encode, Done(explanations, work.batch))
         except TimeoutError:
             return DeadlineExceeded(f"the job took more than {timeout_s:g} s", job_timeout_s=timeout_s)
@@ -174,21 +193,6 @@ class Workers:
         except Exception:  # a defect ends its job, not the worker
             log.exception("job failed", extra={"job": job.id})
             return InternalError("internal error; see the log for the job's id")
-
-    async def _patiently(self, job: Job, work: Work, tally: Tally) -> tuple[Explanation, ...]:
-        """Computes it, again where something was not there: a model, a place, a share of the caller's quota."""
-        for turn in itertools.count():
-            tally.forwards = 0
-            try:
-                return await self._carry(job, work, tally)
-            except DeadlineExceeded:
-                raise  # it is not met by trying again
-            except WavescopeError as error:
-                if not error.retryable:
-                    raise
-                log.warning("job waits: %s", error.message, extra={"job": job.id})
-                await asyncio.sleep(min(BEAT_S * 2**turn, LONGEST_PAUSE_S))
-        raise AssertionError  # it never ends by itself
 
     async def _beat(self, worker: str, job: Job, tally: Tally) -> None:
         """Renews the lease until the job is not ours any more."""

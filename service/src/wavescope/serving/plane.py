@@ -17,16 +17,17 @@ from wavescope.engine.events import Finished, Partial, Progress
 from wavescope.engine.products import most_probable
 from wavescope.engine.types import Explanation
 from wavescope.errors import (
+    DeadlineExceeded,
+    InternalError,
     ModelUnavailable,
-    QueueFull,
-    QuotaExceeded,
     UnknownJob,
 )
+from wavescope.ingress.jobs import job_failed
 from wavescope.ingress.plane import Call, Estimate, Event, JobStatus, Parsed, Predicted
 from wavescope.serving.aggregator import Caller, SoFar
 from wavescope.serving.directory import Directory
 from wavescope.serving.dispatch import LOST
-from wavescope.serving.jobs import Done, Work, as_error
+from wavescope.serving.jobs import Done, Work
 from wavescope.serving.registry_file import RegistryFile
 from wavescope.serving.reporting import Reporter
 from wavescope.settings import Settings, load_quotas
@@ -38,6 +39,7 @@ from wavescope.telemetry.metrics import JOBS
 
 READY = ("ready", "updating", "scaled_to_zero")
 WATCH_S = 0.5  # between looks at a job that is watched
+GRACE_S = 5.0
 DIED = "the process that computed this explanation died; send it again"
 
 log = logging.getLogger(__name__)
@@ -71,8 +73,16 @@ class RayDataPlane:
         work = self._work(parsed, call)
         told = self._aggregator.options(stream=True).stream.remote(work, _caller(call))
         try:
-            async for event in told:  # type: ignore[attr-defined]  # a generator, as stream=True makes it
+            # Not asyncio.timeout: a generator that others iterate may end in another task than it began in.
+            ends_s = time.monotonic() + self._settings.request_timeout_s + GRACE_S
+            events = aiter(told)  # type: ignore[arg-type]  # a generator, as stream=True makes it
+            while True:
+                event = await asyncio.wait_for(anext(events, None), ends_s - time.monotonic())
+                if event is None:
+                    return
                 yield _event(event)
+        except TimeoutError as late:
+            raise self._late() from late
         except LOST as lost:
             raise ModelUnavailable(DIED) from lost
         finally:
@@ -86,14 +96,21 @@ class RayDataPlane:
 
     async def predict(self, images: tuple[bytes, ...], model: str, top_k: int, call: Call) -> Predicted:
         self._directory.spec(model)
-        details, outputs = await self._ask("predict", images, _names(images), model)
+        details, outputs = await self._ask("predict", images, _names(images), model, _caller(call))
         return Predicted(details, outputs, tuple(most_probable(row, details, top_k) for row in outputs))
 
     # ---- jobs ------------------------------------------------------------------------------------
     async def submit(self, parsed: Parsed, call: Call, idempotency_key: str | None) -> JobStatus:
         work = self._work(parsed, call)
+        content = result_key(
+            work.images, work.model, "", work.request.parameters(), work.targets, __version__
+        )
+        if idempotency_key is not None:  # a repeated one is answered whatever has changed meanwhile
+            known = await asyncio.to_thread(self._store.find, call.caller, idempotency_key, content)
+            if known is not None:
+                return _status(known)
         await self._ask("estimate", work, _caller(call))  # refuses what cannot be explained
-        return await asyncio.to_thread(self._keep, work, call, idempotency_key)
+        return await asyncio.to_thread(self._keep, work, content, call, idempotency_key)
 
     async def job(self, job_id: str, call: Call) -> JobStatus:
         return _status(await self._job(job_id, call))
@@ -112,8 +129,11 @@ class RayDataPlane:
     async def result(self, job_id: str, call: Call) -> tuple[tuple[Explanation, ...], bool]:
         job = await self._job(job_id, call)
         if job.state == "failed" and job.error is not None:
-            raise as_error(job.error)
-        done = await asyncio.to_thread(lambda: decode(self._store.result(job_id), Done))
+            raise job_failed(_status(job))
+        try:
+            done = await asyncio.to_thread(lambda: decode(self._store.result(job_id), Done))
+        except ValueError as damaged:
+            raise InternalError(f"the result of job {job_id} cannot be read") from damaged
         return done.explanations, done.batch
 
     async def cancel(self, job_id: str, call: Call) -> JobStatus:
@@ -125,13 +145,38 @@ class RayDataPlane:
 
     # ---- telling ---------------------------------------------------------------------------------
     async def models(self) -> dict[str, dict[str, Any]]:
-        names = self._directory.names()
-        told = await asyncio.gather(*(self._describe(name) for name in names))
+        names = self.model_names()
+        told = await asyncio.gather(*(self.model(name) for name in names))
         return dict(zip(names, told, strict=True))
 
+    def model_names(self) -> tuple[str, ...]:
+        return self._directory.names()
+
+    async def model(self, name: str) -> dict[str, Any]:
+        state, details = await self._directory.describe(name)
+        described: dict[str, Any] = {
+            "name": name,
+            "ready": state["state"] in READY,
+            **state,
+            "source": self._directory.spec(name).kind,  # the rest may be a path of the server
+        }
+        if details is not None:
+            described |= {
+                "device": details.device,
+                "precision": details.precision,
+                "runtime": details.runtime,
+                "revision": details.revision,
+                "outputs": details.outputs,
+                "classes": len(details.labels),
+                "batch_size": details.batch_size,
+                "seconds_per_image": details.seconds_per_image,
+                "preprocessing": asdict(details.preprocessing),
+            }
+        return described
+
     async def ready(self) -> bool:
-        found = await asyncio.gather(*(self._directory.state(name) for name in self._directory.names()))
-        return any(state["state"] in READY for state in found)
+        found = await asyncio.gather(*(self._directory.describe(name) for name in self.model_names()))
+        return any(state["state"] in READY for state, _ in found)
 
     async def metrics(self) -> str:
         return await self._reporter.exposition()
@@ -161,23 +206,33 @@ class RayDataPlane:
     async def _ask(self, method: str, *args: Any) -> Any:
         """What the aggregator answers; it stops working where nobody waits for that any more."""
         response = getattr(self._aggregator, method).remote(*args)
+        limit_s = self._settings.request_timeout_s
         try:
-            return await response
+            # A little more than the aggregator gives itself, whose words are the better ones.
+            async with asyncio.timeout(limit_s + GRACE_S):
+                return await response
+        except TimeoutError as late:
+            response.cancel()
+            raise self._late() from late
         except asyncio.CancelledError:
             response.cancel()
             raise
         except LOST as lost:
             raise ModelUnavailable(DIED) from lost
 
-    def _keep(self, work: Work, call: Call, idempotency_key: str | None) -> JobStatus:
+    def _late(self) -> DeadlineExceeded:
+        limit_s = self._settings.request_timeout_s
+        return DeadlineExceeded(
+            f"the request was not finished within {limit_s:g} s", request_timeout_s=limit_s
+        )
+
+    def _keep(self, work: Work, content: str, call: Call, idempotency_key: str | None) -> JobStatus:
         """Keeps a job, where there is room for one more."""
         job = NewJob(
             id=uuid.uuid4().hex,
             owner=call.caller,
             payload=encode(work),
-            content=result_key(
-                work.images, work.model, "", work.request.parameters(), work.targets, __version__
-            ),
+            content=content,
             idempotency_key=idempotency_key,
             priority=1 if call.priority == "interactive" else 0,
             labels={
@@ -187,51 +242,21 @@ class RayDataPlane:
                 "request_id": call.request_id,
             },
         )
-        self._check_room(call.caller)
-        kept, new = self._store.submit(job)
+        kept, new = self._store.submit(
+            job,
+            max_unfinished=self._settings.max_jobs,
+            max_owned=self._quota(call.caller).max_jobs,
+            max_bytes=self._settings.max_job_bytes,
+        )
         if new:
             log.info("job accepted", extra={"job": kept.id, "request_id": call.request_id})
         return _status(kept)
-
-    def _check_room(self, caller: str) -> None:
-        most = self._settings.max_jobs
-        if self._store.unfinished() >= most:
-            raise QueueFull(f"{most} jobs have not ended yet; no more are accepted", max_jobs=most)
-        mine = self._quota(caller).max_jobs
-        if mine is not None and self._store.unfinished(caller) >= mine:
-            raise QuotaExceeded(
-                f"{mine} jobs of this key have not ended yet, which is its quota", max_jobs=mine
-            )
 
     async def _job(self, job_id: str, call: Call) -> Job:
         job = await asyncio.to_thread(self._store.get, job_id)
         if job.owner != call.caller:
             raise UnknownJob(f"no job is {job_id[:64]!r}", field="id")
         return job
-
-    async def _describe(self, model: str) -> dict[str, Any]:
-        spec = self._directory.spec(model)
-        state = await self._directory.state(model)
-        described: dict[str, Any] = {
-            "name": model,
-            "ready": state["state"] in READY,
-            **state,
-            "source": spec.kind,  # the rest may be a path of the server
-        }
-        details = await self._directory.known_details(model)
-        if details is not None:
-            described |= {
-                "device": details.device,
-                "precision": details.precision,
-                "runtime": details.runtime,
-                "revision": details.revision,
-                "outputs": details.outputs,
-                "classes": len(details.labels),
-                "batch_size": details.batch_size,
-                "seconds_per_image": details.seconds_per_image,
-                "preprocessing": asdict(details.preprocessing),
-            }
-        return described
 
 
 def _names(images: tuple[bytes, ...]) -> tuple[str, ...]:

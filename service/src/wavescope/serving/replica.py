@@ -173,8 +173,10 @@ class ModelReplica:
 
     def _ready(self, revision: str) -> Loaded:
         if self._loaded is not None and getattr(self._loaded.model, "stale", False):
+            # Its server has another version by now: ask what that is. The thread ends with what waits, and closes it.
             self._loaded.batcher.close()
-            self._loaded = self._reaching = None  # its server has another version by now: ask what that is
+            self._loaded = self._missing = self._reaching = None
+            self._renderings.clear()
         self._start_once()
         if self._loaded is None:
             reason = self._missing.message if self._missing is not None else "it is being loaded"
@@ -210,7 +212,11 @@ class ModelReplica:
 
     def _load(self) -> Loaded:
         model = load(self._spec, cache_dir=self._settings.cache_dir, remote_hosts=self._settings.remote_hosts)
-        seconds = seconds_per_image(model)  # warm before ready
+        try:
+            seconds = seconds_per_image(model)  # warm before ready
+        except Exception:
+            _close(model)
+            raise
         details = replace(model.details, seconds_per_image=seconds)
         _give_back_memory()
         log.info(
@@ -225,7 +231,7 @@ class ModelReplica:
         recorder: Recorder = self._reporter.counters
         device = DeviceBatches(model, recorder=recorder)
         batcher = Batcher(device)
-        thread = threading.Thread(target=batcher.run, name="score", daemon=True)
+        thread = threading.Thread(target=_work, args=(batcher, model), name="score", daemon=True)
         thread.start()
         return Loaded(model, details, device, batcher, thread)
 
@@ -277,6 +283,20 @@ def seconds_per_image(model: Classifier, *, clock: Callable[[], float] = time.pe
         to_numpy(model.forward(images))  # a GPU computes by itself: its results have to be waited for
         taken.append(clock() - began)
     return statistics.median(taken) / details.batch_size
+
+
+def _work(batcher: Batcher, model: Classifier) -> None:
+    try:
+        batcher.run()
+    finally:
+        _close(model)
+
+
+def _close(model: Classifier) -> None:
+    """Ends the connections of a model that has some."""
+    close = getattr(model, "close", None)
+    if close is not None:
+        close()
 
 
 def _give_back_memory() -> None:

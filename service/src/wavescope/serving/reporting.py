@@ -14,7 +14,9 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from wavescope.errors import ModelUnavailable
 from wavescope.serving import names
+from wavescope.serving.dispatch import call
 from wavescope.telemetry.counters import Counters, Snapshot, exposition, is_gauge, total
 from wavescope.telemetry.metrics import REPLICAS
 
@@ -41,20 +43,29 @@ class MetricsHub:
     async def push(self, process: str, snapshot: Snapshot) -> None:
         """Replaces what is known of one process."""
         self._latest[process] = (self._clock(), snapshot)
+        self._fold()
 
     async def exposition(self, process: str, snapshot: Snapshot) -> str:
         """The whole application in Prometheus' text format, the asking process counted up to now."""
         await self.push(process, snapshot)
         now = self._clock()
-        snapshots = [self._folded]
-        for name, (seen, latest) in list(self._latest.items()):
-            silent = now - seen
-            counted = latest if silent < SILENT_S else {k: v for k, v in latest.items() if not is_gauge(k)}
-            snapshots.append(counted)
-            if silent > FOLD_S:
-                self._folded = total([self._folded, counted])
-                del self._latest[name]
-        return exposition(total(snapshots))
+        alive = (
+            latest if now - seen < SILENT_S else _counted(latest) for seen, latest in self._latest.values()
+        )
+        return exposition(total([self._folded, *alive]))
+
+    def _fold(self) -> None:
+        """Adds up the counts of processes that are long dead: nothing is kept of each."""
+        now = self._clock()
+        for process, (seen, latest) in list(self._latest.items()):
+            if now - seen > FOLD_S:
+                self._folded = total([self._folded, _counted(latest)])
+                del self._latest[process]
+
+
+def _counted(snapshot: Snapshot) -> Snapshot:
+    """Without the gauges, which only live processes have."""
+    return {key: value for key, value in snapshot.items() if not is_gauge(key)}
 
 
 class Reporter:
@@ -79,8 +90,21 @@ class Reporter:
             self._task = asyncio.get_running_loop().create_task(self._push_forever())
 
     async def exposition(self) -> str:
-        """The whole application's metrics."""
-        return await self._handle().exposition.remote(self._process, self.counters.snapshot())
+        """The whole application's metrics.
+
+        Raises:
+            ModelUnavailable: the hub does not answer, as while it is being restarted: what this process alone has
+                counted would read as if counters had fallen.
+        """
+        try:
+            async with asyncio.timeout(HEARTBEAT_S):
+                return await call(
+                    lambda: self._handle().exposition.remote(self._process, self.counters.snapshot()),
+                    what="the metrics hub",
+                    retried=lambda: None,
+                )
+        except (RayError, RayServeException, TimeoutError) as away:
+            raise ModelUnavailable("the metrics hub does not answer; ask again") from away
 
     def _handle(self) -> DeploymentHandle:
         if self._hub is None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from wavescope.errors import InvalidRequest, ModelUnavailable
 from wavescope.models.spec import ModelSpec
 from wavescope.serving import names, proxy
-from wavescope.settings import Settings, load_registry
+from wavescope.settings import Settings, load_keys, load_registry
 from wavescope.telemetry import logs
 
 if TYPE_CHECKING:  # Ray reads its environment on import, which is set below
@@ -43,13 +43,16 @@ def serve(
         registry: the models, where they are of no file.
 
     Raises:
-        InvalidRequest: a port is taken, or an address other than loopback without keys or ``no_auth``.
+        InvalidRequest: a port is taken, an address other than loopback without keys or ``no_auth``, or a keys file that
+            cannot be used.
         RegistryInvalid: names the model and the field at fault.
         ModelUnavailable: nothing could be started.
     """
     logs.configure(settings.log_level)
     registry = registry or load_registry(models_file)
     check_address(settings)
+    if settings.api_keys_file is not None:
+        load_keys(settings.api_keys_file)  # gateways would begin all the same, and let nobody in
     told: SimpleQueue[int] = SimpleQueue()  # may be put to while it is waited for, as signal handlers do
     with cluster():
         # Only now: starting Ray installs handlers of its own.

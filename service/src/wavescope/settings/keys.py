@@ -40,6 +40,7 @@ _HEX: Final = re.compile(r"[0-9a-f]{64}")
 _log = logging.getLogger(__name__)
 
 _Limit = Annotated[StrictInt, Field(ge=0)]
+_Signature = tuple[int, int, int]  # when a file was changed, its size and inode
 
 
 class _KeyEntry(BaseModel):
@@ -60,9 +61,6 @@ def access(settings: Settings, *, local_only: bool) -> Access:
     Args:
         settings: keys and origins.
         local_only: answer to names of this host only; not where others may call, or something in front is in charge.
-
-    Raises:
-        InvalidRequest: the keys file cannot be used.
     """
     return Access(
         doorkeeper=doorkeeper(settings),
@@ -73,20 +71,12 @@ def access(settings: Settings, *, local_only: bool) -> Access:
 
 
 def doorkeeper(settings: Settings) -> Doorkeeper:
-    """Who knows the API keys.
-
-    Raises:
-        InvalidRequest: the keys file cannot be used.
-    """
+    """Who knows the API keys."""
     return OpenDoor() if settings.api_keys_file is None else FileKeys(settings.api_keys_file)
 
 
 def load_quotas(settings: Settings) -> Callable[[str], Quota]:
-    """The quota of a caller, by name; without keys nobody has one.
-
-    Raises:
-        InvalidRequest: the keys file cannot be used.
-    """
+    """The quota of a caller, by name; without keys nobody has one."""
     keys = Keys(()) if settings.api_keys_file is None else FileKeys(settings.api_keys_file)
     return keys.quota
 
@@ -121,7 +111,12 @@ def new_entry(name: str) -> tuple[str, str]:
 
 
 class FileKeys:
-    """The keys of a file, read again when it has changed, so that one can be withdrawn without a restart."""
+    """The keys of a file, read again when it has changed, so that one can be withdrawn without a restart.
+
+    A file that cannot be used is logged and changes nothing: a slip of the editor must neither lock everybody out nor
+    let anybody in, nor keep a process from coming back. One that begins with such a file lets nobody in until it can
+    be used.
+    """
 
     def __init__(
         self, path: Path, *, clock: Callable[[], float] = time.monotonic, poll_s: float = POLL_S
@@ -132,16 +127,15 @@ class FileKeys:
             path: of the keys file.
             clock: s, from any start.
             poll_s: the file is looked at so often at most.
-
-        Raises:
-            InvalidRequest: as :func:`load_keys`.
         """
         self._path = path
         self._clock = clock
         self._poll_s = poll_s
         self._looked_at = clock()
-        self._seen = _signature(path)
-        self._keys = Keys(load_keys(path))
+        self._keys: Keys | None = None  # until the file could be used
+        self._read: _Signature | None = None
+        self._told = ""
+        self._look()
 
     def caller(self, key: str | None) -> str:
         """See :class:`wavescope.ingress.plane.Doorkeeper`."""
@@ -157,22 +151,29 @@ class FileKeys:
 
     def _current(self) -> Keys:
         now = self._clock()
-        if now - self._looked_at < self._poll_s:
-            return self._keys
-        self._looked_at = now
+        if now - self._looked_at >= self._poll_s:
+            self._looked_at = now
+            self._look()
+        return self._keys or Keys(())
+
+    def _look(self) -> None:
+        """Reads the file unless it was read as it is; one that cannot be used is tried at every look, and told once."""
         signature = _signature(self._path)
-        if signature != self._seen:
-            self._seen = signature
-            try:
-                self._keys = Keys(load_keys(self._path))
-                _log.info("API keys read again")
-            except InvalidRequest as error:
-                # A slip of the editor must neither lock everybody out nor let anybody in.
-                _log.error("API keys kept as they were: %s", error.message)
-        return self._keys
+        if signature is not None and signature == self._read:
+            self._told = ""
+            return
+        try:
+            self._keys = Keys(load_keys(self._path))
+            self._read, self._told = signature, ""
+            _log.info("API keys read")
+        except InvalidRequest as error:
+            if error.message != self._told:
+                self._told = error.message
+                kept = "nobody is let in" if self._keys is None else "API keys kept as they were"
+                _log.error("%s: %s", kept, error.message)
 
 
-def _signature(path: Path) -> tuple[int, int, int] | None:
+def _signature(path: Path) -> _Signature | None:
     try:
         status = path.stat()
     except OSError:

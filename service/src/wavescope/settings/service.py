@@ -39,7 +39,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="WAVESCOPE_", frozen=True, extra="forbid")
 
-    host: str = Field("127.0.0.1", description="address that HTTP binds; others than loopback need no_auth")
+    host: str = Field(
+        "127.0.0.1", description="address that HTTP binds; others than loopback need API keys or no_auth"
+    )
     port: Annotated[Port, BeforeValidator(_not_a_link)] = Field(DEFAULT_PORT, description="of HTTP")
     grpc_port: Port = Field(9000, description="of gRPC; 0 turns it off")
     no_auth: bool = Field(False, description="serve every address without keys")
@@ -61,6 +63,7 @@ class Settings(BaseSettings):
     )
     store_url: str = Field(
         "",
+        repr=False,  # may hold a password
         description="where jobs and results are kept: redis://… or rediss://…; empty for a file in state_dir",
     )
 
@@ -79,7 +82,15 @@ class Settings(BaseSettings):
     )
     result_cache_bytes: int = Field(256 * 2**20, ge=0, description="of earlier results; 0 keeps none")
 
+    max_streams: int = Field(64, ge=1, description="event streams open at once, in every gateway")
+    max_streams_per_caller: int = Field(16, ge=1, description="of these, those of one caller")
+
     max_jobs: int = Field(1000, ge=1, description="jobs that have not ended")
+    max_job_bytes: int = Field(
+        2**30,
+        ge=1,
+        description="of the requests of jobs that have not ended, and of the results of those that have",
+    )
     job_workers: int = Field(2, ge=0, description="jobs that one aggregator computes at once")
     job_lease_s: float = Field(
         15.0, gt=0, description="after which a silent worker's job is given to another"

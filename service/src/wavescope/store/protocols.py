@@ -48,7 +48,7 @@ class Job:
         created_at, started_at, finished_at: ``started_at`` is that of the first claim.
         forwards: images scored so far.
         planned: images to be scored in all; 0 before that is known.
-        attempts: how often it was claimed.
+        attempts: how often it was claimed and not released.
         error: the problem of a failed job: ``code``, ``message``, ``field``, ``limits``.
     """
 
@@ -68,11 +68,37 @@ class Job:
 class Jobs(Protocol):
     """The callers' side."""
 
-    def submit(self, job: NewJob) -> tuple[Job, bool]:
+    def submit(
+        self,
+        job: NewJob,
+        *,
+        max_unfinished: int | None = None,
+        max_owned: int | None = None,
+        max_bytes: int | None = None,
+    ) -> tuple[Job, bool]:
         """Keeps a job; ``False`` where the owner's idempotency key has one of the same content already, which is told.
+
+        Nobody else submits between the look at the limits and the keeping. A job that is known is told whatever the
+        limits.
+
+        Args:
+            job: to be kept.
+            max_unfinished: jobs queued or running, with this one; ``None`` for any number, as of the others.
+            max_owned: those of its owner.
+            max_bytes: payloads of jobs queued or running, with this one's.
 
         Raises:
             IdempotencyConflict: the key, or the id, was used for another content.
+            QueueFull: there would be more jobs or bytes in all.
+            QuotaExceeded: there would be more jobs of the owner.
+        """
+        ...
+
+    def find(self, owner: str, idempotency_key: str, content: str) -> Job | None:
+        """The job that a submission with this key would be answered with; ``None`` where it would make one.
+
+        Raises:
+            IdempotencyConflict: the key was used for another content.
         """
         ...
 
@@ -104,13 +130,15 @@ class Queue(Protocol):
     def claim(self, worker: str, lease_s: float) -> tuple[Job, bytes] | None:
         """The next job and its payload: queued, or running with a lease that has lapsed; ``None`` if there is none.
 
-        Larger priority first, then older first.
+        Larger priority first; within one, of the owner with the fewest jobs under a lease; of those, the oldest. Every
+        fourth claim takes the oldest of all instead, so that none waits for ever. A payload that was lost is empty.
         """
         ...
 
     def beat(self, job_id: str, worker: str, lease_s: float, *, forwards: int, planned: int) -> bool:
         """Renews the lease and tells the progress; ``False`` where the job is not this worker's any more.
 
+        Fewer ``forwards`` than before change nothing, nor does ``planned`` of 0: who begins anew counts anew.
         It is this worker's until another claims it, also after the lease has lapsed, or until it ends.
         """
         ...
@@ -122,8 +150,11 @@ class Queue(Protocol):
         """
         ...
 
-    def release(self, job_id: str, worker: str) -> None:
-        """Gives a job back unfinished, to be claimed at once by another."""
+    def release(self, job_id: str, worker: str, *, after_s: float = 0.0) -> None:
+        """Gives a job back unfinished, to be claimed again from ``after_s`` seconds from now; it keeps its place.
+
+        The claim does not count as an attempt.
+        """
         ...
 
 
@@ -157,8 +188,11 @@ class Results(Protocol):
 class Store(Jobs, Queue, Ledger, Results, Protocol):
     """All of it."""
 
-    def purge(self, *, finished_before: float) -> int:
-        """Forgets jobs that finished earlier, with their results and idempotency keys; how many."""
+    def purge(self, *, finished_before: float, max_bytes: int | None = None) -> int:
+        """Forgets jobs that finished earlier, with their results and idempotency keys; how many.
+
+        So go the others that finished first, while the results of all are more than ``max_bytes``.
+        """
         ...
 
     def close(self) -> None:

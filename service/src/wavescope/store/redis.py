@@ -83,15 +83,37 @@ class RedisStore:
         self._pool.disconnect()
 
     # ---- jobs --------------------------------------------------------------------------------------------------------
-    def submit(self, job: NewJob) -> tuple[Job, bool]:
+    def submit(
+        self,
+        job: NewJob,
+        *,
+        max_unfinished: int | None = None,
+        max_owned: int | None = None,
+        max_bytes: int | None = None,
+    ) -> tuple[Job, bool]:
+        bounds = ("" if bound is None else bound for bound in (max_unfinished, max_bytes, max_owned))
         key = () if job.idempotency_key is None else (job.idempotency_key,)
         labels = json.dumps(job.labels)
-        made, found = self._run(
-            "submit", job.id, job.owner, job.content, job.priority, labels, job.payload, *key
+        said, found = self._run(
+            "submit", *bounds, job.id, job.owner, job.content, job.priority, labels, job.payload, *key
         )
-        if made < 0:
-            raise answers.conflict(job)
-        return _job(found), made == 1
+        match said.decode(), max_unfinished, max_bytes, max_owned:
+            case "conflict", _, _, _:
+                raise answers.conflict(job.id, job.idempotency_key)
+            case "full", int(most), _, _:
+                raise answers.full(most)
+            case "heavy", _, int(most), _:
+                raise answers.too_heavy(len(job.payload), most)
+            case "owned", _, _, int(most):
+                raise answers.over_quota(most)
+            case answer, _, _, _:
+                return _job(found), answer == "made"
+
+    def find(self, owner: str, idempotency_key: str, content: str) -> Job | None:
+        said, found = self._run("find", owner, content, idempotency_key)
+        if said == b"conflict":
+            raise answers.conflict("", idempotency_key)
+        return _job(found) if found else None
 
     def get(self, job_id: str) -> Job:
         with self._answering():
@@ -120,7 +142,7 @@ class RedisStore:
 
     # ---- queue -------------------------------------------------------------------------------------------------------
     def claim(self, worker: str, lease_s: float) -> tuple[Job, bytes] | None:
-        found = self._run("claim", worker, lease_s)
+        found = self._run("claim", worker, lease_s, answers.OLDEST_EVERY)
         return None if found is None else (_job(found[0]), found[1])
 
     def beat(self, job_id: str, worker: str, lease_s: float, *, forwards: int, planned: int) -> bool:
@@ -131,8 +153,8 @@ class RedisStore:
             return self._run("finish", job_id, worker, "succeeded", result) == 1
         return self._run("finish", job_id, worker, "failed", json.dumps(result)) == 1
 
-    def release(self, job_id: str, worker: str) -> None:
-        self._run("release", job_id, worker)
+    def release(self, job_id: str, worker: str, *, after_s: float = 0.0) -> None:
+        self._run("release", job_id, worker, after_s)
 
     # ---- ledger ------------------------------------------------------------------------------------------------------
     def keep(self, job_id: str, call: str, start: int, chunk: bytes) -> None:
@@ -154,10 +176,11 @@ class RedisStore:
         self._run("remember", key, self._result_bytes, size, result if size <= self._result_bytes else b"")
 
     # ---- both --------------------------------------------------------------------------------------------------------
-    def purge(self, *, finished_before: float) -> int:
+    def purge(self, *, finished_before: float, max_bytes: int | None = None) -> int:
+        most = "" if max_bytes is None else max_bytes
         purged = 0
         while True:
-            found = self._run("purge", repr(float(finished_before)), _PURGED_AT_ONCE)
+            found = self._run("purge", repr(float(finished_before)), most, _PURGED_AT_ONCE)
             purged += found
             if found < _PURGED_AT_ONCE:
                 return purged
@@ -165,6 +188,7 @@ class RedisStore:
 
 _SCRIPTS = {
     "submit": scripts.SUBMIT,
+    "find": scripts.FIND,
     "cancel": scripts.CANCEL,
     "claim": scripts.CLAIM,
     "beat": scripts.BEAT,

@@ -20,42 +20,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wavescope.errors import InvalidRequest, StoreUnavailable
+from wavescope.errors import StoreUnavailable
 from wavescope.store import answers, forks
+from wavescope.store.layout import lay_out
 from wavescope.store.protocols import FINAL, Job, NewJob
 
-LAYOUT = 1
 _LOG_BYTES = 64 * 2**20  # to which the log shrinks after a large payload
 _PURGED_AT_ONCE = 100  # jobs, so that others get their turn
 _PAGES_FREED_AT_ONCE = 10_000  # of 4 KiB, given back to the file system by a purge
-
-_SCHEMA = (
-    # number: their age. lease_until: 0 for a job that nobody has.
-    """CREATE TABLE jobs (
-        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL,
-        content TEXT NOT NULL, idempotency_key TEXT, priority INTEGER NOT NULL, labels TEXT NOT NULL,
-        state TEXT NOT NULL, worker TEXT, lease_until REAL NOT NULL DEFAULT 0, created_at REAL NOT NULL,
-        started_at REAL, finished_at REAL, forwards INTEGER NOT NULL DEFAULT 0,
-        planned INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0, error TEXT)""",
-    "CREATE UNIQUE INDEX jobs_by_key ON jobs (owner, idempotency_key) WHERE idempotency_key IS NOT NULL",
-    "CREATE INDEX jobs_in_turn ON jobs (priority DESC, number) WHERE state IN ('queued', 'running')",
-    "CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL",
-    "CREATE TABLE payloads (job TEXT PRIMARY KEY, payload BLOB NOT NULL)",
-    "CREATE TABLE outputs (job TEXT PRIMARY KEY, output BLOB NOT NULL)",
-    """CREATE TABLE chunks (job TEXT, call TEXT, start INTEGER, chunk BLOB NOT NULL,
-        PRIMARY KEY (job, call, start)) WITHOUT ROWID""",
-    "CREATE TABLE results (key TEXT PRIMARY KEY, used INTEGER NOT NULL, size INTEGER NOT NULL, result BLOB NOT NULL)",
-    "CREATE INDEX results_in_turn ON results (used, size)",
-    f"PRAGMA user_version = {LAYOUT}",
-)
+_ANY_NUMBER = 2**63 - 1
 
 _GET = """SELECT id, owner, state, created_at, started_at, finished_at, forwards, planned, attempts, error, labels
     FROM jobs WHERE id = ?"""
-_CLAIMABLE = """SELECT id FROM jobs WHERE state IN ('queued', 'running') AND lease_until <= ?
-    ORDER BY priority DESC, number LIMIT 1"""
-_UNFINISHED = (
-    """SELECT COUNT(*) FROM jobs WHERE state IN ('queued', 'running') AND (?1 IS NULL OR owner = ?1)"""
-)
+_CLAIMABLE = "SELECT 1 FROM unfinished WHERE lease_until <= ? LIMIT 1"
+# The sign keeps SQLite from looking through all jobs by their number, those that ended too.
+_OLDEST = "SELECT id FROM unfinished WHERE lease_until <= ? ORDER BY +number LIMIT 1"
+_NEXT = """WITH leased AS (
+        SELECT owner, COUNT(*) AS jobs FROM unfinished WHERE state = 'running' AND lease_until > ?1 GROUP BY owner)
+    SELECT id FROM unfinished LEFT JOIN leased USING (owner) WHERE lease_until <= ?1
+    ORDER BY priority DESC, COALESCE(jobs, 0), number LIMIT 1"""
+_UNFINISHED = "SELECT COUNT(*) FROM unfinished WHERE ?1 IS NULL OR owner = ?1"
 
 
 class SqliteStore:
@@ -135,7 +119,7 @@ class SqliteStore:
             )
             try:
                 connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
-                _lay_out(connection)
+                lay_out(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -160,16 +144,26 @@ class SqliteStore:
         self._lock.release()
 
     # ---- jobs --------------------------------------------------------------------------------------------------------
-    def submit(self, job: NewJob) -> tuple[Job, bool]:
+    def submit(
+        self,
+        job: NewJob,
+        *,
+        max_unfinished: int | None = None,
+        max_owned: int | None = None,
+        max_bytes: int | None = None,
+    ) -> tuple[Job, bool]:
         with self._transaction(durable=True) as connection:
-            known = connection.execute(
-                "SELECT id, owner, content FROM jobs WHERE (owner = ? AND idempotency_key = ?) OR id = ?",
-                (job.owner, job.idempotency_key, job.id),
-            ).fetchone()
+            known = self._known(connection, job.owner, job.idempotency_key, job.content)
+            if known is None:
+                known = self._repeated(connection, job)
             if known is not None:
-                if known[1:] != (job.owner, job.content):
-                    raise answers.conflict(job)
-                return self._find(connection, known[0]), False
+                return known, False
+            if max_unfinished is not None and _unfinished(connection) >= max_unfinished:
+                raise answers.full(max_unfinished)
+            if max_bytes is not None and _counter(connection, "payloads") + len(job.payload) > max_bytes:
+                raise answers.too_heavy(len(job.payload), max_bytes)
+            if max_owned is not None and _unfinished(connection, job.owner) >= max_owned:
+                raise answers.over_quota(max_owned)
             connection.execute(
                 """INSERT INTO jobs (id, owner, content, idempotency_key, priority, labels, state, created_at)
                 VALUES (?, ?, ?, ?, ?, ?, 'queued', ?)""",
@@ -185,6 +179,10 @@ class SqliteStore:
             )
             connection.execute("INSERT INTO payloads VALUES (?, ?)", (job.id, job.payload))
             return self._find(connection, job.id), True
+
+    def find(self, owner: str, idempotency_key: str, content: str) -> Job | None:
+        with self._transaction() as connection:
+            return self._known(connection, owner, idempotency_key, content)
 
     def get(self, job_id: str) -> Job:
         with self._session() as connection:
@@ -206,7 +204,7 @@ class SqliteStore:
 
     def unfinished(self, owner: str | None = None) -> int:
         with self._session() as connection:
-            return connection.execute(_UNFINISHED, (owner,)).fetchone()[0]
+            return _unfinished(connection, owner)
 
     # ---- queue -------------------------------------------------------------------------------------------------------
     def claim(self, worker: str, lease_s: float) -> tuple[Job, bytes] | None:
@@ -216,22 +214,26 @@ class SqliteStore:
                 return None
         with self._transaction() as connection:
             now = self._clock()
-            first = connection.execute(_CLAIMABLE, (now,)).fetchone()
+            turn = _counter(connection, "claims") + 1
+            which = _OLDEST if turn % answers.OLDEST_EVERY == 0 else _NEXT
+            first = connection.execute(which, (now,)).fetchone()
             if first is None:
                 return None
+            connection.execute("UPDATE counters SET value = ? WHERE name = 'claims'", (turn,))
             connection.execute(
                 """UPDATE jobs SET state = 'running', worker = ?, lease_until = ?, attempts = attempts + 1,
                 started_at = COALESCE(started_at, ?) WHERE id = ?""",
                 (worker, now + lease_s, now, *first),
             )
-            (payload,) = connection.execute("SELECT payload FROM payloads WHERE job = ?", first).fetchone()
-            return self._find(connection, *first), payload
+            kept = connection.execute("SELECT payload FROM payloads WHERE job = ?", first).fetchone()
+            # A payload that is gone all the same is told as an empty one: its worker fails it, once.
+            return self._find(connection, *first), b"" if kept is None else kept[0]
 
     def beat(self, job_id: str, worker: str, lease_s: float, *, forwards: int, planned: int) -> bool:
         with self._transaction() as connection:
             updated = connection.execute(
-                """UPDATE jobs SET lease_until = ?, forwards = ?, planned = ?
-                WHERE id = ? AND worker = ? AND state = 'running'""",
+                """UPDATE jobs SET lease_until = ?, forwards = MAX(forwards, ?),
+                planned = COALESCE(NULLIF(?, 0), planned) WHERE id = ? AND worker = ? AND state = 'running'""",
                 (self._clock() + lease_s, forwards, planned, job_id, worker),
             )
             return updated.rowcount == 1
@@ -250,12 +252,12 @@ class SqliteStore:
                 self._end(connection, job_id, "failed", json.dumps(result))
             return True
 
-    def release(self, job_id: str, worker: str) -> None:
+    def release(self, job_id: str, worker: str, *, after_s: float = 0.0) -> None:
         with self._transaction() as connection:
             connection.execute(
-                """UPDATE jobs SET state = 'queued', worker = NULL, lease_until = 0
+                """UPDATE jobs SET state = 'queued', worker = NULL, lease_until = ?, attempts = attempts - 1
                 WHERE id = ? AND worker = ? AND state = 'running'""",
-                (job_id, worker),
+                (self._clock() + after_s if after_s > 0 else 0, job_id, worker),
             )
 
     # ---- ledger ------------------------------------------------------------------------------------------------------
@@ -306,21 +308,64 @@ class SqliteStore:
             total -= size
 
     # ---- both --------------------------------------------------------------------------------------------------------
-    def purge(self, *, finished_before: float) -> int:
+    def purge(self, *, finished_before: float, max_bytes: int | None = None) -> int:
+        most = _ANY_NUMBER if max_bytes is None else max_bytes
         purged = 0
-        while True:
+        while self._is_purgeable(finished_before, most):
             with self._transaction() as connection:
-                ids = connection.execute(
-                    "SELECT id FROM jobs WHERE finished_at < ? LIMIT ?", (finished_before, _PURGED_AT_ONCE)
-                ).fetchall()
-                connection.executemany("DELETE FROM outputs WHERE job = ?", ids)
-                connection.executemany("DELETE FROM jobs WHERE id = ?", ids)
-            purged += len(ids)
-            if len(ids) < _PURGED_AT_ONCE:
-                break
-        with self._session() as connection:
-            connection.execute(f"PRAGMA incremental_vacuum({_PAGES_FREED_AT_ONCE})").fetchall()
+                purged += self._purge_some(connection, finished_before, most)
+        self._shrink(at_once=purged > 0)
         return purged
+
+    def _is_purgeable(self, finished_before: float, most: int) -> bool:
+        """Whether there is anything to do, for which nobody is kept from writing."""
+        with self._session() as connection:
+            (first,) = connection.execute(
+                "SELECT MIN(finished_at) FROM jobs WHERE finished_at IS NOT NULL"
+            ).fetchone()
+            return first is not None and (first < finished_before or _counter(connection, "outputs") > most)
+
+    def _purge_some(self, connection: sqlite3.Connection, finished_before: float, most: int) -> int:
+        """Forgets the first of those that finished; how many."""
+        ended = connection.execute(
+            "SELECT id, finished_at FROM jobs WHERE finished_at IS NOT NULL ORDER BY finished_at, id LIMIT ?",
+            (_PURGED_AT_ONCE,),
+        ).fetchall()
+        for purged, (job_id, finished_at) in enumerate(ended):
+            if finished_at >= finished_before and _counter(connection, "outputs") <= most:
+                return purged
+            connection.execute("DELETE FROM outputs WHERE job = ?", (job_id,))
+            connection.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+        return len(ended)
+
+    def _shrink(self, *, at_once: bool) -> None:
+        """Gives room back to the file system: after a purge, else only much of it, as new jobs soon fill a little."""
+        with self._session() as connection:
+            (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+            if free > (0 if at_once else _PAGES_FREED_AT_ONCE):
+                connection.execute(f"PRAGMA incremental_vacuum({_PAGES_FREED_AT_ONCE})").fetchall()
+
+    def _known(
+        self, connection: sqlite3.Connection, owner: str, idempotency_key: str | None, content: str
+    ) -> Job | None:
+        """The job of an idempotency key, if there is one."""
+        row = connection.execute(
+            "SELECT id, content FROM jobs WHERE owner = ? AND idempotency_key = ?", (owner, idempotency_key)
+        ).fetchone()
+        if row is None:
+            return None
+        if row[1] != content:
+            raise answers.conflict(row[0], idempotency_key)
+        return self._find(connection, row[0])
+
+    def _repeated(self, connection: sqlite3.Connection, job: NewJob) -> Job | None:
+        """The job of the same id, if there is one."""
+        row = connection.execute("SELECT owner, content FROM jobs WHERE id = ?", (job.id,)).fetchone()
+        if row is None:
+            return None
+        if row != (job.owner, job.content):
+            raise answers.conflict(job.id, job.idempotency_key)
+        return self._find(connection, job.id)
 
     def _find(self, connection: sqlite3.Connection, job_id: str) -> Job:
         row = connection.execute(_GET, (job_id,)).fetchone()
@@ -363,6 +408,15 @@ class SqliteStore:
         connection.execute("DELETE FROM chunks WHERE job = ?", (job_id,))
 
 
+def _unfinished(connection: sqlite3.Connection, owner: str | None = None) -> int:
+    return connection.execute(_UNFINISHED, (owner,)).fetchone()[0]
+
+
+def _counter(connection: sqlite3.Connection, name: str) -> int:
+    """Claims so far, or bytes of all ``payloads`` or ``outputs``."""
+    return connection.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()[0]
+
+
 def _reason(error: sqlite3.Error | OSError) -> str:
     # SQLite's messages name no path; those of the operating system do.
     return str(error) if isinstance(error, sqlite3.Error) else error.strerror or type(error).__name__
@@ -377,22 +431,3 @@ def _locked(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _lay_out(connection: sqlite3.Connection) -> None:
-    """Makes the tables where there are none yet."""
-    (layout,) = connection.execute("PRAGMA user_version").fetchone()
-    if layout > LAYOUT:
-        raise InvalidRequest(
-            f"the store in state_dir has layout {layout}, of a newer version; this one knows {LAYOUT}",
-            field="state_dir",
-            supported=LAYOUT,
-        )
-    if layout == LAYOUT:
-        return
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is in the file
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("BEGIN IMMEDIATE")
-    for statement in _SCHEMA:
-        connection.execute(statement)
-    connection.execute("COMMIT")

@@ -13,7 +13,7 @@ from wavescope import __version__
 from wavescope.engine.choices import KINDS
 from wavescope.errors import UnknownModel
 from wavescope.ingress.oip.outputs import outputs_of
-from wavescope.ingress.plane import DataPlane
+from wavescope.ingress.plane import Telling
 
 SERVER = "wavescope"
 VERSION = "1"
@@ -44,7 +44,7 @@ class Named:
         return (RAW_OUTPUTS,) if self.kind is None else tuple(outputs_of(self.kind))
 
 
-async def find(plane: DataPlane, name: str, version: str) -> Named:
+def find(plane: Telling, name: str, version: str) -> Named:
     """What a name stands for; that a model is registered under it is for the plane to tell where it is no explainer's.
 
     Raises:
@@ -57,22 +57,9 @@ async def find(plane: DataPlane, name: str, version: str) -> Named:
             supported=[VERSION],
         )
     kind = next((kind for kind in KINDS if name.endswith(f"-{kind}")), None)
-    # Asked only where a name is ambiguous, since it takes a call to every model.
-    if kind is None or name in await plane.models():
+    if kind is None or name in plane.model_names():
         return Named(name, name, None)
     return Named(name, name.removesuffix(f"-{kind}"), kind)
-
-
-async def details_of(plane: DataPlane, named: Named) -> dict[str, Any]:
-    """What the plane says of the registered model.
-
-    Raises:
-        UnknownModel: it is not registered.
-    """
-    models = await plane.models()
-    if named.model not in models:
-        raise UnknownModel(f"no model is named {named.name[:128]!r}", field="model", supported=list(models))
-    return models[named.model]
 
 
 def server_metadata() -> dict[str, Any]:
@@ -99,7 +86,7 @@ def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> dict[str, Any]:
     return {"name": name, "datatype": datatype, "shape": [-1, *shape]}
 
 
-async def index(plane: DataPlane) -> list[dict[str, str]]:
+async def index(plane: Telling) -> list[dict[str, str]]:
     """Every model that can be called by name, and whether it is ready."""
     models = await plane.models()
     listed = {name: bool(details.get("ready")) for name, details in models.items()}

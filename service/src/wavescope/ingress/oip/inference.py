@@ -14,8 +14,9 @@ from wavescope.ingress.oip.catalogue import IMAGE, OTHER, Named
 from wavescope.ingress.oip.outputs import batch, check_wanted
 from wavescope.ingress.oip.tensors import Output
 from wavescope.ingress.parsing import Files, load_json, parse_fields
+from wavescope.ingress.places import told_as
 from wavescope.ingress.plane import Call, DataPlane, IngressLimits, Parsed
-from wavescope.ingress.recording import Labels
+from wavescope.ingress.recording import PREDICTION, Labels
 from wavescope.ingress.replies import finite
 from wavescope.ingress.schemas import ExplanationFields
 
@@ -76,13 +77,14 @@ async def infer(
     Raises:
         WavescopeError: what is to be told to the caller.
     """
-    named = await catalogue.find(plane, name, version)
+    named = catalogue.find(plane, name, version)
     asked = await asyncio.to_thread(_read, read, named)
     if named.kind is None:
         return await _predict(plane, named, asked, call, labels)
-    parsed = await asyncio.to_thread(_parse, named, asked, limits)
-    labels.learn(parsed)
-    explanations = await plane.explain(parsed, call)
+    with told_as(_places(asked)):
+        parsed = await asyncio.to_thread(_parse, named, asked, limits)
+        labels.learn(parsed)
+        explanations = await plane.explain(parsed, call)
     outputs = await asyncio.to_thread(batch, explanations, asked.wanted)
     return Inferred(name, outputs, explanations)
 
@@ -104,12 +106,18 @@ def _read(read: Callable[[], Asked], named: Named) -> Asked:
 
 
 async def _predict(plane: DataPlane, named: Named, asked: Asked, call: Call, labels: Labels) -> Inferred:
-    labels.kind, labels.model = "prediction", named.model
+    labels.kind, labels.model = PREDICTION, named.model
     if asked.parameters:
         name = next(iter(asked.parameters))
         raise InvalidRequest(f"{name[:64]!r} is no parameter: model {named.name} takes none", field=name[:64])
-    predicted = await plane.predict(asked.images[IMAGE], named.model, 1, call)
+    with told_as(_places(asked)):
+        predicted = await plane.predict(asked.images[IMAGE], named.model, 1, call)
     return Inferred(named.name, (Output("outputs", finite(predicted.outputs, "outputs")),))
+
+
+def _places(asked: Asked) -> dict[str, str]:
+    """Where the images are: the elements of the input ``image``."""
+    return {f"images[{i}]": f"{IMAGE}[{i}]" for i in range(len(asked.images[IMAGE]))}
 
 
 def check_count(n_images: int, limits: IngressLimits) -> None:

@@ -7,7 +7,7 @@ import json
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -23,6 +23,7 @@ from wavescope.ingress.parsing import decode_base64, load_json, validate
 from wavescope.ingress.plane import DataPlane, IngressLimits, NullRecorder, RequestRecorder
 from wavescope.ingress.problems import UnsupportedMediaType
 from wavescope.ingress.recording import recording
+from wavescope.ingress.schemas import Strict
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 BINARY_MEDIA_TYPE = "application/octet-stream"
@@ -30,11 +31,7 @@ _INPUT_PARAMETERS = ("binary_data_size", "content_type")
 _OUTPUT_PARAMETERS = ("binary_data",)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class InputBody(_Strict):
+class InputBody(Strict):
     """An input tensor."""
 
     name: str
@@ -44,14 +41,14 @@ class InputBody(_Strict):
     data: list[Any] | None = None
 
 
-class OutputBody(_Strict):
+class OutputBody(Strict):
     """An output tensor that is asked for."""
 
     name: str
     parameters: dict[str, Any] | None = None
 
 
-class InferBody(_Strict):
+class InferBody(Strict):
     """The JSON of a request; which model is asked is told by its address, though some clients tell it here as well."""
 
     id: str | None = None
@@ -102,8 +99,8 @@ class Rest:
         Raises:
             UnknownModel: there is no such model, or no such version of it.
         """
-        named = await catalogue.find(self._plane, *_called(request))
-        details = await catalogue.details_of(self._plane, named)
+        named = catalogue.find(self._plane, *_called(request))
+        details = await self._plane.model(named.model)
         return JSONResponse(catalogue.model_metadata(named, details))
 
     async def model_ready(self, request: Request) -> Response:
@@ -113,8 +110,8 @@ class Rest:
             UnknownModel: there is no such model, or no such version of it.
             ModelUnavailable: it cannot score yet.
         """
-        named = await catalogue.find(self._plane, *_called(request))
-        details = await catalogue.details_of(self._plane, named)
+        named = catalogue.find(self._plane, *_called(request))
+        details = await self._plane.model(named.model)
         if not details.get("ready"):
             raise ModelUnavailable(f"model {named.model} cannot score yet", field="model")
         return JSONResponse({"name": named.name, "ready": True})

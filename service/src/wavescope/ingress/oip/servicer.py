@@ -53,8 +53,8 @@ class OipServicer:
         """Whether a model can score."""
 
         async def answer(call: Call) -> pb.ModelReadyResponse:
-            named = await catalogue.find(self._plane, message.name, message.version)
-            details = await catalogue.details_of(self._plane, named)
+            named = catalogue.find(self._plane, message.name, message.version)
+            details = await self._plane.model(named.model)
             return pb.ModelReadyResponse(ready=bool(details.get("ready")))
 
         return await self._guarded(answer, grpc_context, pb.ModelReadyResponse())
@@ -75,8 +75,8 @@ class OipServicer:
         """The tensors of a model."""
 
         async def answer(call: Call) -> pb.ModelMetadataResponse:
-            named = await catalogue.find(self._plane, message.name, message.version)
-            details = await catalogue.details_of(self._plane, named)
+            named = catalogue.find(self._plane, message.name, message.version)
+            details = await self._plane.model(named.model)
             return ParseDict(catalogue.model_metadata(named, details), pb.ModelMetadataResponse())
 
         return await self._guarded(answer, grpc_context, pb.ModelMetadataResponse())

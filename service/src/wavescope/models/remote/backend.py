@@ -310,7 +310,11 @@ def load_remote(spec: ModelSpec, *, remote_hosts: Sequence[str]) -> RemoteBacken
         field, _, reason = str(error).partition(": ")
         raise spec.invalid(f"remote.{field}", reason) from error
     caller = Caller(spec.name, attempts=options.attempts, timeout_s=options.timeout_s, breaker=Breaker())
-    return RemoteBackend(spec, client, caller, address)
+    try:
+        return RemoteBackend(spec, client, caller, address)
+    except Exception:
+        client.close()  # whoever waits for the server comes here again and again
+        raise
 
 
 def _client(address: Address, hosts: AllowedHosts, options: RemoteOptions) -> Client:

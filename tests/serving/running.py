@@ -28,7 +28,7 @@ def models_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def service_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(
         state_dir=tmp_path_factory.mktemp("state"),
         job_lease_s=3.0,
@@ -43,10 +43,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def service(settings: Settings, models_file: Path) -> Iterator[Service]:
+def service(service_settings: Settings, models_file: Path) -> Iterator[Service]:
     with run.cluster(num_cpus=4):
-        run.deploy(settings, load_registry(models_file), models_file)
-        url = f"http://127.0.0.1:{settings.port}"
+        run.deploy(service_settings, load_registry(models_file), models_file)
+        url = f"http://127.0.0.1:{service_settings.port}"
         # Computed anew, so that what is asked twice is counted twice; tests of kept results call without it.
         with httpx.Client(base_url=url, timeout=300, headers={"Cache-Control": "no-cache"}) as http:
-            yield Service(url, f"127.0.0.1:{settings.grpc_port}", http)
+            yield Service(url, f"127.0.0.1:{service_settings.grpc_port}", http)
