@@ -565,6 +565,18 @@ def test_other_hosts_are_served_with_keys_or_when_said_so(failing: Failing, tmp_
         check_address(Settings(host="0.0.0.0", port=0, grpc_port=0, **allowed))
 
 
+@pytest.mark.parametrize("text", [None, "keys: [", "keys: [{name: alice, sha256: short}]"])
+def test_the_service_does_not_start_with_keys_that_cannot_be_used(
+    failing: Failing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None
+) -> None:
+    monkeypatch.setattr("wavescope.serving.run.cluster", None)  # nothing is started
+    keys = tmp_path / "keys.yaml"
+    if text is not None:
+        keys.write_text(text)
+    line = failing("serve", "--api-keys", keys, "--port", "0", "--grpc-port", "0")
+    assert "--api-keys: API keys file: " in line
+
+
 def test_a_new_key_opens_the_door_of_its_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from wavescope.settings import Settings, doorkeeper
 

@@ -45,6 +45,14 @@ def test_settings_are_frozen() -> None:
         Settings().port = 1  # type: ignore[misc]
 
 
+def test_the_password_of_the_store_is_not_shown() -> None:
+    settings = Settings(store_url="redis://:hunter2@redis:6379/1")
+    for shown in (repr(settings), str(settings), f"{settings}", "%s" % settings):  # noqa: UP031  # as logs do
+        assert "hunter2" not in shown
+        assert "max_pixels=" in shown
+    assert settings.store_url.endswith("/1")
+
+
 def test_a_wrong_setting_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAVESCOPE_MAX_PIXELS", "many")
     with pytest.raises(

@@ -33,7 +33,7 @@ from wavescope.engine.protocols import Classifier
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import ModelChanged, ModelFailure, ModelUnavailable, RegistryInvalid, RemoteFailure
 from wavescope.models.remote.backend import RemoteBackend, load_remote
-from wavescope.models.remote.http import MAX_REPLY_BYTES
+from wavescope.models.remote.http import MAX_REPLY_BYTES, Http
 from wavescope.models.remote.options import Header, RemoteOptions
 from wavescope.models.spec import ModelSpec
 
@@ -362,6 +362,18 @@ def test_a_model_that_is_replaced_on_its_server_is_noticed(fake: FakeServer) -> 
     with pytest.raises(ModelChanged, match="model 'toy' was updated on its server"):
         model.forward(images(2))
     assert model.stale
+
+
+def test_a_model_that_cannot_be_used_leaves_no_connection(
+    fake: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Http] = []
+    close = Http.close
+    monkeypatch.setattr(Http, "close", lambda http: (closed.append(http), close(http)))
+    fake.behave = lambda _: Answer(404, b"no such model")
+    with pytest.raises(RemoteFailure, match="404"):
+        backend(fake)
+    assert len(closed) == 1
 
 
 def test_a_server_without_binary_tensors_is_sent_json(fake: FakeServer) -> None:

@@ -10,7 +10,7 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from wavescope.engine.admission import Ask
-from wavescope.errors import QueueFull
+from wavescope.errors import ModelUnavailable, QueueFull
 from wavescope.serving.admission import AdmissionDesk, Door
 from wavescope.serving.reporting import Reporter
 from wavescope.settings import Settings
@@ -155,5 +155,18 @@ def test_a_new_desk_learns_who_is_in_and_who_waits_asks_it_again(settings: Setti
             assert entered == []
         await waiting
         assert entered == ["waiting"]
+
+    timed(run())
+
+
+def test_who_has_left_is_not_let_in_by_calls_that_were_overtaken(settings: Settings) -> None:
+    async def run() -> None:
+        desk = AdmissionDesk(settings)
+        await desk.leave("gone")
+        with pytest.raises(ModelUnavailable, match="has left already"):
+            await desk.enter(ask("gone"))
+        await desk.renew([ask("gone")], [])
+        assert await desk.wait_s("interactive") == 0
+        await desk.enter(ask("another"))
 
     timed(run())

@@ -132,6 +132,7 @@ def test_streams_left_between_two_messages_leave_nothing_behind(service, image, 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(leave_at_once, range(1000, 1020)))
     eventually(lambda: service.metric("wavescope_explanations_in_progress") == 0, "nothing in progress")
+    eventually(lambda: service.metric("wavescope_admission_running") == 0, "nothing admitted")
     with grpc.insecure_channel(service.grpc) as channel:
         request = pb.ExplainRequest(image=image, **SMALL)
         assert ExplanationServiceStub(channel).Explain(request, timeout=60).forwards == SMALL_FORWARDS

@@ -49,6 +49,7 @@ class AdmissionDesk:
         )
         self._store = open_store(settings.store_url, state_dir=settings.state_dir, result_bytes=0)
         self._turns: dict[str, asyncio.Event] = {}
+        self._gone: dict[str, float] = {}  # who left, and when: calls may overtake each other on the way here
         self._reporter = Reporter(names.ADMISSION)
 
     async def check_health(self) -> None:
@@ -68,6 +69,8 @@ class AdmissionDesk:
         """
         self._reporter.start_once()
         began = time.monotonic()
+        if ask.id in self._gone:
+            raise ModelUnavailable("the request has left already")
         try:
             self._admission.offer(ask)
         except WavescopeError as refused:
@@ -100,6 +103,7 @@ class AdmissionDesk:
 
     async def leave(self, ask_id: str) -> None:
         """The request has ended."""
+        self._gone[ask_id] = time.monotonic()
         self._admission.leave(ask_id)
         self._turns.pop(ask_id, None)
         self._move()
@@ -107,7 +111,8 @@ class AdmissionDesk:
     async def renew(self, running: list[Ask], waiting: list[str]) -> None:
         """What one process has running and waiting."""
         for ask in running:
-            self._admission.offer(ask, running=True)
+            if ask.id not in self._gone:
+                self._admission.offer(ask, running=True)
         for ask_id in waiting:
             self._admission.heard(ask_id)
         self._move()
@@ -117,6 +122,9 @@ class AdmissionDesk:
         return self._admission.wait_s(priority)
 
     def _move(self) -> None:
+        oldest = time.monotonic() - SILENT_S
+        while self._gone and (first := next(iter(self._gone))) and self._gone[first] < oldest:
+            del self._gone[first]
         for ask_id in self._admission.forget_silent():
             log.warning("a request's process says nothing any more", extra={"ask": ask_id})
             if (turn := self._turns.pop(ask_id, None)) is not None:
