@@ -6,7 +6,6 @@ import asyncio
 import ctypes
 import gc
 import logging
-import statistics
 import threading
 import time
 from collections import OrderedDict
@@ -39,7 +38,7 @@ from wavescope.telemetry.metrics import QUEUED_IMAGES
 # A chunk of a plan that is not kept costs 0.05 s more, and all its P_k anew. Kept, it holds 10 MB at the defaults, and
 # 70 MB at most.
 RENDERINGS_KEPT = 8
-TIMED_BATCHES = 3
+TIMED_BATCHES = 5
 FIRST_DELAY_S = 0.5  # between attempts to reach a model served elsewhere
 MAX_DELAY_S = 10.0
 
@@ -268,7 +267,9 @@ class ModelReplica:
 
 
 def seconds_per_image(model: Classifier, *, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Warms the model up with a full batch, and times the next ones: the median, s per image.
+    """Warms the model up with a full batch, and times the next ones: the quickest, s per image.
+
+    A start on a busy machine would otherwise be remembered for as long as the replica lives.
 
     Args:
         model: to be warmed.
@@ -282,7 +283,7 @@ def seconds_per_image(model: Classifier, *, clock: Callable[[], float] = time.pe
         began = clock()
         to_numpy(model.forward(images))  # a GPU computes by itself: its results have to be waited for
         taken.append(clock() - began)
-    return statistics.median(taken) / details.batch_size
+    return min(taken) / details.batch_size
 
 
 def _work(batcher: Batcher, model: Classifier) -> None:
