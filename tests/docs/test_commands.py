@@ -18,7 +18,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 def commands() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         text = page.read_text().replace("\\\n", " ")
-        for block in re.findall(r"^```(?:sh|console)\n(.*?)^```", text, re.M | re.S):
+        for block in re.findall(r"^```(?:sh|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
             for line in block.splitlines():
                 if line.startswith("wavescope "):
                     yield page.name, line

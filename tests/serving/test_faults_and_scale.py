@@ -6,21 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-import ray
 from skimage import data
-from tests.serving.cluster import DEADLINE_S, body, eventually, png, running_replicas, settled
+from tests.serving.cluster import DEADLINE_S, body, eventually, kill_replicas, png, running_replicas, settled
 
 SCORED = 'wavescope_chunks_total{model="efficientnet-lite0",outcome="scored"}'
 RETRIED = 'wavescope_chunks_total{model="efficientnet-lite0",outcome="retried"}'
 FORWARDS = 'wavescope_forwards_total{model="efficientnet-lite0"}'
-
-
-def replica_actors() -> list[str]:
-    return [
-        actor["name"]
-        for actor in ray.util.list_named_actors(all_namespaces=True)
-        if "#ModelReplica#" in actor["name"]
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +31,7 @@ def test_replica_killed_in_mid_explanation_costs_only_its_chunks(service, long_r
     with ThreadPoolExecutor(1) as pool:
         pending = pool.submit(service.http.post, "/v1/explanations", json=long_request)
         eventually(lambda: service.metric(SCORED) > before, "a chunk of the explanation scored")
-        for name in replica_actors():
-            ray.kill(ray.get_actor(name, namespace="serve"))
+        kill_replicas("ModelReplica")
         reply = pending.result(timeout=DEADLINE_S)
     assert reply.status_code == 200
     assert reply.json()["indices"] == undisturbed["indices"]

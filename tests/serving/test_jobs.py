@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 from skimage import data
-from tests.serving.cluster import SMALL, SMALL_FORWARDS, body, eventually, png, processes, settled
+from tests.serving.cluster import SMALL, SMALL_FORWARDS, body, eventually, kill_replicas, png, settled
 
 FORWARDS = 'wavescope_forwards_total{model="efficientnet-lite0"}'
 RECALLED = 'wavescope_chunks_total{model="efficientnet-lite0",outcome="recalled"}'
@@ -108,9 +105,7 @@ def test_a_job_whose_worker_dies_goes_on_from_the_scores_it_has(service, long_re
     before = settled(service, FORWARDS)
     job = submit(service, long_request)
     eventually(lambda: state(service, job)["forwards"] > 300, "a fifth of the job done")
-    for folder, command in processes().items():
-        if command.startswith("ray::ServeReplica:wavescope:EstimatorAggregator"):
-            os.kill(int(folder.name), signal.SIGKILL)
+    kill_replicas("EstimatorAggregator")
     told = ended(service, job)
     assert told["state"] == "succeeded"
     assert service.http.get(f"/v1/jobs/{job}/result").json()["indices"] == undisturbed["indices"]

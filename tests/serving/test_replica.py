@@ -60,7 +60,9 @@ def outputs(
 
 def test_the_time_of_an_image_is_that_of_the_quickest_full_batch_after_the_first() -> None:
     model = classifier()
-    times = iter([0.0, 8.0, 10.0, 14.0, 20.0, 80.0, 80.0, 86.0, 90.0, 97.0])  # batches of 8, 4, 60, 6 and 7 seconds
+    times = iter(
+        [0.0, 8.0, 10.0, 14.0, 20.0, 80.0, 80.0, 86.0, 90.0, 97.0]
+    )  # batches of 8, 4, 60, 6 and 7 seconds
     assert seconds_per_image(model, clock=lambda: next(times)) == 4.0 / 4
     assert model.batches == [4] * (1 + TIMED_BATCHES)
 
