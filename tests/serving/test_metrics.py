@@ -42,7 +42,10 @@ def test_counts_of_all_processes_are_in_one_scrape(two_of_each):
     # Connections of their own, so that the proxy spreads them over both gateways.
     for seed in range(6):
         reply = httpx.post(
-            f"{service.url}/v1/explanations", json=body(png(data.chelsea()), seed=seed, **SMALL), timeout=120
+            f"{service.url}/v1/explanations",
+            json=body(png(data.chelsea()), seed=seed, **SMALL),
+            timeout=120,
+            headers={"Cache-Control": "no-cache"},
         )
         assert reply.status_code == 200
     eventually(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from concurrent.futures import ThreadPoolExecutor
 
@@ -119,6 +120,31 @@ def test_bad_image_is_a_problem(service, make, status, code):
     reply = service.http.post("/v1/explanations", json=body(make(), **SMALL))
     assert (reply.status_code, reply.json()["code"]) == (status, code)
     assert reply.json()["request_id"] == reply.headers["x-request-id"]
+
+
+def base64_of(image: bytes) -> str:
+    return base64.b64encode(image).decode()
+
+
+OTHER_WAYS = {
+    "/v1/explanations:estimate": lambda image: body(image, **SMALL),
+    "/v1/predictions": lambda image: body(image),
+    "/v1/jobs": lambda image: body(image, **SMALL),
+    "/v1/models/efficientnet-lite0:predict": lambda image: {"instances": [{"b64": base64_of(image)}]},
+    "/v1/models/efficientnet-lite0:explain": lambda image: {"instances": [{"b64": base64_of(image)}]},
+    "/v2/models/efficientnet-lite0/infer": lambda image: {
+        "inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": [base64_of(image)]}]
+    },
+    "/v2/models/efficientnet-lite0-wcam/infer": lambda image: {
+        "inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": [base64_of(image)]}]
+    },
+}
+
+
+@pytest.mark.parametrize("path", OTHER_WAYS)
+def test_bad_image_is_a_problem_whichever_way_it_comes(service, path):
+    reply = service.http.post(path, json=OTHER_WAYS[path](png(data.chelsea())[:5000]))
+    assert (reply.status_code, reply.json()["code"]) == (415, "not_an_image")
 
 
 def test_body_over_the_limit_is_refused(service):

@@ -126,6 +126,10 @@ class Directory:
             return known.details
         await self._refreshed()
         state = self._deployed.get(names.model_application(name))
+        if state is None:  # it may have been deployed since the controller was asked
+            await asyncio.sleep(STATUS_S)
+            await self._refreshed()
+            state = self._deployed.get(names.model_application(name))
         if state is None or (not state.running and state.phase in ("failed", "leaving")):
             raise _unavailable(name, state)
         handle = self.handle(name)

@@ -22,6 +22,11 @@ MAX_DELAY_S = 3.0
 LOST = (ActorDiedError, ActorUnavailableError, WorkerCrashedError, OutOfMemoryError, ReplicaUnavailableError)
 
 
+def unwrapped(error: WavescopeError) -> WavescopeError:
+    """What was raised there, without Ray's envelope: a class made of both, which nothing else can make again."""
+    return getattr(error, "cause", error)
+
+
 async def _result(response: Any) -> Any:
     return await response
 
@@ -50,7 +55,7 @@ async def call(
         try:
             return await receive(response)
         except WavescopeError as error:
-            raise getattr(error, "cause", error) from None  # without Ray's envelope
+            raise unwrapped(error) from None
         except LOST as lost:
             log.warning("%s lost its replica: %s", what, type(lost).__name__, extra={"attempt": attempt + 1})
             retried()

@@ -13,6 +13,7 @@ from typing import Any
 from wavescope.engine.events import Deaf
 from wavescope.engine.types import Explanation, ExplanationRequest
 from wavescope.errors import DeadlineExceeded, InternalError, StoreUnavailable, WavescopeError
+from wavescope.serving.dispatch import unwrapped
 from wavescope.settings import Settings
 from wavescope.store.codec import decode, encode
 from wavescope.store.protocols import Job, Store
@@ -189,7 +190,7 @@ class Workers:
         except TimeoutError:
             return DeadlineExceeded(f"the job took more than {timeout_s:g} s", job_timeout_s=timeout_s)
         except WavescopeError as error:
-            return getattr(error, "cause", error)
+            return unwrapped(error)
         except Exception:  # a defect ends its job, not the worker
             log.exception("job failed", extra={"job": job.id})
             return InternalError("internal error; see the log for the job's id")

@@ -21,12 +21,13 @@ from wavescope.errors import (
     InternalError,
     ModelUnavailable,
     UnknownJob,
+    WavescopeError,
 )
 from wavescope.ingress.jobs import job_failed
 from wavescope.ingress.plane import Call, Estimate, Event, JobStatus, Parsed, Predicted
 from wavescope.serving.aggregator import Caller, SoFar
 from wavescope.serving.directory import Directory
-from wavescope.serving.dispatch import LOST
+from wavescope.serving.dispatch import LOST, unwrapped
 from wavescope.serving.jobs import Done, Work
 from wavescope.serving.registry_file import RegistryFile
 from wavescope.serving.reporting import Reporter
@@ -81,6 +82,8 @@ class RayDataPlane:
                 if event is None:
                     return
                 yield _event(event)
+        except WavescopeError as error:
+            raise unwrapped(error) from None
         except TimeoutError as late:
             raise self._late() from late
         except LOST as lost:
@@ -211,6 +214,8 @@ class RayDataPlane:
             # A little more than the aggregator gives itself, whose words are the better ones.
             async with asyncio.timeout(limit_s + GRACE_S):
                 return await response
+        except WavescopeError as error:
+            raise unwrapped(error) from None
         except TimeoutError as late:
             response.cancel()
             raise self._late() from late
