@@ -210,3 +210,29 @@ def test_what_needs_no_turn_is_charged():
     with pytest.raises(QuotaExceeded):
         admission.offer(ask("a", caller="one"))
     admission.charge("other", 90)
+
+
+def test_the_expected_wait_learns_from_what_was_computed():
+    clock = Clock()
+    admission = make(clock, max_running=1)
+    for turn in range(60):  # each takes three times what was expected
+        admission.offer(ask(str(turn), seconds=2))
+        admission.begin()
+        clock.now += 6
+        admission.leave(str(turn), finished=True)
+        clock.now += 100  # nothing is computed: that says nothing
+    assert admission.pace == pytest.approx(3, rel=0.1)
+    admission.offer(ask("long", seconds=10))
+    admission.begin()
+    assert admission.wait_s("interactive") == pytest.approx(15, rel=0.1)
+
+
+def test_what_was_given_up_does_not_look_quick():
+    clock = Clock()
+    admission = make(clock, max_running=1)
+    for turn in range(20):
+        admission.offer(ask(str(turn), seconds=2))
+        admission.begin()
+        clock.now += 1
+        admission.leave(str(turn))
+    assert admission.pace > 1

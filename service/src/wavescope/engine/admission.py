@@ -15,6 +15,10 @@ NO_QUOTA = Quota()
 # Of the starts while both kinds wait, every so many belongs to batch, so that it is slow and never starved.
 BATCH_TURN = 4
 SHORTEST_RETRY_S = 1.0
+# How much slower or faster than expected requests are computed is learnt from those that ended: at first it is believed
+# like so many seconds of them, and each one leaves this much of what was learnt before.
+PRIOR_S = 10.0
+REMEMBERED = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,9 @@ class Admission:
     _buckets: dict[str, _Bucket] = field(default_factory=dict[str, _Bucket])
     _arrivals: int = 0
     _starts: int = 0
+    _busy_s: float = PRIOR_S
+    _done_s: float = PRIOR_S
+    _ticked_s: float = 0.0
 
     @property
     def waiting(self) -> int:
@@ -111,8 +118,14 @@ class Admission:
         self._arrivals += 1
         self._entries[ask.id] = _Entry(ask, self._arrivals, now, running)
 
+    @property
+    def pace(self) -> float:
+        """Seconds that an expected second of computing has taken of late."""
+        return self._busy_s / self._done_s
+
     def begin(self) -> list[str]:
         """The waiting requests whose turn it is; they count as running from now on."""
+        self._tick()
         begun: list[str] = []
         while (entry := self._next()) is not None:
             entry.running = True
@@ -120,9 +133,18 @@ class Admission:
             begun.append(entry.ask.id)
         return begun
 
-    def leave(self, ask_id: str) -> None:
-        """A request has ended, or waits no longer."""
-        self._entries.pop(ask_id, None)
+    def leave(self, ask_id: str, *, finished: bool = False) -> None:
+        """A request has ended, or waits no longer.
+
+        Args:
+            ask_id: of the request.
+            finished: whether it was computed to its end: then it says how quickly the others will be.
+        """
+        self._tick()
+        entry = self._entries.pop(ask_id, None)
+        if finished and entry is not None and entry.running:
+            self._busy_s *= REMEMBERED
+            self._done_s = self._done_s * REMEMBERED + entry.ask.seconds
 
     def heard(self, ask_id: str) -> bool:
         """A request is alive; whether it is known."""
@@ -173,7 +195,14 @@ class Admission:
         everything = sum(entry.ask.seconds for entry in running) / 2 + sum(
             ahead
         )  # what runs is half done on average
-        return min((len(ahead) + 1) * a_place, everything)
+        return self.pace * min((len(ahead) + 1) * a_place, everything)
+
+    def _tick(self) -> None:
+        """Counts the time that something was being computed."""
+        now = self.clock()
+        if self.running:
+            self._busy_s += now - self._ticked_s
+        self._ticked_s = now
 
     def _check(self, ask: Ask, now: float) -> None:
         quota = self.quota(ask.caller)

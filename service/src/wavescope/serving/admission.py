@@ -101,10 +101,10 @@ class AdmissionDesk:
             self._reporter.counters.add(ADMISSION_REFUSED, reason=refused.code)
             raise
 
-    async def leave(self, ask_id: str) -> None:
-        """The request has ended."""
+    async def leave(self, ask_id: str, finished: bool = False) -> None:
+        """The request has ended; ``finished`` where it was computed to its end."""
         self._gone[ask_id] = time.monotonic()
-        self._admission.leave(ask_id)
+        self._admission.leave(ask_id, finished=finished)
         self._turns.pop(ask_id, None)
         self._move()
 
@@ -169,11 +169,13 @@ class Door:
         finally:
             self._waiting.discard(ask.id)
         self._running[ask.id] = ask
+        finished = False
         try:
             yield waited_s
+            finished = True
         finally:
             del self._running[ask.id]
-            self._desk.leave.remote(ask.id)  # not awaited: a lost one lapses
+            self._desk.leave.remote(ask.id, finished)  # not awaited: a lost one lapses
 
     async def charge(self, caller: str, forwards: int) -> None:
         """Takes forwards from a caller's budget for what needs no turn.
