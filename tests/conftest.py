@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 
@@ -26,3 +27,10 @@ os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 pytest_plugins = ["tests.serving.running"]  # one cluster for every folder that needs it
+
+
+def pytest_runtest_setup() -> None:
+    """Logs are heard whatever configured them in an earlier test."""
+    logger = logging.getLogger("wavescope")
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)

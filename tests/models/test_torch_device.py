@@ -74,13 +74,6 @@ def test_images_may_be_of_another_memory_layout() -> None:
     torch.testing.assert_close(fixed(images(3)), module(images(3)).detach())
 
 
-@pytest.fixture(autouse=True)
-def _heard(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever a test before has set up: the service's own logs do not reach the root, where they are listened to."""
-    monkeypatch.setattr(logging.getLogger("wavescope"), "propagate", True)
-    caplog.set_level(logging.WARNING, logger="wavescope")
-
-
 def test_the_first_way_that_works_is_taken(caplog: pytest.LogCaptureFixture) -> None:
     module, given = linear(), torch.zeros(BATCH, 3, 2, 2)
     found = fixed_batch(module, given, torch.inference_mode, name="m", records={"a": record, "b": refuse})
