@@ -236,3 +236,12 @@ def test_what_was_given_up_does_not_look_quick():
         clock.now += 1
         admission.leave(str(turn))
     assert admission.pace > 1
+
+
+def test_a_new_desk_learns_nothing_from_the_time_before_it():
+    clock = Clock()
+    admission = make(clock, max_running=1)
+    admission.offer(ask("running since long", seconds=2), running=True)
+    clock.now += 2
+    admission.begin()
+    assert admission.pace == pytest.approx(1, abs=0.2)

@@ -108,6 +108,7 @@ class Admission:
             QuotaExceeded: more than the caller's share.
             QueueFull: more than the service takes on now.
         """
+        self._tick()
         now = self.clock()
         if ask.id in self._entries:
             self._entries[ask.id].heard_s = now
@@ -155,6 +156,7 @@ class Admission:
 
     def forget_silent(self) -> list[str]:
         """Requests whose process says nothing any more; they are let go."""
+        self._tick()
         oldest = self.clock() - self.silent_s
         silent = [name for name, entry in self._entries.items() if entry.heard_s < oldest]
         for name in silent:
@@ -192,9 +194,8 @@ class Admission:
         shortest = min(held, default=0.0)
         alike = sum(seconds <= 2 * shortest for seconds in held)
         a_place = len(running) * shortest / max(1, alike)
-        everything = sum(entry.ask.seconds for entry in running) / 2 + sum(
-            ahead
-        )  # what runs is half done on average
+        half_done = sum(entry.ask.seconds for entry in running) / 2  # on average
+        everything = half_done + sum(ahead)
         return self.pace * min((len(ahead) + 1) * a_place, everything)
 
     def _tick(self) -> None:
@@ -282,13 +283,9 @@ class Admission:
         return free if priority == "interactive" else min(free, self._batch_places - self._running_batch)
 
     def _next(self) -> _Entry | None:
-        waiting = {
-            priority: [entry for entry in self._startable() if entry.ask.priority == priority]
-            for priority in ("interactive", "batch")
-            if self._free(priority) > 0
-        }
+        startable = [entry for entry in self._startable() if self._free(entry.ask.priority) > 0]
         turn = "batch" if self._starts % BATCH_TURN == BATCH_TURN - 1 else "interactive"
-        candidates = waiting.get(turn) or [entry for found in waiting.values() for entry in found]
+        candidates = [entry for entry in startable if entry.ask.priority == turn] or startable
         return min(candidates, key=lambda entry: (self._runs_of(entry.ask.caller), entry.order), default=None)
 
     def _startable(self) -> list[_Entry]:
