@@ -284,12 +284,28 @@ def test_what_failed_is_told_without_paths_of_the_server(world: World) -> None:
     assert world.replicas.asked == 0
 
 
-def test_a_model_that_is_not_deployed_is_unavailable(world: World) -> None:
+def test_a_model_that_is_not_deployed_is_unavailable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wavescope.serving.directory.LOOKS", 2)
     with pytest.raises(ModelUnavailable, match="'two' is not deployed yet"):
         asyncio.run(world.directory.details("two"))
     world.replicas.answer = DeploymentUnavailableError(None)  # type: ignore[arg-type]
     with pytest.raises(ModelUnavailable, match="'one'"):
         asyncio.run(world.directory.details("one"))
+
+
+@pytest.mark.parametrize("before", [{}, {"model-one": replace(READY, phase="leaving", running=0)}])
+def test_a_model_that_is_being_deployed_is_waited_for(world: World, before: dict[str, Deployed]) -> None:
+    async def deployed_later() -> ModelDetails:
+        world.status = before
+        asking = asyncio.create_task(world.directory.details("one"))
+        while not world.asked:  # a fake has no event
+            await asyncio.sleep(0)
+        while not asking.done():
+            world.tell({"model-one": READY})
+            await asyncio.sleep(POLL_S)
+        return await asking
+
+    assert asyncio.run(deployed_later()) == told()
 
 
 @pytest.mark.parametrize("removed", ["from the registry", "from the cluster"])

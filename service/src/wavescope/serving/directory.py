@@ -25,6 +25,7 @@ from wavescope.serving.status import Deployed, deployed
 from wavescope.settings import Settings
 
 STATUS_S = 1.0  # that an answer of the controller is good for
+LOOKS = 5  # at what the controller says, before a registered model is said not to be deployed
 PROBE_S = 2.0  # that whoever asks for the state waits for the controller or a replica
 
 _PATH = re.compile(r"""(['"])[^'"]*/[^'"]*\1""")
@@ -124,12 +125,7 @@ class Directory:
         if known and known.spec == spec and (state is None or state.deployed_at == known.deployed_at):
             self._refresh()  # for the next one: the controller may be away
             return known.details
-        await self._refreshed()
-        state = self._deployed.get(names.model_application(name))
-        if state is None:  # it may have been deployed since the controller was asked
-            await asyncio.sleep(STATUS_S)
-            await self._refreshed()
-            state = self._deployed.get(names.model_application(name))
+        state = await self._settled(name)
         if state is None or (not state.running and state.phase in ("failed", "leaving")):
             raise _unavailable(name, state)
         handle = self.handle(name)
@@ -140,6 +136,25 @@ class Directory:
         if state.phase == "steady":  # else it may have been one of the replicas that are to be replaced
             self._known[name] = _Known(details, spec, state.deployed_at)
         return details
+
+    async def _settled(self, name: str) -> Deployed | None:
+        """What has become of a registered model; of one not deployed yet, or removed a moment ago, after a while.
+
+        Whoever deploys models follows the registry too, and what the controller said may be old.
+
+        Raises:
+            UnknownModel: not registered any more.
+        """
+        found: Deployed | None = None
+        for look in range(LOOKS):
+            if look:
+                await asyncio.sleep(STATUS_S)
+            self.spec(name)
+            await self._refreshed()
+            found = self._deployed.get(names.model_application(name))
+            if found is not None and found.phase != "leaving":
+                break
+        return found
 
     def forget(self, name: str) -> None:
         """The model's details are not what they were: a replica said that it was updated."""
@@ -161,7 +176,7 @@ class Directory:
         state, message = _state(found, spec)
         known = self._known.get(name)
         details = known.details if known else None
-        if found and found.running:
+        if found and found.running and found.phase != "leaving":
             try:
                 async with asyncio.timeout(PROBE_S):
                     details = await self.details(name)
