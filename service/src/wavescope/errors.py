@@ -181,6 +181,11 @@ class DeadlineExceeded(WavescopeError):
     code = "deadline_exceeded"
     retryable = True
 
+    @classmethod
+    def of_request(cls, limit_s: float) -> Self:
+        """The error of a request that took longer than any may."""
+        return cls(f"the request was not finished within {limit_s:g} s", request_timeout_s=limit_s)
+
 
 class InternalError(WavescopeError):
     code = "internal"

@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Float
 from ray.serve.handle import DeploymentHandle
 
-from wavescope import __version__
 from wavescope.engine.admission import Ask, Priority
 from wavescope.engine.events import Deaf, Listener, Partial, Progress
 from wavescope.engine.kinds import Inquiry, Prepared, explain_prepared, prepare
@@ -31,7 +30,6 @@ from wavescope.serving.runner import RayRunner, Replicas
 from wavescope.settings import Settings
 from wavescope.store import open_store
 from wavescope.store.codec import decode, encode
-from wavescope.store.keys import result_key
 from wavescope.store.protocols import Job
 from wavescope.telemetry.metrics import IN_PROGRESS, JOBS, RESULTS
 
@@ -153,9 +151,7 @@ class EstimatorAggregator:
             async with asyncio.timeout(limit_s):
                 return await self._explain(work, caller, listener)
         except TimeoutError as late:
-            raise DeadlineExceeded(
-                f"the request was not finished within {limit_s:g} s", request_timeout_s=limit_s
-            ) from late
+            raise DeadlineExceeded.of_request(limit_s) from late
         finally:
             counters.add(IN_PROGRESS, -1)
 
@@ -235,8 +231,7 @@ class EstimatorAggregator:
         """What the result of a request is kept under; ``None`` where nobody knows what the model computes."""
         if not self._settings.result_cache_bytes or not details.revision:
             return None
-        parameters = work.request.parameters()
-        return result_key(work.images, work.model, details.revision, parameters, work.targets, __version__)
+        return work.key(details.revision)
 
     async def _recall(self, key: str | None, work: Work) -> tuple[Explanation, ...] | None:
         """The kept result, counted as hit or miss."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -10,12 +11,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from wavescope import __version__
 from wavescope.engine.events import Deaf
 from wavescope.engine.types import Explanation, ExplanationRequest
 from wavescope.errors import DeadlineExceeded, InternalError, StoreUnavailable, WavescopeError
 from wavescope.serving.dispatch import unwrapped
 from wavescope.settings import Settings
 from wavescope.store.codec import decode, encode
+from wavescope.store.keys import result_key
 from wavescope.store.protocols import Job, Store
 
 IDLE_S = 0.5  # between looks at an empty queue
@@ -47,6 +50,11 @@ class Work:
     request: ExplanationRequest
     batch: bool
     fresh: bool
+
+    def key(self, revision: str) -> str:
+        """What the result is kept under, as the model computes it in that revision."""
+        parameters = self.request.parameters()
+        return result_key(self.images, self.model, revision, parameters, self.targets, __version__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +159,8 @@ class Workers:
         beating = asyncio.create_task(self._beat(worker, job, tally))
         try:
             await asyncio.wait((carrying, beating), return_when=asyncio.FIRST_COMPLETED)
-        except (
-            asyncio.CancelledError
-        ):  # this process is leaving: another need not wait for the lease to lapse
+        except asyncio.CancelledError:
+            # This process is leaving: another need not wait for the lease to lapse.
             carrying.cancel()
             await asyncio.to_thread(self._store.release, job.id, worker)
             raise
@@ -167,11 +174,8 @@ class Workers:
         result = carrying.result()
         # Something is not there: a model, a place, a share of the caller's quota. Another job may go first meanwhile.
         # A deadline is not met by trying again.
-        if (
-            isinstance(result, WavescopeError)
-            and result.retryable
-            and not isinstance(result, DeadlineExceeded)
-        ):
+        late = isinstance(result, DeadlineExceeded)
+        if isinstance(result, WavescopeError) and result.retryable and not late:
             log.warning("job waits: %s", result.message, extra={"job": job.id})
             after_s = float(result.limits.get("retry_after_s", RETRY_S))
             await asyncio.to_thread(self._store.release, job.id, worker, after_s=after_s)
@@ -197,15 +201,10 @@ class Workers:
 
     async def _beat(self, worker: str, job: Job, tally: Tally) -> None:
         """Renews the lease until the job is not ours any more."""
-        heard_s = asyncio.get_running_loop().time()
         while True:
-            try:
+            # While the store is silent another may have claimed it; finishing tells.
+            with contextlib.suppress(StoreUnavailable):
                 if not await self._told(worker, job, tally):
-                    return
-                heard_s = asyncio.get_running_loop().time()
-            except StoreUnavailable:
-                # Another may have claimed it meanwhile; finishing tells. Only a long silence is worth giving up for.
-                if asyncio.get_running_loop().time() - heard_s > self._settings.job_timeout_s:
                     return
             await asyncio.sleep(min(BEAT_S, self._settings.job_lease_s / 3))
 
@@ -240,16 +239,3 @@ class Workers:
 def as_problem(error: WavescopeError) -> dict[str, Any]:
     """An error as it is kept with its job."""
     return {"code": error.code, "message": error.message, "field": error.field, "limits": error.limits}
-
-
-def as_error(problem: dict[str, Any]) -> WavescopeError:
-    """The error that a job failed with."""
-    kind = _by_code(WavescopeError).get(problem["code"], InternalError)
-    return kind(problem["message"], field=problem["field"], **problem["limits"])
-
-
-def _by_code(base: type[WavescopeError]) -> dict[str, type[WavescopeError]]:
-    found = {base.code: base}
-    for child in base.__subclasses__():
-        found |= _by_code(child)
-    return found

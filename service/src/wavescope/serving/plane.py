@@ -12,7 +12,6 @@ from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
-from wavescope import __version__
 from wavescope.engine.events import Finished, Partial, Progress
 from wavescope.engine.products import most_probable
 from wavescope.engine.types import Explanation
@@ -20,7 +19,6 @@ from wavescope.errors import (
     DeadlineExceeded,
     InternalError,
     ModelUnavailable,
-    UnknownJob,
     WavescopeError,
 )
 from wavescope.ingress.jobs import job_failed
@@ -33,8 +31,8 @@ from wavescope.serving.registry_file import RegistryFile
 from wavescope.serving.reporting import Reporter
 from wavescope.settings import Settings, load_quotas
 from wavescope.store import open_store
+from wavescope.store.answers import unknown
 from wavescope.store.codec import decode, encode
-from wavescope.store.keys import result_key
 from wavescope.store.protocols import FINAL, Job, NewJob
 from wavescope.telemetry.metrics import JOBS
 
@@ -85,7 +83,7 @@ class RayDataPlane:
         except WavescopeError as error:
             raise unwrapped(error) from None
         except TimeoutError as late:
-            raise self._late() from late
+            raise DeadlineExceeded.of_request(self._settings.request_timeout_s) from late
         except LOST as lost:
             raise ModelUnavailable(DIED) from lost
         finally:
@@ -105,9 +103,7 @@ class RayDataPlane:
     # ---- jobs ------------------------------------------------------------------------------------
     async def submit(self, parsed: Parsed, call: Call, idempotency_key: str | None) -> JobStatus:
         work = self._work(parsed, call)
-        content = result_key(
-            work.images, work.model, "", work.request.parameters(), work.targets, __version__
-        )
+        content = work.key("")  # of whatever revision computes it
         if idempotency_key is not None:  # a repeated one is answered whatever has changed meanwhile
             known = await asyncio.to_thread(self._store.find, call.caller, idempotency_key, content)
             if known is not None:
@@ -218,18 +214,12 @@ class RayDataPlane:
             raise unwrapped(error) from None
         except TimeoutError as late:
             response.cancel()
-            raise self._late() from late
+            raise DeadlineExceeded.of_request(self._settings.request_timeout_s) from late
         except asyncio.CancelledError:
             response.cancel()
             raise
         except LOST as lost:
             raise ModelUnavailable(DIED) from lost
-
-    def _late(self) -> DeadlineExceeded:
-        limit_s = self._settings.request_timeout_s
-        return DeadlineExceeded(
-            f"the request was not finished within {limit_s:g} s", request_timeout_s=limit_s
-        )
 
     def _keep(self, work: Work, content: str, call: Call, idempotency_key: str | None) -> JobStatus:
         """Keeps a job, where there is room for one more."""
@@ -260,7 +250,7 @@ class RayDataPlane:
     async def _job(self, job_id: str, call: Call) -> Job:
         job = await asyncio.to_thread(self._store.get, job_id)
         if job.owner != call.caller:
-            raise UnknownJob(f"no job is {job_id[:64]!r}", field="id")
+            raise unknown(job_id)
         return job
 
 
