@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from tests.fuzz.served import served
+from tools.faults.memory import private_mb
 from tools.fuzz import sections, wire
-from tools.fuzz.memory import private_mb
 from tools.fuzz.requests import DOCUMENTS, Draft, Shot, shots
 from tools.fuzz.rpcs import rpcs
 from tools.fuzz.target import Target

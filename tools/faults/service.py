@@ -115,19 +115,6 @@ class Service:
         except subprocess.TimeoutExpired:
             self.kill_all()
 
-    def resident_mb(self) -> dict[str, float]:
-        """Resident memory by what the processes call themselves, summed over those of one name, MB."""
-        found: dict[str, float] = {}
-        for process in self.processes():
-            with suppress(OSError, StopIteration):
-                folder = Path("/proc") / str(process)
-                # A worker of Ray tells behind a point what it does just now.
-                title = _command(folder).split(" ")[0].split("/")[-1].split(".")[0]
-                lines = (folder / "status").read_text().splitlines()
-                resident = next(line for line in lines if line.startswith("VmRSS:"))
-                found[title] = found.get(title, 0.0) + int(resident.split()[1]) * 1024 / 1e6
-        return found
-
 
 def replica(deployment: str, application: str = "wavescope") -> str:
     """The title of a deployment's processes."""

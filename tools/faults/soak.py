@@ -3,7 +3,8 @@
     python -m tools.faults.soak [--minutes 30] [--out FILE]
 
 Arrivals do not wait for answers: they come at twice the rate that four patient callers reach. The mixture is of kinds
-and protocols. Refusals must be 429, answers right, latencies of what was admitted bounded, and memory flat. Linux.
+and protocols. Refusals must be 429, the same request must have the same answer to the bit in any company, what was
+admitted must be answered within a bound, and memory must stay flat. Linux.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import json
 import os
 import platform
 import random
@@ -26,6 +28,7 @@ from typing import Any
 
 import grpc
 import httpx
+from tools.faults.memory import private_mb
 from tools.faults.requests import ANSWER_S, FRESH, IMAGE, MODELS, body
 from tools.faults.service import Service
 
@@ -35,8 +38,13 @@ from wavescope_proto.v1 import explanation_pb2_grpc as pb_grpc
 CALLERS = 4
 CALIBRATE_S = 30.0
 SAMPLE_S = 15.0
-SEEDS = 1000
+SEEDS = 50  # few, so that every request comes often
 OVER = 2.0
+# Of memory, from the second fifth of the time to the last.
+MAX_GROWTH = 0.05
+DIFFERENT = "another answer than before"
+
+Outcome = tuple[str, object]  # "ok" and what was answered, or the refusal and nothing
 
 
 @dataclass(slots=True)
@@ -45,10 +53,18 @@ class Tally:
 
     began: float = field(default_factory=time.monotonic)
     rows: list[tuple[str, float, str, float]] = field(default_factory=list)
+    answers: dict[tuple[str, int], object] = field(default_factory=dict)
 
-    def add(self, kind: str, sent: float, outcome: str) -> None:
-        """One request ended."""
+    def add(self, kind: str, seed: int, sent: float, outcome: str, answer: object) -> None:
+        """One request ended; its answer is held against that of the same request before."""
+        if answer is not None and self.answers.setdefault((kind, seed), answer) != answer:
+            outcome = DIFFERENT
         self.rows.append((kind, sent - self.began, outcome, time.monotonic() - sent))
+
+    @property
+    def again(self) -> int:
+        """Answers that were held against an earlier one; the first of each request, and jobs, are not."""
+        return sum(outcome == "ok" and kind != "job" for kind, _, outcome, _ in self.rows) - len(self.answers)
 
 
 class Callers:
@@ -60,9 +76,9 @@ class Callers:
         )
         self._channel = grpc.aio.insecure_channel(address)
         self._stub = pb_grpc.ExplanationServiceStub(self._channel)
-        self.mixture: dict[str, tuple[int, Callable[[int], Awaitable[str]]]] = {
-            "HTTP profile": (4, lambda seed: self._post(body(seed, kind="profile", nb_design=8))),
-            "HTTP wcam, full": (2, lambda seed: self._post(body(seed))),
+        self.mixture: dict[str, tuple[int, Callable[[int], Awaitable[Outcome]]]] = {
+            "HTTP profile": (4, lambda seed: self._explain(body(seed, kind="profile", nb_design=8))),
+            "HTTP wcam, full": (2, lambda seed: self._explain(body(seed))),
             "HTTP wcam, adaptive": (2, self._adaptive),
             "gRPC fam": (2, self._grpc),
             "SSE wcam": (1, self._stream),
@@ -76,58 +92,65 @@ class Callers:
         await self._http.aclose()
         await self._channel.close()
 
-    async def _post(self, request: dict[str, Any], path: str = "/v1/explanations") -> str:
+    async def _post(self, request: dict[str, Any], path: str, read: Callable[[Any], object]) -> Outcome:
         reply = await self._http.post(path, json=request)
-        return "ok" if reply.status_code in (200, 202) else str(reply.status_code)
+        accepted = reply.status_code in (200, 202)
+        return ("ok", read(reply.json())) if accepted else (str(reply.status_code), None)
 
-    async def _adaptive(self, seed: int) -> str:
+    async def _explain(self, request: dict[str, Any]) -> Outcome:
+        return await self._post(request, "/v1/explanations", lambda told: told["indices"])
+
+    async def _adaptive(self, seed: int) -> Outcome:
         image = {"image": {"base64": IMAGE}}
-        return await self._post({**image, "seed": seed, "plan": "adaptive", "max_forwards": 160})
+        return await self._explain({**image, "seed": seed, "plan": "adaptive", "max_forwards": 160})
 
-    async def _kserve(self, seed: int) -> str:
+    async def _kserve(self, seed: int) -> Outcome:
         request = {
             "instances": [{"b64": IMAGE}],
             "parameters": {"kind": "sobol", "seed": seed, "grid_size": 6, "nb_design": 4},
         }
-        return await self._post(request, "/v1/models/efficientnet-lite0:explain")
+        path = "/v1/models/efficientnet-lite0:explain"
+        return await self._post(request, path, lambda told: told["explanations"][0]["indices"])
 
-    async def _predict(self, seed: int) -> str:
+    async def _predict(self, seed: int) -> Outcome:
         del seed
-        return await self._post({"image": {"base64": IMAGE}}, "/v1/predictions")
+        request = {"image": {"base64": IMAGE}}
+        return await self._post(request, "/v1/predictions", lambda told: told["predictions"])
 
-    async def _job(self, seed: int) -> str:
-        return await self._post(body(seed), "/v1/jobs")
+    async def _job(self, seed: int) -> Outcome:
+        return await self._post(body(seed), "/v1/jobs", lambda told: None)
 
-    async def _stream(self, seed: int) -> str:
+    async def _stream(self, seed: int) -> Outcome:
         accept = {"Accept": "text/event-stream"}
         async with self._http.stream("POST", "/v1/explanations", json=body(seed), headers=accept) as reply:
             if reply.status_code != 200:
-                return str(reply.status_code)
-            names = [line async for line in reply.aiter_lines() if line.startswith("event:")]
-        if names[-1] == "event: result":
-            return "ok"
-        return "429" if names == ["event: error"] else f"a stream that ended with {names[-1:]}"
+                return str(reply.status_code), None
+            lines = [line async for line in reply.aiter_lines() if line]
+        event, told = lines[-2:]
+        if event == "event: result":
+            return "ok", json.loads(told.removeprefix("data: "))["indices"]
+        return ("429" if '"code":"queue_full"' in told.replace(" ", "") else f"{event}: {told}"), None
 
-    async def _grpc(self, seed: int) -> str:
+    async def _grpc(self, seed: int) -> Outcome:
         request = pb.ExplainRequest(image=base64.b64decode(IMAGE), kind="fam", seed=seed, nb_design=4)
         try:
-            await self._stub.Explain(request, timeout=ANSWER_S)
+            reply = await self._stub.Explain(request, timeout=ANSWER_S)
         except grpc.aio.AioRpcError as error:
             exhausted = error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-            return "429" if exhausted else f"gRPC {error.code().name}: {error.details()}"
-        return "ok"
+            return ("429" if exhausted else f"gRPC {error.code().name}: {error.details()}"), None
+        return "ok", reply.indices
 
 
 async def one(callers: Callers, draw: random.Random, tally: Tally) -> None:
     """One request of the mixture, whatever becomes of it."""
     kinds = list(callers.mixture)
     kind = draw.choices(kinds, [callers.mixture[name][0] for name in kinds])[0]
-    sent = time.monotonic()
+    seed, sent = draw.randrange(SEEDS), time.monotonic()
     try:
-        outcome = await callers.mixture[kind][1](draw.randrange(SEEDS))
+        outcome, answer = await callers.mixture[kind][1](seed)
     except httpx.HTTPError as error:
-        outcome = type(error).__name__
-    tally.add(kind, sent, outcome)
+        outcome, answer = type(error).__name__, None
+    tally.add(kind, seed, sent, outcome, answer)
 
 
 async def capacity(callers: Callers, draw: random.Random) -> float:
@@ -160,8 +183,12 @@ async def load(callers: Callers, draw: random.Random, rate: float, seconds: floa
 async def watch(service: Service, samples: list[tuple[float, dict[str, float]]]) -> None:
     """Memory of the service's processes, for ever."""
     began = time.monotonic()
+
+    def memory() -> dict[str, float]:
+        return private_mb(service.processes())
+
     while True:
-        samples.append((time.monotonic() - began, await asyncio.to_thread(service.resident_mb)))
+        samples.append((time.monotonic() - began, await asyncio.to_thread(memory)))
         await asyncio.sleep(SAMPLE_S)
 
 
@@ -197,7 +224,10 @@ def report(
         "    make soak",
         "",
         f"{len(tally.rows):,} requests: {outcomes['ok']:,} answered, {outcomes['429']:,} refused with 429, "
-        f"{sum(others.values())} ended otherwise{f' ({others})' if others else ''}.",
+        f"{sum(others.values())} ended otherwise{f' ({others})' if others else ''}. Whoever waits longer than "
+        f"{ANSWER_S:.0f} s gives up, and would be told here. {tally.again:,} answers were to a request that had been "
+        "answered before, in other company: to the bit the same"
+        f"{f', but for {outcomes[DIFFERENT]}' if outcomes[DIFFERENT] else ''}.",
         "",
         "| admitted | answered | refused | median, s | 95 %, s | largest, s | median, first third | last third |",
         "|---|---|---|---|---|---|---|---|",
@@ -218,7 +248,7 @@ def report(
             f"| {took[int(0.95 * (len(took) - 1))]:.1f} | {took[-1]:.1f} "
             f"| {statistics.median(thirds[0]):.1f} | {statistics.median(thirds[1]):.1f} |"
         )
-    lines += ["", "Resident memory, MB, medians of the second and of the last fifth of the time:", ""]
+    lines += ["", "Private memory, MB, medians of the second and of the last fifth of the time:", ""]
     lines += ["| process | then | at the end |", "|---|---|---|"]
     grown = 0.0
     for name in sorted(samples[-1][1]):
@@ -229,8 +259,8 @@ def report(
         grown += last - then
         lines.append(f"| {name} | {then:.0f} | {last:.0f} |")
     total = sum(samples[len(samples) // 5][1].values())
-    lines += ["", f"All together: {grown:+.0f} MB of {total:.0f}."]
-    return "\n".join(lines) + "\n", not others
+    lines += ["", f"All together: {grown:+.0f} MB of {total:.0f}; the bound is {MAX_GROWTH:.0%}."]
+    return "\n".join(lines) + "\n", not others and grown <= MAX_GROWTH * total
 
 
 def _fifth(samples: list[Any], which: int) -> list[Any]:

@@ -3,8 +3,8 @@
     python -m tools.fuzz [--seed 0] [--count 16000] [--out FILE]
 
 Starts ``wavescope serve`` with small limits. Inputs: damaged image files, through the decoder and over HTTP; requests
-and RPCs with something wrong in them; what schemathesis makes of the OpenAPI document. A first tenth warms the service
-up; from there to the end its memory may grow by a bound. What ended badly is kept in build/fuzz. Linux.
+and RPCs with something wrong in them; what schemathesis makes of the OpenAPI document. They come in rounds; after each
+the service's memory is read. What ended badly is kept in build/fuzz. Linux.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tools.faults.memory import settled_mb
 from tools.faults.service import Service
 from tools.fuzz import sections
-from tools.fuzz.memory import settled_mb
 from tools.fuzz.sections import Section
 from tools.fuzz.target import Target
 from tools.fuzz.verdict import HANG_S
 
-COUNT = 16_000
+COUNT = 32_000
 OPERATIONS = 26  # about as many as the document has
 # Of all inputs; the rest is what schemathesis makes, which counts for itself.
 SHARES = {"decoding": 0.5, "http": 0.2, "files": 0.03, "grpc": 0.2}
-WARM_UP = 0.1
+# Shares of the rounds.
+ROUNDS = (0.1, 0.3, 0.3, 0.3)
 MAX_GROWTH_MB = 64.0
 FOLDER = Path("build") / "fuzz"
 MODELS = """\
@@ -73,8 +74,14 @@ def attack(target: Target, seed: int, count: int) -> list[Section]:
     return found
 
 
-def report(found: list[Section], before: dict[str, float], after: dict[str, float], command: str) -> str:
-    """The report as Markdown."""
+def report(found: list[Section], memory: list[dict[str, float]], command: str) -> str:
+    """The report as Markdown.
+
+    Args:
+        found: what came of all inputs.
+        memory: of the processes, MB, after each round.
+        command: that made it.
+    """
     total = sum(section.count for section in found)
     lines = [
         f"{total:,} inputs on {platform.processor() or platform.machine()}, {os.cpu_count()} cores:",
@@ -89,23 +96,25 @@ def report(found: list[Section], before: dict[str, float], after: dict[str, floa
         lines.append(
             f"| {section.name} | {section.count:,} | {came} | {section.slowest_s:.1f} | {len(section.complaints)} |"
         )
-    before_mb, after_mb = sum(before.values()), sum(after.values())
+    after = [f"after {sum(ROUNDS[: place + 1]):.0%}" for place in range(len(ROUNDS))]
     lines += [
         "",
-        "Private memory of the service's processes, MB, at the end of the first tenth and at the end:",
+        "Private memory of the service's processes, MB, after so many of the inputs:",
         "",
-        "| process | then | at the end |",
-        "|---|---|---|",
+        f"| process | {' | '.join(after)} |",
+        f"|---|{'---|' * len(after)}",
     ]
-    lines += [
-        f"| {name} | {before.get(name, 0.0):.0f} | {after.get(name, 0.0):.0f} |"
-        for name in sorted({*before, *after})
-    ]
-    lines += [
-        "",
-        f"All together: {after_mb - before_mb:+.0f} MB of {before_mb:.0f}; the bound is {MAX_GROWTH_MB:.0f}.",
-    ]
+    for name in sorted({name for one in memory for name in one}):
+        lines.append(f"| {name} | {' | '.join(f'{one.get(name, 0.0):.0f}' for one in memory)} |")
+    lines.append(f"| all together | {' | '.join(f'{sum(one.values()):.0f}' for one in memory)} |")
+    lines += ["", f"In the last round: {grown_mb(memory):+.0f} MB; the bound is {MAX_GROWTH_MB:.0f}."]
     return "\n".join(lines) + "\n"
+
+
+def grown_mb(memory: list[dict[str, float]]) -> float:
+    """What all processes together grew by in the last round, MB."""
+    before, after = memory[-2:]
+    return sum(after.values()) - sum(before.values())
 
 
 def main() -> int:
@@ -126,26 +135,22 @@ def main() -> int:
         try:
             service.start()
             target = Target(service.port, service.grpc_port)
-            found = attack(target, arguments.seed, round(WARM_UP * arguments.count))
-            before = settled_mb(service.processes)
-            for section, more in zip(
-                found,
-                attack(target, arguments.seed + 1, round((1 - WARM_UP) * arguments.count)),
-                strict=True,
-            ):
-                section.take(more)
-            after = settled_mb(service.processes)
+            found, memory = list[Section](), list[dict[str, float]]()
+            for place, share in enumerate(ROUNDS):
+                more = attack(target, arguments.seed + place, round(share * arguments.count))
+                found = [one.plus(other) for one, other in zip(found, more, strict=True)] if found else more
+                memory.append(settled_mb(service.processes))
+                print(f"round {place + 1}: {sum(memory[-1].values()):.0f} MB", flush=True)
         finally:
             service.stop()
             shutil.copy(service.log, FOLDER / "service.log")
-    text = report(found, before, after, f"make fuzz ARGS='--seed {arguments.seed} --count {arguments.count}'")
+    text = report(found, memory, f"make fuzz ARGS='--seed {arguments.seed} --count {arguments.count}'")
     print(text)
     if arguments.out:
         arguments.out.write_text(text)
     bad = sum(len(section.complaints) for section in found)
-    grown_mb = sum(after.values()) - sum(before.values())
-    if grown_mb > MAX_GROWTH_MB:
-        print(f"memory grew by {grown_mb:.0f} MB, over {MAX_GROWTH_MB:.0f}", file=sys.stderr)
+    if grown_mb(memory) > MAX_GROWTH_MB:
+        print(f"memory grew by {grown_mb(memory):.0f} MB, over {MAX_GROWTH_MB:.0f}", file=sys.stderr)
         bad += 1
     return int(bad > 0)
 

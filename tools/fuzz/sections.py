@@ -57,12 +57,15 @@ class Section:
         """Of inputs."""
         return self.outcomes.total()
 
-    def take(self, other: Section) -> None:
-        """Adds what came of more inputs of the same kind."""
-        self.outcomes += other.outcomes
-        self.complaints += other.complaints
-        self.slowest_s = max(self.slowest_s, other.slowest_s)
-        self.took_s += other.took_s
+    def plus(self, other: Section) -> Section:
+        """With what came of more inputs of the same kind."""
+        return Section(
+            self.name,
+            self.outcomes + other.outcomes,
+            self.complaints + other.complaints,
+            max(self.slowest_s, other.slowest_s),
+            self.took_s + other.took_s,
+        )
 
 
 def http(target: Target, seed: int, count: int, folder: Path) -> Section:
