@@ -19,6 +19,7 @@ from tests.fuzz.images import mutated_files, outcome, sound_files
 
 from wavescope.errors import ImageTooLarge, NotAnImage
 from wavescope.imaging.decode import open_image
+from wavescope.imaging.frames import MAX_FRAMES, MAX_GIF_BLOCKS
 from wavescope.imaging.structure import (
     MAX_EXIF_BYTES,
     MAX_JPEG_SCANS,
@@ -142,10 +143,34 @@ def test_large_exif_data_does_not_turn_the_image():
     assert open_image(file[:33] + chunk(b"eXIf", exif) + file[33:]).size == (16, 16)
 
 
-def test_frames_after_the_first_are_neither_decoded_nor_counted(monkeypatch):
+def pages(name: str, count: int, **options) -> bytes:
+    """A file of so many different frames."""
+    others = [Image.new("RGB", (16, 16), (0, 0, 30 * number)) for number in range(1, count)]
+    return encoded(name, Image.new("RGB", (16, 16), "red"), save_all=True, append_images=others, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("GIF", {}), ("PNG", {}), ("WEBP", {}), ("TIFF", {}), ("TIFF", {"big_tiff": True}), ("AVIF", {})],
+)
+def test_frames_are_counted_as_pillow_counts_them(name, options):
+    file = pages(name, 7, **options)
+    assert Image.open(io.BytesIO(file)).n_frames == 7
+    assert open_image(file, max_frames=7).size == (16, 16)
+    with pytest.raises(ImageTooLarge, match="more than 6 frames") as caught:
+        open_image(file, max_frames=6)
+    assert (caught.value.field, caught.value.limits) == ("image", {"max_frames": 6})
+
+
+@pytest.mark.parametrize("name", ["GIF", "PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF"])
+def test_a_picture_is_one_frame(name):
+    assert open_image(encoded(name, SMALL.convert("RGB")), max_frames=1).size == (16, 16)
+
+
+def test_frames_after_the_first_are_not_decoded(monkeypatch):
     file = encoded("GIF")
     frame = file[file.index(b",") : -1]
-    monkeypatch.setattr(GifImagePlugin.GifImageFile, "n_frames", property(lambda _: pytest.fail("counted")))
+    film = file[:-1] + frame * MAX_FRAMES + b";"
     sought: list[int] = []
     seek = GifImagePlugin.GifImageFile._seek
     monkeypatch.setattr(
@@ -153,8 +178,26 @@ def test_frames_after_the_first_are_neither_decoded_nor_counted(monkeypatch):
         "_seek",
         lambda self, n, *rest: (sought.append(n), seek(self, n, *rest))[1],
     )
-    assert open_image(file[:-1] + frame * 10_000 + b";").size == (16, 16)
+    with pytest.raises(ImageTooLarge, match="more than 1000 frames"):
+        open_image(film)
+    assert open_image(film, max_frames=MAX_FRAMES + 1).size == (16, 16)
     assert set(sought) == {0}
+
+
+def test_pages_that_lead_back_to_the_first_are_more_than_any_limit():
+    file = bytearray(pages("TIFF", 1))
+    (first,) = struct.unpack_from("<I", file, 4)
+    (entries,) = struct.unpack_from("<H", file, first)
+    struct.pack_into("<I", file, first + 2 + 12 * entries, first)
+    with pytest.raises(ImageTooLarge, match="more than 1000 frames"):
+        open_image(bytes(file))
+
+
+def test_gif_of_many_blocks_is_refused():
+    file = encoded("GIF")
+    comment = b"!\xfe" + b"\1x" * (MAX_GIF_BLOCKS + 1) + b"\0"
+    with pytest.raises(NotAnImage, match=f"more than {MAX_GIF_BLOCKS} blocks"):
+        open_image(file[:-1] + comment + b";")
 
 
 def test_canvas_of_an_animated_webp_counts():

@@ -176,7 +176,12 @@ def _explain(
     return list(
         run.explain_many(
             [
-                ImageSource(_opened(image), details.preprocessing, max_pixels=settings.max_pixels)
+                ImageSource(
+                    _opened(image),
+                    details.preprocessing,
+                    max_pixels=settings.max_pixels,
+                    max_frames=settings.max_frames,
+                )
                 for image in images
             ],
             inquiry,

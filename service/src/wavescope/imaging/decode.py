@@ -17,6 +17,7 @@ from PIL import Image
 from wavescope.engine.types import Picture, Preprocessing
 from wavescope.errors import ImageTooLarge, InvalidRequest, NotAnImage
 from wavescope.imaging.crop import fit
+from wavescope.imaging.frames import MAX_FRAMES, check_frames
 from wavescope.imaging.structure import MAX_EXIF_BYTES, check_structure
 
 MAX_PIXELS: Final = 64_000_000
@@ -54,7 +55,12 @@ _DECODER_ERRORS: Final = (
 
 
 def decode(
-    data: bytes, preprocessing: Preprocessing, *, max_pixels: int = MAX_PIXELS, zoom: int = 1
+    data: bytes,
+    preprocessing: Preprocessing,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    max_frames: int = MAX_FRAMES,
+    zoom: int = 1,
 ) -> Picture:
     """An image file as the model sees it, before mean and std.
 
@@ -65,16 +71,17 @@ def decode(
         data: the bytes of a PNG, JPEG, WebP, TIFF, GIF, BMP, PPM, JPEG 2000 or AVIF file.
         preprocessing: of the model.
         max_pixels: more are refused from the header, before anything is decoded.
+        max_frames: of an animation or a document of pages; more are refused.
         zoom: 1, or 2 for the image enlarged twice: see :func:`wavescope.imaging.crop.fit`.
 
     Raises:
         NotAnImage: no such format, damaged or truncated, of a kind of sample that has no colour, or so many scans,
-            chunks or tag values that reading them would take far longer than its pixels do.
-        ImageTooLarge: more than ``max_pixels``.
+            chunks, blocks or tag values that reading them would take far longer than its pixels do.
+        ImageTooLarge: more than ``max_pixels`` or ``max_frames``.
         InvalidRequest: a side shorter than 8 px, or a model of neither 1 nor 3 channels.
     """
     grey = _takes_grey(preprocessing)
-    image = open_image(data, max_pixels=max_pixels)
+    image = open_image(data, max_pixels=max_pixels, max_frames=max_frames)
     planes = (_guarded(lambda: flatten(image, grey=grey)),)
     return fit(planes, preprocessing, max_pixels=max_pixels, zoom=zoom)
 
@@ -114,7 +121,7 @@ def prepare(
     return fit(planes, preprocessing, max_pixels=max_pixels, zoom=zoom)
 
 
-def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS, max_frames: int = MAX_FRAMES) -> Image.Image:
     """The first frame, decoded and upright, in whatever mode the file has.
 
     Raises:
@@ -128,6 +135,7 @@ def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data), formats=_formats()) as image:
             _check_size(image.size, max_pixels)
+            check_frames(image, data, max_frames)
             upright = _upright(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLarge(

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from wavescope.engine.types import Picture, Preprocessing
 from wavescope.imaging import corruptions
 from wavescope.imaging.decode import decode, prepare
+from wavescope.imaging.frames import MAX_FRAMES
 
 
 class ImageSource:
@@ -20,12 +21,16 @@ class ImageSource:
         image: as :func:`wavescope.imaging.decode.decode` and :func:`wavescope.imaging.decode.prepare` take it.
         preprocessing: of the model.
         max_pixels: more are refused.
+        max_frames: of a file; more are refused.
     """
 
-    def __init__(self, image: Any, preprocessing: Preprocessing, *, max_pixels: int) -> None:
+    def __init__(
+        self, image: Any, preprocessing: Preprocessing, *, max_pixels: int, max_frames: int = MAX_FRAMES
+    ) -> None:
         self._image = image
         self._preprocessing = preprocessing
         self._max_pixels = max_pixels
+        self._max_frames = max_frames
 
     def picture(self, zoom: int) -> Picture:
         """What the model sees of the image enlarged ``zoom`` times.
@@ -34,7 +39,13 @@ class ImageSource:
             NotAnImage, ImageTooLarge, InvalidRequest: the image cannot be used.
         """
         if isinstance(self._image, bytes):
-            return decode(self._image, self._preprocessing, max_pixels=self._max_pixels, zoom=zoom)
+            return decode(
+                self._image,
+                self._preprocessing,
+                max_pixels=self._max_pixels,
+                max_frames=self._max_frames,
+                zoom=zoom,
+            )
         return prepare(self._image, self._preprocessing, max_pixels=self._max_pixels, zoom=zoom)
 
     def corrupted(

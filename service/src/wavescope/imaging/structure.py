@@ -1,7 +1,7 @@
 """Files whose structure would cost far more than their pixels: refused after a look at their parts, none decoded.
 
-Pixels are bounded by their number, and only a file's first frame is ever decoded, its frames never counted. What is
-left is repetition: a progressive JPEG of 300 kB with 500 empty scans takes half a minute, and Pillow reads PNG chunks,
+Pixels and frames are bounded by their numbers, and only a file's first frame is ever decoded. What is left is
+repetition: a progressive JPEG of 300 kB with 500 empty scans takes half a minute, and Pillow reads PNG chunks,
 numbers of plain PPM files and entries of TIFF tags one by one in Python.
 """
 
@@ -22,18 +22,8 @@ MAX_EXIF_BYTES: Final = 2**20
 
 _MARKER: Final = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
-_SIZES: Final = {
-    3: 2,
-    4: 4,
-    5: 8,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-}  # bytes per value of a TIFF's types
+# Bytes per value of a TIFF's types.
+_SIZES: Final = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 
 
 def check_structure(data: bytes) -> None:
@@ -68,9 +58,8 @@ def _jpeg_scans(data: bytes) -> int:
             break
         scans += kind == _START_OF_SCAN
         position = marker.end()
-        if (
-            kind != _START_OF_SCAN and len(data) >= position + 2
-        ):  # a segment is skipped: a preview has scans, too
+        # A segment is skipped: a preview has scans, too.
+        if kind != _START_OF_SCAN and len(data) >= position + 2:
             position += int.from_bytes(data[position : position + 2], "big")
     return scans
 

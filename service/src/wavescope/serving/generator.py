@@ -81,4 +81,5 @@ class PerturbationGenerator:
         return make_stack(np.stack(seen))
 
     def _source(self, image: bytes, preprocessing: Preprocessing) -> ImageSource:
-        return ImageSource(image, preprocessing, max_pixels=self._settings.max_pixels)
+        limits = self._settings
+        return ImageSource(image, preprocessing, max_pixels=limits.max_pixels, max_frames=limits.max_frames)

@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(32 * 2**20, ge=1024, description="of a request body")
     # Pillow warns beyond 89 million pixels by itself.
     max_pixels: int = Field(64_000_000, ge=64, le=89_000_000, description="of an image, from its header")
+    max_frames: int = Field(1000, ge=1, description="of an image file, of which the first is explained")
     max_forwards: int = Field(100_000, ge=1, description="of one explanation")
     max_images: int = Field(16, ge=1, description="of one batch")
     max_targets: int = Field(16, ge=1, description="explained for one image in one pass")

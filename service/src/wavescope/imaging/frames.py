@@ -1,0 +1,94 @@
+"""How many frames a file has: films and long documents are refused, although only a first frame is ever decoded."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from PIL import Image
+
+from wavescope.errors import ImageTooLarge, NotAnImage
+
+MAX_FRAMES: Final = 1000
+MAX_GIF_BLOCKS: Final = 2**20  # of at most 255 bytes each; 32 MiB have 131,586 of these
+
+_GIF_IMAGE, _GIF_EXTENSION = 0x2C, 0x21
+_COLOURS: Final = 0x80  # whether a table of colours follows; its size is in the three lowest bits
+
+
+def check_frames(image: Image.Image, data: bytes, max_frames: int) -> None:
+    """Counts without decoding: by the header, or along the file's parts.
+
+    Args:
+        image: opened from the data.
+        data: the file.
+        max_frames: more are refused.
+
+    Raises:
+        ImageTooLarge: more frames.
+        NotAnImage: a GIF of more than a million blocks.
+    """
+    # Pillow would walk along a GIF or TIFF too, with all that it keeps for every frame.
+    if image.format == "GIF":
+        frames = _up_to(max_frames + 1, _gif_images(data))
+    elif image.format == "TIFF":
+        frames = _up_to(max_frames + 1, _tiff_directories(data))
+    else:
+        frames = getattr(image, "n_frames", 1)
+    if frames > max_frames:
+        raise ImageTooLarge(
+            f"the image has more than {max_frames} frames; send the one that is meant",
+            field="image",
+            max_frames=max_frames,
+        )
+
+
+def _up_to(most: int, found: Iterator[int]) -> int:
+    return sum(1 for _ in islice(found, most))
+
+
+def _gif_images(data: bytes) -> Iterator[int]:
+    """Where images begin, as far as the file is sound."""
+    blocks, position = 0, 13 + _table(data, 10)
+    while position + 1 < len(data):
+        kind = data[position]
+        if kind == _GIF_IMAGE:
+            yield position
+            position += 11 + _table(data, position + 9)
+        elif kind == _GIF_EXTENSION:
+            position += 2
+        else:
+            return
+        while position < len(data) and (size := data[position]):
+            position += 1 + size
+            blocks += 1
+            if blocks > MAX_GIF_BLOCKS:
+                raise NotAnImage(
+                    f"the image has more than {MAX_GIF_BLOCKS} blocks", field="image", limit=MAX_GIF_BLOCKS
+                )
+        position += 1
+
+
+def _table(data: bytes, flags: int) -> int:
+    """Bytes of the table of colours that these flags announce."""
+    if flags >= len(data) or not data[flags] & _COLOURS:
+        return 0
+    return 3 * 2 ** ((data[flags] & 7) + 1)
+
+
+def _tiff_directories(data: bytes) -> Iterator[int]:
+    """Where directories begin, one for each page; for ever where they lead back."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"\x2b\x00", b"\x00\x2b")
+    pointer, count, entry = ("Q", "Q", 20) if big else ("I", "H", 12)
+    try:
+        (position,) = struct.unpack_from(order + pointer, data, 8 if big else 4)
+        while position:
+            (entries,) = struct.unpack_from(order + count, data, position)
+            yield position
+            behind = position + struct.calcsize(order + count) + entries * entry
+            (position,) = struct.unpack_from(order + pointer, data, behind)
+    except (struct.error, OverflowError):
+        return
