@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
+from wavescope.engine import waiting
 from wavescope.engine.quotas import Quota
+from wavescope.engine.waiting import Priority
 from wavescope.errors import QueueFull, QuotaExceeded
 
-Priority = Literal["interactive", "batch"]
 NO_QUOTA = Quota()
-# Of the starts while both kinds wait, every so many belongs to batch, so that it is slow and never starved.
-BATCH_TURN = 4
 SHORTEST_RETRY_S = 1.0
 # How much slower or faster than expected requests are computed is learnt from those that ended: at first it is believed
 # like so many seconds of them, and each one leaves this much of what was learnt before.
@@ -174,29 +172,16 @@ class Admission:
         self._charge(ask, self.clock())
 
     def wait_s(self, priority: Priority) -> float:
-        """Seconds that a request of this priority would be expected to wait now.
-
-        A place becomes free when the shortest of those that run ends. They share the machine, so each takes as many
-        times longer as there are; of several about as short one ends in every such fraction of that. Whoever is ahead
-        needs a place first. In no case is it longer than all that is ahead takes by itself.
-        """
-        ahead = [
-            entry.ask.seconds
-            for entry in self._entries.values()
-            if not entry.running and _before(entry.ask.priority, priority)
-        ]
-        if self._free(priority) > len(ahead):
-            return 0.0
-        running = [entry for entry in self._entries.values() if entry.running]
-        batch_has_its_share = self._running_batch >= self._batch_places
-        may_take_any = priority == "interactive" or not batch_has_its_share
-        held = [entry.ask.seconds for entry in running if may_take_any or entry.ask.priority == "batch"]
-        shortest = min(held, default=0.0)
-        alike = sum(seconds <= 2 * shortest for seconds in held)
-        a_place = len(running) * shortest / max(1, alike)
-        half_done = sum(entry.ask.seconds for entry in running) / 2  # on average
-        everything = half_done + sum(ahead)
-        return self.pace * min((len(ahead) + 1) * a_place, everything)
+        """Seconds that a request of this priority would be expected to wait now."""
+        parts = [(entry.running, _part(entry.ask)) for entry in self._entries.values()]
+        return self.pace * waiting.wait_s(
+            priority,
+            [part for running, part in parts if running],
+            [part for running, part in parts if not running],
+            places=self.max_running,
+            batch_places=self._batch_places,
+            starts=self._starts,
+        )
 
     def _tick(self) -> None:
         """Counts the time that something was being computed."""
@@ -208,12 +193,12 @@ class Admission:
     def _check(self, ask: Ask, now: float) -> None:
         quota = self.quota(ask.caller)
         mine = [entry for entry in self._entries.values() if entry.ask.caller == ask.caller]
-        waiting = sum(not entry.running for entry in mine)
-        if quota.max_waiting is not None and waiting >= quota.max_waiting and not ask.patient:
-            at_limit = quota.max_running is not None and len(mine) - waiting >= quota.max_running
+        queued = sum(not entry.running for entry in mine)
+        if quota.max_waiting is not None and queued >= quota.max_waiting and not ask.patient:
+            at_limit = quota.max_running is not None and len(mine) - queued >= quota.max_running
             if at_limit or self._free(ask.priority) <= 0:
                 raise QuotaExceeded(
-                    f"{waiting} requests of this key wait already; its quota is {quota.max_waiting}",
+                    f"{queued} requests of this key wait already; its quota is {quota.max_waiting}",
                     max_waiting=quota.max_waiting,
                     retry_after_s=self._retry_after(ask.priority),
                 )
@@ -284,8 +269,9 @@ class Admission:
 
     def _next(self) -> _Entry | None:
         startable = [entry for entry in self._startable() if self._free(entry.ask.priority) > 0]
-        turn = "batch" if self._starts % BATCH_TURN == BATCH_TURN - 1 else "interactive"
-        candidates = [entry for entry in startable if entry.ask.priority == turn] or startable
+        kinds = {entry.ask.priority for entry in startable}
+        turn = waiting.next_turn(self._starts, "interactive" in kinds, "batch" in kinds)
+        candidates = [entry for entry in startable if entry.ask.priority == turn]
         return min(candidates, key=lambda entry: (self._runs_of(entry.ask.caller), entry.order), default=None)
 
     def _startable(self) -> list[_Entry]:
@@ -301,6 +287,5 @@ class Admission:
         return sum(entry.running and entry.ask.caller == caller for entry in self._entries.values())
 
 
-def _before(one: Priority, other: Priority) -> bool:
-    """Whether requests of the first priority go before a new one of the other."""
-    return one == "interactive" or other == "batch"
+def _part(ask: Ask) -> waiting.Part:
+    return waiting.Part(ask.priority, ask.seconds, followed=ask.patient)
