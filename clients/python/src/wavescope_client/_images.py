@@ -76,9 +76,8 @@ def encode_png(array: np.ndarray) -> bytes:
     height, width, channels = pixels.shape
     depth = pixels.dtype.itemsize
     rows = np.ascontiguousarray(pixels, dtype=f">u{depth}").view(np.uint8).reshape(height, -1)
-    filtered = np.concatenate(
-        [np.zeros((height, 1), np.uint8), rows], axis=1
-    )  # filter 0: none, before each row
+    # Filter 0, none, before each row.
+    filtered = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)
     header = struct.pack(">IIBBBBB", width, height, 8 * depth, _COLOUR_TYPES[channels], 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), 3)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)

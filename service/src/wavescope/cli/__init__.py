@@ -55,9 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="replace"
-            )  # a class name must not fail on a terminal that cannot show it
+            # A class name must not fail on a terminal that cannot show it.
+            stream.reconfigure(errors="replace")
     arguments = build_parser().parse_args(argv)
     try:
         arguments.run(arguments)

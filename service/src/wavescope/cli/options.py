@@ -24,12 +24,8 @@ if TYPE_CHECKING:
 SETTINGS = (
     "host", "port", "grpc_port", "no_auth", "api_keys_file", "store_url", "remote_hosts", "log_level",
 )  # fmt: skip
-PREDICTOR = (
-    "model_name",
-    "predictor_host",
-    "predictor_protocol",
-    "predictor_use_ssl",
-)  # of one model elsewhere
+# Of one model elsewhere.
+PREDICTOR = ("model_name", "predictor_host", "predictor_protocol", "predictor_use_ssl")
 RENAMED = {"api_keys_file": "--api-keys", "store_url": "--store"}
 _METAVARS = {frozenset({int}): "N", frozenset({float}): "X"}
 _MAX_LISTED_CHOICES = 8  # more would fill the screen: there are over a hundred wavelets

@@ -138,9 +138,8 @@ class ReferenceRenderer:
 
     def clean(self) -> Float32[Array, "c h w"]:
         """The unperturbed image, bit for bit: neither stretched nor rounded to 8 bits."""
-        return like(
-            self._image.copy(), self._like
-        )  # the image may be read-only memory, which torch cannot share
+        # The image may be read-only memory, which torch cannot share.
+        return like(self._image.copy(), self._like)
 
     def image(self, mask: Float[np.ndarray, " k"]) -> Float32[np.ndarray, "c h w"]:
         """The render of one mask row as a viewer sees it: value policy applied, not normalised.

@@ -187,9 +187,8 @@ def _entries(path: Path) -> list[Any]:
     except OSError as error:
         raise _invalid(f"cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(
-            error, "problem_mark", None
-        )  # PyYAML's message quotes the file, which may hold a secret
+        # PyYAML's message quotes the file, which may hold a secret.
+        mark = getattr(error, "problem_mark", None)
         raise _invalid("is not YAML" + ("" if mark is None else f": see line {mark.line + 1}")) from None
     if not isinstance(document, dict) or set(document) != {"keys"} or not isinstance(document["keys"], list):
         raise _invalid("must hold the one key 'keys', a list")

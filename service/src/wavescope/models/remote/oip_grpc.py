@@ -118,10 +118,8 @@ class OipGrpc:
         options: list[tuple[str, object]] = [
             ("grpc.enable_http_proxy", 0),
             ("grpc.enable_retries", 0),
-            (
-                "grpc.use_local_subchannel_pool",
-                1,
-            ),  # a new channel connects anew, without an old one's back-off
+            # A new channel connects anew, without an old one's back-off.
+            ("grpc.use_local_subchannel_pool", 1),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
             ("grpc.default_authority", self._address.authority),
