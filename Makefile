@@ -82,9 +82,17 @@ image: $(INSTALLED) ## Build the cpu image and run it.
 # Small matrices: threads of their own would wait for each other, and for those of the model.
 test test-all: export OPENBLAS_NUM_THREADS = 1
 
+# One Ray cluster for all of these, and nothing beside it; the others run on all cores.
+ON_A_CLUSTER = tests/serving tests/e2e tests/protocols
+
 .PHONY: test
-test: $(INSTALLED) ## Run the tests, without those marked slow or exhaustive.
+test: $(INSTALLED) ## Run the tests, without those marked slow or exhaustive; ARGS='tests/core -x' runs these alone.
+ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
+else
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ON_A_CLUSTER:%=--ignore %)
+	$(BIN)/python -m pytest $(ON_A_CLUSTER)
+endif
 
 .PHONY: test-all
 test-all: $(INSTALLED) ## Run every test.
