@@ -80,7 +80,7 @@ def running_replicas() -> int:
 def settled(service: Service, sample: str) -> float:
     """The sample once it stands still: processes send their counts once a second, after the work."""
     readings = [service.metric(sample)]
-    same_s = 3.0
+    same_s = 2.0
 
     def still() -> bool:
         readings.append(service.metric(sample))

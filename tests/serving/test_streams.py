@@ -17,7 +17,7 @@ from wavescope_proto.v1.explanation_pb2_grpc import ExplanationServiceStub
 
 FORWARDS = 'wavescope_forwards_total{model="efficientnet-lite0"}'
 EVENTS = {"Accept": "text/event-stream"}
-GRID, ROWS = 20, 4
+GRID, ROWS = 16, 4
 WHOLE = ROWS * (GRID**2 + 2)
 
 
@@ -28,7 +28,7 @@ def image() -> bytes:
 
 @pytest.fixture(scope="module")
 def fields():
-    """About 1,600 forwards: long enough to be left."""
+    """About 1,000 forwards: long enough to be left."""
     return {"plan": "full", "grid_size": GRID, "nb_design": ROWS, "seed": 31}
 
 
