@@ -9,7 +9,8 @@ from typing import Final
 
 from PIL import Image
 
-from wavescope.errors import ImageTooLarge, NotAnImage
+from wavescope.errors import ImageTooLarge
+from wavescope.imaging.structure import check_count
 
 MAX_FRAMES: Final = 1000
 MAX_GIF_BLOCKS: Final = 2**20  # of at most 255 bytes each; 32 MiB have 131,586 of these
@@ -64,10 +65,7 @@ def _gif_images(data: bytes) -> Iterator[int]:
         while position < len(data) and (size := data[position]):
             position += 1 + size
             blocks += 1
-            if blocks > MAX_GIF_BLOCKS:
-                raise NotAnImage(
-                    f"the image has more than {MAX_GIF_BLOCKS} blocks", field="image", limit=MAX_GIF_BLOCKS
-                )
+            check_count("blocks", blocks, MAX_GIF_BLOCKS)
         position += 1
 
 

@@ -33,18 +33,19 @@ def check_structure(data: bytes) -> None:
         NotAnImage: too many scans, chunks, entries or plain numbers.
     """
     if data.startswith(b"\xff\xd8\xff"):
-        _check("scans", _jpeg_scans(data), MAX_JPEG_SCANS)
+        check_count("scans", _jpeg_scans(data), MAX_JPEG_SCANS)
     elif data.startswith(b"\x89PNG\r\n\x1a\n"):
-        _check("chunks", _png_chunks(data), MAX_PNG_CHUNKS)
+        check_count("chunks", _png_chunks(data), MAX_PNG_CHUNKS)
     elif data[:2] in (b"P1", b"P2", b"P3"):
-        _check("bytes of plain text", len(data), MAX_PLAIN_BYTES)
+        check_count("bytes of plain text", len(data), MAX_PLAIN_BYTES)
     elif data[:2] in (b"II", b"MM"):
         tags, values = _tags(data)
-        _check("tags", tags, MAX_TAGS)
-        _check("values in a tag", values, MAX_TAG_VALUES)
+        check_count("tags", tags, MAX_TAGS)
+        check_count("values in a tag", values, MAX_TAG_VALUES)
 
 
-def _check(what: str, count: int, limit: int) -> None:
+def check_count(what: str, count: int, limit: int) -> None:
+    """Raises NotAnImage where a file has more parts of a kind than the limit."""
     if count > limit:
         raise NotAnImage(f"the image has more than {limit} {what}", field="image", limit=limit)
 
