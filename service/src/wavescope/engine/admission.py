@@ -225,9 +225,8 @@ class Admission:
                 max_waiting=self.max_waiting,
                 retry_after_s=self._retry_after(ask.priority),
             )
-        wait_s = self.wait_s(ask.priority)
         # An empty queue lets in whatever it is: who waits behind nobody cannot be helped by coming later.
-        if wait_s > self.max_wait_s and self.waiting:
+        if self.waiting and (wait_s := self.wait_s(ask.priority)) > self.max_wait_s:
             raise QueueFull(
                 f"the wait would be about {wait_s:.0f} s; requests are refused beyond {self.max_wait_s:g} s",
                 max_wait_s=self.max_wait_s,
