@@ -1,6 +1,6 @@
 """Sends the running service bad input of every kind: none may be answered with a defect, or not at all.
 
-    python -m tools.fuzz [--seed 0] [--count 16000] [--out FILE]
+    python -m tools.fuzz [--seed 0] [--count 32000] [--out FILE]
 
 Starts ``wavescope serve`` with small limits. Inputs: damaged image files, through the decoder and over HTTP; requests
 and RPCs with something wrong in them; what schemathesis makes of the OpenAPI document. They come in rounds; after each
