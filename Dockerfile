@@ -73,7 +73,7 @@ LABEL org.opencontainers.image.title="wavescope" \
 USER 10001:10001
 WORKDIR /home/wavescope
 EXPOSE 8000 9000
-# Jobs and kept results. Unnamed it ends with its container: name it, or name a Redis with WAVESCOPE_STORE_URL.
+# Jobs and cached results. Unnamed it ends with its container: name it, or name a Redis with WAVESCOPE_STORE_URL.
 VOLUME /var/lib/wavescope
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["wget", "--quiet", "--tries=1", "--output-document=/dev/null", "http://127.0.0.1:8000/readyz"]

@@ -82,8 +82,8 @@ image: $(INSTALLED) ## Build the cpu image and run it.
 # Small matrices: threads of their own would wait for each other, and for those of the model.
 test test-all: export OPENBLAS_NUM_THREADS = 1
 
-# One Ray cluster for all of these, and nothing beside it; the others run on all cores.
-ON_A_CLUSTER = tests/serving tests/e2e tests/protocols
+# These start Ray, and nothing runs beside them; the others run on all cores.
+ON_A_CLUSTER = tests/e2e tests/cluster
 
 .PHONY: test
 test: $(INSTALLED) ## Run the tests, without those marked slow or exhaustive; ARGS='tests/core -x' runs these alone.
@@ -107,12 +107,29 @@ fuzz: $(INSTALLED) ## Send the running service bad input of every kind: no defec
 	$(BIN)/python -m tools.fuzz $(ARGS)
 
 .PHONY: chaos
-chaos: $(INSTALLED) ## Kill one part of the running service after another, under load; about ten minutes.
+chaos: $(INSTALLED) ## Kill one part after another under load, hold the service with slow clients, take its store away; ARGS are for the first two.
 	$(BIN)/python -m tools.faults.chaos $(ARGS)
+	$(BIN)/python -m tools.faults.stores
+
+.PHONY: slow
+slow: $(INSTALLED) ## Hold the running service with every kind of slow client at once, and see who is still answered.
+	$(BIN)/python -m tools.faults.slow $(ARGS)
+
+.PHONY: distinct
+distinct: $(INSTALLED) ## A thousand explanations that have nothing in common: no process may grow with them.
+	$(BIN)/python -m tools.faults.distinct $(ARGS)
 
 .PHONY: soak
 soak: $(INSTALLED) ## Load the running service with twice what it can do, for half an hour.
 	$(BIN)/python -m tools.faults.soak $(ARGS)
+
+.PHONY: types
+types: $(INSTALLED) ## Write the client's types, which are made of the service's.
+	$(BIN)/python -m tools.client_types
+
+.PHONY: reference
+reference: $(INSTALLED) ## Write docs/reference: command line, Python, settings, OpenAPI.
+	$(BIN)/python -m tools.reference
 
 .PHONY: check check-format check-lint check-types check-layers check-dependencies check-proto check-secrets check-vulnerabilities
 check: check-secrets check-vulnerabilities

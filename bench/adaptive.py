@@ -31,8 +31,8 @@ from bench.screening.photographs import DEVELOPED, HELD_OUT
 from bench.screening.subject import LEVELS, SCORE, Subject, subject
 
 import wavescope
-from wavescope.core.bootstrap import index_errors
-from wavescope.core.estimators import jansen, variance
+from wavescope.core.sobol.bootstrap import index_errors
+from wavescope.core.sobol.estimators import ESTIMATORS, Scores, jansen, variance
 from wavescope.models.spec import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Case:
             sample = runs.read_full(runs.full(*self.of, TRUTH_SEED, TRUTH_ROWS), self.cache)
             half = TRUTH_ROWS // 2
             total, of = _jansen(sample), subject(*self.of)
-            errors = index_errors("jansen", *_columns(sample), seed=TRUTH_SEED)
+            errors = index_errors(ESTIMATORS["jansen"], _scores(sample), seed=TRUTH_SEED)
             assert errors is not None
             low = np.where(total > 0, errors[1][:, 0], 1)
             Truth(
@@ -113,7 +113,7 @@ class Case:
                 rows=TRUTH_ROWS,
                 seed=TRUTH_SEED,
                 target=of.target,
-                variance=float(variance(sample[:, 0], sample[:, 1], over="ab")),
+                variance=float(variance(_scores(sample))),
                 shares=metrics.shares(total, of.partition, LEVELS),
             ).save(self.truth_file)
         return Truth.open(self.truth_file)
@@ -164,7 +164,7 @@ class Case:
         """(N, indices, intervals) of every beginning of the full plan."""
         sample = runs.read_full(runs.full(*self.of, seed, max(ROWS)), self.cache)
         for n in ROWS:
-            errors = index_errors("jansen", *_columns(sample[:n]), seed=seed)
+            errors = index_errors(ESTIMATORS["jansen"], _scores(sample[:n]), seed=seed)
             yield n, _jansen(sample[:n]), None if errors is None else errors[1]
 
     def _losers(self, seed: int) -> Iterator[Row]:
@@ -173,15 +173,15 @@ class Case:
         moved = runs.groups(*self.of, seed).read(self.cache)["scores"]
         scores = runs.random(*self.of, seed).read(self.cache)["scores"]
         masks = runs.random_masks(sample.shape[1] - 2, seed).astype(np.float64)
-        yield self._row("sizes alone", 0, seed, losers.by_size(of.traits))
+        yield self._row("sizes alone", 0, seed, losers.by_size(of.features))
         for budget in LOSERS_BUDGETS:
             for n in (2, 4, 8):
-                total = losers.group_screening(sample, moved, of.traits, rows=n, budget=budget)
+                total = losers.group_screening(sample, moved, of.features, rows=n, budget=budget)
                 yield self._row(f"groups to cells, {n} rows", budget, seed, total)
             some = masks[:budget], scores[:budget]
             yield self._row("squared correlation", budget, seed, losers.by_correlation(*some))
             yield self._row("HSIC", budget, seed, losers.by_hsic(*some))
-            yield self._row("regression", budget, seed, losers.by_regression(*some, of.traits.size))
+            yield self._row("regression", budget, seed, losers.by_regression(*some, of.features.size))
         for budget, part in product(WITHOUT_BUDGETS, list(losers.WITHOUT)[1:]):
             arrays = runs.adaptive(*self.of, seed, budget, part).read(self.cache)
             yield self._row(f"adaptive without {part}", budget, seed, arrays["total"])
@@ -206,12 +206,12 @@ class Case:
         return {"insertion": float(insertion), "deletion": float(deletion)}
 
 
-def _columns(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return sample[:, 0], sample[:, 1], sample[:, 2:].T
+def _scores(sample: np.ndarray) -> Scores:
+    return Scores(sample[:, 0], sample[:, 1], sample[:, 2:].T)
 
 
 def _jansen(sample: np.ndarray) -> np.ndarray:
-    return np.asarray(jansen(*_columns(sample)))
+    return np.asarray(jansen(_scores(sample)))
 
 
 # ---- the section of make bench ---------------------------------------------------------------------

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from bench import report
 from bench.runtimes import BASELINE, CANDIDATES, Candidate, Run, perturbed, photograph
 
-from wavescope.models.embedded import EFFICIENTNET_LITE0, PREPROCESSING
+from wavescope.models.onnx.embedded import EFFICIENTNET_LITE0, PREPROCESSING
 
 BATCHES = (1, 4, 8, 16)
 THREADS = (1, 2)

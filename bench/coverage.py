@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from wavescope.core.bootstrap import index_errors
-from wavescope.core.design import make_design
-from wavescope.core.estimators import ESTIMATORS, jansen
+from wavescope.core.sobol.bootstrap import index_errors
+from wavescope.core.sobol.design import make_design
+from wavescope.core.sobol.estimators import ESTIMATORS, Scores, jansen
 from wavescope.errors import ConstantScore
 
 K = 784
@@ -33,7 +33,6 @@ ROWS = (4, 8, 16, 32)
 REPLICATES = 500
 CHOSEN = "log scale, pooled (ours)"
 
-Scores = tuple[np.ndarray, np.ndarray, np.ndarray]
 Interval = tuple[np.ndarray, np.ndarray]
 
 
@@ -61,7 +60,7 @@ def ridges(link: Callable[..., np.ndarray], *directions: np.ndarray) -> Model:
     def scores(a: np.ndarray, b: np.ndarray) -> Scores:
         z_a, z_b = (w @ (rows - 0.5).T for rows in (a, b))  # (m, n)
         z_c = z_a[:, None] + w[:, :, None] * (b - a).T[None]  # (m, K, n)
-        return link(*z_a), link(*z_b), link(*z_c)
+        return Scores(link(*z_a), link(*z_b), link(*z_c))
 
     return Model(w.shape[1], scores, _by_many_rows(w.shape[1], scores))
 
@@ -70,9 +69,9 @@ def _by_many_rows(n_factors: int, scores: Callable[[np.ndarray, np.ndarray], Sco
     rng = np.random.default_rng(99)
     changes, rows = np.zeros(n_factors), []
     for _ in range(25):
-        f_a, f_b, f_c = scores(rng.random((2000, n_factors)), rng.random((2000, n_factors)))
-        changes += ((f_a - f_c) ** 2).mean(axis=1) / 2 / 25
-        rows += [f_a, f_b]
+        of = scores(rng.random((2000, n_factors)), rng.random((2000, n_factors)))
+        changes += ((of.a - of.c) ** 2).mean(axis=1) / 2 / 25
+        rows += [of.a, of.b]
     return changes / np.concatenate(rows).var()
 
 
@@ -82,7 +81,7 @@ def g_function(a: np.ndarray) -> Model:
     def scores(rows_a: np.ndarray, rows_b: np.ndarray) -> Scores:
         g_a, g_b = ((np.abs(4 * rows - 2) + a) / (1 + a) for rows in (rows_a, rows_b))
         f_c = np.stack([np.prod(np.delete(g_a, k, axis=1), axis=1) * g_b[:, k] for k in range(len(a))])
-        return g_a.prod(axis=1), g_b.prod(axis=1), f_c
+        return Scores(g_a.prod(axis=1), g_b.prod(axis=1), f_c)
 
     partial = 1 / (3 * (1 + a) ** 2)
     total = partial * np.prod(1 + partial) / (1 + partial) / (np.prod(1 + partial) - 1)
@@ -118,14 +117,14 @@ def model(name: str) -> Model:
 # ---- intervals -----------------------------------------------------------------------------------
 def intervals(scores: Scores, seed: int) -> Iterator[tuple[str, Interval]]:
     """Every method that needs one design, for Jansen's estimator."""
-    f_a, f_b, _ = scores
-    n, total = len(f_a), jansen(*scores)
+    f_a, f_b = scores.a, scores.b
+    n, total = len(f_a), jansen(scores)
     quantile = float(student.ppf(0.975, n - 1))
     drawn = np.random.default_rng([seed, 2]).multinomial(n, np.full(n, 1 / n), size=REPLICATES) / n
     middle = (f_a.mean() + f_b.mean()) / 2
     squares = ((f_a - middle) ** 2 + (f_b - middle) ** 2) / 2
     drawn = drawn[drawn @ squares - (drawn @ ((f_a + f_b) / 2 - middle)) ** 2 > 1e-12 * squares.mean()]
-    resampled = jansen(*scores, weights=drawn)
+    resampled = jansen(scores, weights=drawn)
     error = resampled.std(axis=1, ddof=1) * np.sqrt(n / (n - 1))
     yield "± 1.96 SE", (total - 1.96 * error, total + 1.96 * error)
     yield "± t SE", (total - quantile * error, total + quantile * error)
@@ -137,7 +136,7 @@ def intervals(scores: Scores, seed: int) -> Iterator[tuple[str, Interval]]:
     yield "log scale, delta method", _about(total, quantile * deviation)
     yield "log scale, jackknife", _about(total, quantile * _jackknife(scores))
     yield "bootstrap-t, log scale", _bootstrap_t(scores, total, deviation, resampled, drawn)
-    found = index_errors("jansen", *scores, seed=seed)
+    found = index_errors(ESTIMATORS["jansen"], scores, seed=seed)
     if found is not None:
         yield "log scale, own spread", _about(total, quantile * found[0] / acts)
         yield CHOSEN, (found[1][:, 0], found[1][:, 1])
@@ -150,7 +149,7 @@ def _about(total: np.ndarray, reach: np.ndarray) -> Interval:
 
 def _influence(scores: Scores, total: np.ndarray, drawn: np.ndarray | None = None) -> np.ndarray:
     """Standard error of ln S, to first order; (k,), or (k, r) within resamples."""
-    f_a, f_b, f_c = scores
+    f_a, f_b, f_c = scores.a, scores.b, scores.c
     n = len(f_a)
     w = np.full((1, n), 1 / n) if drawn is None else drawn
     middle = (f_a.mean() + f_b.mean()) / 2
@@ -163,10 +162,10 @@ def _influence(scores: Scores, total: np.ndarray, drawn: np.ndarray | None = Non
 
 
 def _jackknife(scores: Scores) -> np.ndarray:
-    f_a, f_b, f_c = scores
+    f_a, f_b, f_c = scores.a, scores.b, scores.c
     n = len(f_a)
     rows = [np.delete(np.arange(n), j) for j in range(n)]
-    without = np.stack([jansen(f_a[kept], f_b[kept], f_c[:, kept]) for kept in rows])
+    without = np.stack([jansen(Scores(f_a[kept], f_b[kept], f_c[:, kept])) for kept in rows])
     logs = np.log(np.maximum(without, 1e-300))
     return np.sqrt((n - 1) / n * ((logs - logs.mean(axis=0)) ** 2).sum(axis=0))
 
@@ -191,7 +190,7 @@ def scrambles(known: Model, n: int, seed: int) -> Interval | None:
     totals = []
     for part in range(parts):
         design = make_design("sobol", known.n_factors, 4, seed * 100 + part)
-        totals.append(jansen(*known.scores(design.a, design.b)))
+        totals.append(jansen(known.scores(design.a, design.b)))
     mean = np.mean(totals, axis=0)
     error = np.std(totals, axis=0, ddof=1) / np.sqrt(parts)
     return _about(mean, float(student.ppf(0.975, parts - 1)) * error / np.where(mean > 0, mean, 1))
@@ -218,7 +217,7 @@ def measure(name: str, n: int, designs: int) -> dict[str, Any]:
         design = make_design("sobol", known.n_factors, n, seed)
         scores = known.scores(design.a, design.b)
         try:
-            total = jansen(*scores)
+            total = jansen(scores)
             for method, interval in intervals(scores, seed):
                 found.setdefault(f"method: {method}", []).append(count(known, total, interval))
             apart = scrambles(known, n, seed)
@@ -228,8 +227,8 @@ def measure(name: str, n: int, designs: int) -> dict[str, Any]:
             found.setdefault("method: independent scrambles of 4", []).append(count(known, total, apart))
         for estimator in ESTIMATORS if seed % 2 == 0 else ():
             try:
-                errors = index_errors(estimator, *scores, seed=seed, replicates=REPLICATES)
-                total = ESTIMATORS[estimator](*scores)
+                errors = index_errors(ESTIMATORS[estimator], scores, seed=seed, replicates=REPLICATES)
+                total = ESTIMATORS[estimator].total(scores)
             except ConstantScore:
                 continue
             assert errors is not None

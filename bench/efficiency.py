@@ -14,7 +14,7 @@ from bench.processes import peak_mb
 from bench.setup import MODEL, Setup, alternate, photograph, ratio, spread, timed
 
 import wavescope
-from wavescope.models.onnx_backend import OnnxBackend
+from wavescope.models.onnx.backend import OnnxBackend
 
 NAME = "efficiency"
 BATCHES = (1, 2, 4, 8, 16, 32)
@@ -32,7 +32,7 @@ def measure(setup: Setup) -> dict[str, Any]:
     grid_size = 8 if setup.quick else 28
     forwards = NB_DESIGN * (grid_size**2 + 2)
     by_batch = {
-        batch: median(timed(lambda batch=batch: _bare(model, batch, 256)) for _ in range(3)) / 256 * 1e3
+        batch: median(timed(lambda batch=batch: bare(model, batch, 256)) for _ in range(3)) / 256 * 1e3
         for batch in BATCHES
     }
     best = min(by_batch, key=lambda batch: by_batch[batch])
@@ -43,7 +43,7 @@ def measure(setup: Setup) -> dict[str, Any]:
     service.explain([image], **small)
     times = alternate(
         {
-            "bare": lambda _: _bare(model, best, forwards),
+            "bare": lambda _: bare(model, best, forwards),
             "in_process": lambda turn: wavescope.explain(image, model=model, seed=turn, **fields),
             "http": lambda turn: service.explain([image], seed=turn, **fields),
         },
@@ -82,7 +82,8 @@ def markdown(results: dict[str, Any]) -> list[str]:
     ]
 
 
-def _bare(model: OnnxBackend, batch: int, forwards: int) -> None:
+def bare(model: OnnxBackend, batch: int, forwards: int) -> None:
+    """As many forwards of noise, in batches, and nothing else."""
     shape = (batch, *model.details.preprocessing.shape)
     images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     # Straight to the session: the backend would cut a larger batch into its own.

@@ -32,12 +32,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import wavescope
 from wavescope.engine.plan import Plan, make_plan
 from wavescope.engine.requests import make_request
-from wavescope.engine.scoring import make_renderer
+from wavescope.engine.scoring.scorer import make_renderer
 from wavescope.engine.types import Preprocessing
 from wavescope.imaging.decode import prepare
-from wavescope.models.sources import build_torchvision
 from wavescope.models.spec import ModelSpec
-from wavescope.models.torch_backend import TorchBackend
+from wavescope.models.torch.backend import TorchBackend
+from wavescope.models.torch.zoos import build_torchvision
 
 PACKAGES = ("wavescope", "torch", "torchvision", "numpy")
 QUICK: dict[str, Any] = {"grid_size": 4, "nb_design": 4}

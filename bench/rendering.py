@@ -11,10 +11,10 @@ from bench.setup import Setup, timed
 from skimage import data
 
 from wavescope.core import wavelets
-from wavescope.core.design import sobol
 from wavescope.core.partition import partition
-from wavescope.core.render import Finish, Renderer
-from wavescope.core.wavelet_synthesis import WaveletSynthesis
+from wavescope.core.rendering.renderer import Finish, Renderer
+from wavescope.core.rendering.wavelet import WaveletSynthesis
+from wavescope.core.sobol.design import sobol
 
 NAME = "rendering"
 CASES = (("haar", 3, "grid"), ("haar", 3, "aligned"), ("db4", 3, "grid"), ("haar", 3, "subbands"))

@@ -10,7 +10,7 @@ from bench.setup import MODEL, Setup, photograph, spread, timed
 
 from wavescope.engine.plan import make_plan
 from wavescope.engine.requests import make_request
-from wavescope.engine.scoring import Scorer
+from wavescope.engine.scoring.scorer import Scorer
 from wavescope.imaging.source import ImageSource
 from wavescope.serving.names import model_application
 
@@ -25,7 +25,7 @@ def measure(setup: Setup) -> dict[str, Any]:
     from ray import serve
 
     handle: Any = serve.get_app_handle(model_application(MODEL))
-    source = ImageSource(photograph(), setup.model.details.preprocessing, max_pixels=10**7)
+    source = ImageSource(photograph(), setup.model.details.preprocessing)
     plan = make_plan(source.picture(1), make_request(plan="full"), max_forwards=10**6)
     reference, scorer = ray.put(plan), Scorer(plan, setup.model)
 

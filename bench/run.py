@@ -10,18 +10,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any, Protocol
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-# As in replicas, where Ray says so: threads of small matrices would wait for the model's. Before NumPy is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-from bench import adaptive, concurrency, efficiency, memory, rendering, replicas, report, round_trip
+from bench import (
+    adaptive,
+    concurrency,
+    efficiency,
+    memory,
+    rendering,
+    replicas,
+    report,
+    round_trip,
+    two_cores,
+)
 from bench.setup import Setup
+
+from wavescope.engine.threads import bound_for_good
 
 
 class Section(Protocol):
@@ -41,8 +49,17 @@ class Section(Protocol):
         ...
 
 
-# In the order of the table; memory last, as it ends the service of the others for one of its own.
-SECTIONS: tuple[Section, ...] = (efficiency, adaptive, concurrency, replicas, round_trip, rendering, memory)
+# In the order of the table; the last two end the service of the others for one of its own.
+SECTIONS: tuple[Section, ...] = (
+    efficiency,
+    adaptive,
+    concurrency,
+    replicas,
+    round_trip,
+    rendering,
+    memory,
+    two_cores,
+)
 
 
 def main() -> None:
@@ -55,11 +72,16 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", choices=[section.NAME for section in SECTIONS], metavar="SECTION"
     )
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder of the report (default: bench/results; build/bench for single sections)",
+    )
     parser.add_argument(
         "--quick", action="store_true", help="smaller explanations: to try the script, not to report"
     )
     arguments = parser.parse_args()
+    bound_for_good()  # as in replicas, for the sections that render without an explanation
     chosen = [section for section in SECTIONS if arguments.only is None or section.NAME in arguments.only]
     env = report.environment(arguments.threads)
     results: dict[str, Any] = {"environment": env, "took_s": {}}
@@ -71,11 +93,13 @@ def main() -> None:
     lines = report.head(env, sum(results["took_s"].values()))
     for section in chosen:
         lines += ["", *section.markdown(results[section.NAME])]
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    root = Path(__file__).parent
+    output = arguments.output or (root / "results" if arguments.only is None else root.parent / "build/bench")
+    output.mkdir(parents=True, exist_ok=True)
     name = report.file_name(env)
-    (arguments.output / f"{name}.json").write_text(json.dumps(results, indent=2) + "\n")
+    (output / f"{name}.json").write_text(json.dumps(results, indent=2) + "\n")
     table = "\n".join(lines) + "\n"
-    (arguments.output / f"{name}.md").write_text(table)
+    (output / f"{name}.md").write_text(table)
     print(table)
 
 

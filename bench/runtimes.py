@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from wavescope.models.embedded import EFFICIENTNET_LITE0, PREPROCESSING, exported, load_embedded
+from wavescope.models.onnx.embedded import EFFICIENTNET_LITE0, PREPROCESSING, exported, load_embedded
+from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import ModelSpec
 from wavescope.settings import load_settings
 
@@ -40,7 +41,7 @@ def _service(_: Path, threads: int) -> Run:
     spec = ModelSpec(
         name=EFFICIENTNET_LITE0, source=f"embedded:{EFFICIENTNET_LITE0}", device="cpu", threads=threads
     )
-    return _ort_run(load_embedded(spec, cache_dir=load_settings().cache_dir).session)
+    return _ort_run(load_embedded(spec, LoadOptions(load_settings().cache_dir)).session)
 
 
 def _ort(
@@ -49,7 +50,7 @@ def _ort(
     """A session with the service's options but for ``entries`` and ``options``, over ``file`` of the work folder."""
 
     def load(work: Path, threads: int) -> Run:
-        from wavescope.models.quiet_ort import ort
+        from wavescope.models.onnx.runtime import ort
 
         made = ort.SessionOptions()
         made.intra_op_num_threads = threads
@@ -128,7 +129,7 @@ def _torch(
     def load(_: Path, threads: int) -> Run:
         import torch
 
-        from wavescope.models.export import build
+        from wavescope.models.onnx.export import build
 
         torch.set_num_threads(threads)
         layout = torch.channels_last if channels_last else torch.contiguous_format

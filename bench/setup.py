@@ -18,10 +18,11 @@ from bench.processes import free_port
 from PIL import Image
 from skimage import data
 
-from wavescope.models.embedded import load_embedded
-from wavescope.models.onnx_backend import OnnxBackend
+from wavescope.models.onnx.backend import OnnxBackend
+from wavescope.models.onnx.embedded import load_embedded
+from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import ModelSpec
-from wavescope.serving import run
+from wavescope.serving.command import run
 from wavescope.settings import Settings, load_settings
 
 MODEL = "efficientnet-lite0"
@@ -74,7 +75,7 @@ class Setup:
     def model(self) -> OnnxBackend:
         """The default model in this process."""
         spec = ModelSpec(name=MODEL, source=f"embedded:{MODEL}", num_cpus=self.threads, threads=self.threads)
-        return load_embedded(spec, cache_dir=load_settings().cache_dir)
+        return load_embedded(spec, LoadOptions(load_settings().cache_dir))
 
     @cached_property
     def service(self) -> Service:

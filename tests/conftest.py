@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from collections import Counter
+from collections.abc import Iterator
 
 import jaxtyping
+import pytest
 from hypothesis import HealthCheck, settings
 from tests import runtime_types
 
@@ -26,7 +29,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
-pytest_plugins = ["tests.serving.running"]  # one cluster for every folder that needs it
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """The last line says what was skipped, and for want of what."""
+    yield
+    skipped = terminalreporter.stats.get("skipped", ())
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        told = "; ".join(f"{count} tests: {reason}" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"Skipped {told}")
 
 
 def pytest_runtest_setup() -> None:

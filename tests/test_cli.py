@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from skimage.data import chelsea
+from tools.demo import free_port
 
 from wavescope import __version__
 from wavescope.cli import build_parser, main
-from wavescope.engine.choices import CHOICES, DEFAULTS_OF, KINDS
+from wavescope.engine.choices import CHOICES
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import ExplanationRequest
 
@@ -144,14 +146,17 @@ def test_the_help_tells_the_defaults_of_every_kind(explain_help: str) -> None:
             assert "(default:" not in entry
             continue
         assert f"(default: {usual}" in entry
-        for kind in DEFAULTS_OF:
+        for kind in KINDS:
             settled = getattr(make_request(kind=kind, **plan), name)
             assert (f"; {kind}: {settled}" in entry) == (settled != usual and name != "kind")
 
 
 def test_the_help_tells_a_whole_sentence_of_every_option(explain_help: str) -> None:
     assert "--nb-design N N, rows of A and of B; a power of two for Sobol (default" in explain_help
-    assert "--max-forwards N of the adaptive plan: the most it scores of one image (plan" in explain_help
+    assert (
+        "--max-forwards N plan adaptive alone: the most images that are scored of one image (plan"
+        in explain_help
+    )
     assert "marked as partial; leave it out for no deadline --standard-error" in explain_help
 
 
@@ -421,7 +426,7 @@ def test_models_lists_a_registry_of_one_s_own(tmp_path: Path, capsys: pytest.Cap
 
 def test_serve_hands_its_options_and_the_registry_on(monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[tuple[Any, Any]] = []
-    monkeypatch.setattr("wavescope.serving.run.serve", lambda *given: served.append(given))
+    monkeypatch.setattr("wavescope.serving.command.run.serve", lambda *given: served.append(given))
     words = ["--host", "0.0.0.0", "--port", "8123", "--grpc-port", "0", "--no-auth", "--log-level", "debug"]
     assert main(["serve", *words]) == 0
     [(settings, models_file)] = served
@@ -462,7 +467,7 @@ def test_explaining_needs_neither_ray_nor_torch_nor_a_web_server(photograph: Pat
 def serving(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What ``wavescope serve`` would have served."""
     served: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("wavescope.serving.run.serve", lambda *given: served.append(given))
+    monkeypatch.setattr("wavescope.serving.command.run.serve", lambda *given: served.append(given))
     return served
 
 
@@ -557,28 +562,29 @@ def test_an_explainer_that_cannot_be_is_told(failing: Failing, words: list[str],
 
 
 def test_other_hosts_are_served_with_keys_or_when_said_so(failing: Failing, tmp_path: Path) -> None:
-    from wavescope.serving.run import check_address
+    from wavescope.serving.command.address import check_address
     from wavescope.settings import Settings
 
-    assert "--api-keys" in failing("serve", "--host", "0.0.0.0", "--port", "0", "--grpc-port", "0")
+    assert "--api-keys" in failing("serve", "--host", "0.0.0.0", "--port", free_port(), "--grpc-port", "0")
     for allowed in ({"api_keys_file": tmp_path / "keys.yaml"}, {"no_auth": True}):
-        check_address(Settings(host="0.0.0.0", port=0, grpc_port=0, **allowed))
+        check_address(Settings(host="0.0.0.0", port=free_port(), grpc_port=0, **allowed))
 
 
 @pytest.mark.parametrize("text", [None, "keys: [", "keys: [{name: alice, sha256: short}]"])
 def test_the_service_does_not_start_with_keys_that_cannot_be_used(
     failing: Failing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None
 ) -> None:
-    monkeypatch.setattr("wavescope.serving.run.cluster", None)  # nothing is started
+    monkeypatch.setattr("wavescope.serving.command.run.cluster", None)  # nothing is started
     keys = tmp_path / "keys.yaml"
     if text is not None:
         keys.write_text(text)
-    line = failing("serve", "--api-keys", keys, "--port", "0", "--grpc-port", "0")
+    line = failing("serve", "--api-keys", keys, "--port", free_port(), "--grpc-port", "0")
     assert "--api-keys: API keys file: " in line
 
 
 def test_a_new_key_opens_the_door_of_its_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from wavescope.settings import Settings, doorkeeper
+    from wavescope.auth import make_authenticator
+    from wavescope.settings import Settings
 
     keys = tmp_path / "keys.yaml"
     assert main(["keys", "new", "alice"]) == 0
@@ -586,7 +592,7 @@ def test_a_new_key_opens_the_door_of_its_entry(tmp_path: Path, capsys: pytest.Ca
     entry = told[told.index("  - name") :]
     assert key not in told
     keys.write_text(f"keys:\n{entry}    max_jobs: 5\n")
-    assert doorkeeper(Settings(api_keys_file=keys)).caller(key) == "alice"
+    assert make_authenticator(Settings(api_keys_file=keys)).caller(key) == "alice"
     assert main(["keys", "list", "--api-keys", str(keys)]) == 0
     listed = capsys.readouterr().out
     assert all(word in listed for word in ("alice", "interactive", "5"))

@@ -30,7 +30,7 @@ SOURCE = ROOT / "service" / "src"
 
 # Module of core to the tests that must notice.
 TARGETS: dict[str, list[str]] = {
-    "estimators": ["test_estimators.py", "test_convergence.py", "test_bootstrap.py"],
+    "sobol/estimators": ["test_estimators.py", "test_convergence.py", "test_bootstrap.py"],
     "partition": ["test_partition.py", "test_fourier.py", "test_transforms_property.py"],
 }
 

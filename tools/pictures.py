@@ -26,7 +26,6 @@ from PIL import Image, ImageFilter
 from scipy.spatial import cKDTree
 
 import wavescope
-from wavescope.core.design import SAMPLERS, make_design
 from wavescope.core.partition import (
     FOURIER_PARTITIONS,
     PARTITIONS,
@@ -34,12 +33,14 @@ from wavescope.core.partition import (
     partition,
     pixel_partition,
 )
+from wavescope.core.sobol.design import SAMPLERS, make_design
 from wavescope.core.wavelets import bands, scale_px
 from wavescope.engine.plan import make_plan
 from wavescope.engine.protocols import Classifier
 from wavescope.engine.requests import make_request
-from wavescope.engine.scoring import render_images
+from wavescope.engine.scoring.scorer import render_images
 from wavescope.figures.draw import draw_png
+from wavescope.imaging.limits import ImageLimits
 from wavescope.imaging.source import ImageSource
 from wavescope.models.spec import DEFAULT_MODEL
 from wavescope.settings import load_settings
@@ -186,7 +187,9 @@ def designs(classifier: Classifier) -> bytes:
 def perturbations(classifier: Classifier) -> bytes:
     """One row of a design as an image, by transform and value policy."""
     preprocessing = classifier.details.preprocessing
-    source = ImageSource(np.asarray(photograph("chelsea")), preprocessing, max_pixels=SIDE**2 * 100)
+    source = ImageSource(
+        np.asarray(photograph("chelsea")), preprocessing, limits=ImageLimits(max_pixels=SIDE**2 * 100)
+    )
     picture = source.picture(1)
     drawn = [("what the model sees", picture.pixels)]
     for title, fields in (

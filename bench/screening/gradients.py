@@ -7,9 +7,9 @@ import torch
 from bench.screening.subject import LEVELS, Subject
 
 from wavescope.core import wavelets
-from wavescope.core.render import Renderer
-from wavescope.engine.scoring import make_renderer
-from wavescope.models.export import build
+from wavescope.core.rendering.renderer import Renderer
+from wavescope.engine.scoring.scorer import make_renderer
+from wavescope.models.onnx.export import build
 
 
 def squared_derivatives(subject: Subject, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

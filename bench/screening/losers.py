@@ -9,24 +9,24 @@ from unittest.mock import patch
 
 import numpy as np
 
-from wavescope.core import field, survey
-from wavescope.core.survey import Estimate, Survey
-from wavescope.core.traits import Traits
+from wavescope.core.adaptive import estimator, gaussian_process
+from wavescope.core.adaptive.estimator import AdaptiveEstimator, Estimate
+from wavescope.core.adaptive.factor_features import FactorFeatures
 
 LAMBDAS = np.logspace(-2, 3, 26)
 
 
 # ---- the adaptive plan without a part -------------------------------------------------------------
-def _plain(self: Survey, target: int = 0) -> Estimate:
+def _plain(self: AdaptiveEstimator, target: int = 0) -> Estimate:
     """Jansen's index of every factor that was perturbed; the others share what is left of their smallest group's."""
     sample = self._sample(target)  # stands in for a method
     index = sample.means / self.variance(target)
     total, resolved = np.zeros(self.n_factors), np.zeros(self.n_factors, dtype=bool)
-    single = sample.moved < self.n_factors
-    resolved[sample.moved[single]] = True
-    total[sample.moved[single]] = index[single]
-    for moved, of_group in zip(sample.moved[~single], index[~single], strict=True):
-        members = self.groups[moved - self.n_factors]  # quarters come after the whole sub-bands
+    single = sample.substituted < self.n_factors
+    resolved[sample.substituted[single]] = True
+    total[sample.substituted[single]] = index[single]
+    for substituted, of_group in zip(sample.substituted[~single], index[~single], strict=True):
+        members = self.groups[substituted - self.n_factors]  # quarters come after the whole sub-bands
         rest = members[~resolved[members]]
         if len(rest):
             total[rest] = max(of_group - total[members[resolved[members]]].sum(), 0) / len(rest)
@@ -38,36 +38,36 @@ def _plain(self: Survey, target: int = 0) -> Estimate:
 def _constants(**values: float) -> Iterator[None]:
     with ExitStack() as stack:
         for name, value in values.items():
-            stack.enter_context(patch.object(field, name, value))
+            stack.enter_context(patch.object(gaussian_process, name, value))
         yield
 
 
 WITHOUT: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "nothing": nullcontext,
-    "the field in its answer": lambda: patch.object(Survey, "estimate", _plain),
+    "the field in its answer": lambda: patch.object(AdaptiveEstimator, "estimate", _plain),
     "drawing rows by sensitivity": lambda: patch.object(
-        survey, "sensitivity", lambda score, rows: np.ones(len(rows))
+        estimator, "sensitivity", lambda score, rows: np.ones(len(rows))
     ),
-    "groups": lambda: patch.object(Survey, "_make_groups", lambda self, traits: []),
+    "groups": lambda: patch.object(AdaptiveEstimator, "_make_groups", lambda self, features: []),
     "places": lambda: _constants(PLACE_SD=0.0, BAND_PLACE_SD=0.0),
     "sizes": lambda: _constants(SLOPE=0.0, SLOPE_SD=0.0),
 }
 
 
 # ---- other ways to the same indices ---------------------------------------------------------------
-def by_size(traits: Traits) -> np.ndarray:
+def by_size(features: FactorFeatures) -> np.ndarray:
     """The field before anything is scored, but for what all have in common."""
-    return np.where(traits.size > 0, traits.size, 0) ** field.SLOPE
+    return np.where(features.size > 0, features.size, 0) ** gaussian_process.SLOPE
 
 
-def group_members(traits: Traits) -> tuple[list[np.ndarray], list[list[int]]]:
+def group_members(features: FactorFeatures) -> tuple[list[np.ndarray], list[list[int]]]:
     """Sub-bands, then their quarters of the image; and the quarters of every sub-band."""
-    bands = np.unique(traits.band)
-    groups = [np.flatnonzero(traits.band == band) for band in bands]
+    bands = np.unique(features.band)
+    groups = [np.flatnonzero(features.band == band) for band in bands]
     children: list[list[int]] = []
     for band in range(len(bands)):
         whole = groups[band]
-        quarters = [whole[traits.quarter[whole] == quarter] for quarter in range(4)]
+        quarters = [whole[features.quarter[whole] == quarter] for quarter in range(4)]
         quarters = [members for members in quarters if len(members)]
         children.append(list(range(len(groups), len(groups) + len(quarters))))
         groups += quarters
@@ -75,7 +75,7 @@ def group_members(traits: Traits) -> tuple[list[np.ndarray], list[list[int]]]:
 
 
 def group_screening(
-    sample: np.ndarray, moved: np.ndarray, traits: Traits, *, rows: int, budget: int
+    sample: np.ndarray, moved: np.ndarray, features: FactorFeatures, *, rows: int, budget: int
 ) -> np.ndarray:
     """Sub-bands, then the quarters of the best, then single factors of the best of these: S_T of each, no model.
 
@@ -86,7 +86,7 @@ def group_screening(
         rows: design rows for every index.
         budget: forwards.
     """
-    groups, children = group_members(traits)
+    groups, children = group_members(features)
     variance = sample[:rows, :2].var(ddof=1)
     single = ((sample[:rows, :1] - sample[:rows, 2:]) ** 2).mean(axis=0) / 2 / variance
     together = ((sample[:rows, :1] - moved[:rows]) ** 2).mean(axis=0) / 2 / variance

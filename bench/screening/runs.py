@@ -19,11 +19,11 @@ from bench.screening.losers import WITHOUT, group_members
 from bench.screening.subject import Given, Subject, subject
 
 import wavescope
-from wavescope.core import draws, field, survey, traits
-from wavescope.core.design import make_design
+from wavescope.core.adaptive import estimator, factor_features, gaussian_process, importance_sampling
 from wavescope.core.faithfulness import area, counts
 from wavescope.core.reconstruction import rank
-from wavescope.core.rows import Moved, Nested
+from wavescope.core.rendering.masks import NestedMasks, PickFreezeRows
+from wavescope.core.sobol.design import make_design
 from wavescope.engine import adaptive as engine_adaptive
 
 Arrays = dict[str, np.ndarray]
@@ -121,10 +121,18 @@ def adaptive(photograph: str, model: str, seed: int, budget: int, without: str =
 
 @cache
 def _version() -> str:
-    """Of the plan's code, but for comments: what another version scored is no finished run of this one."""
-    modules = (traits, field, draws, survey, engine_adaptive)
-    trees = "".join(ast.dump(ast.parse(inspect.getsource(module))) for module in modules)
+    """Of the plan's code, but for comments and docstrings: another version's scores are no finished run of this one."""
+    modules = (factor_features, gaussian_process, importance_sampling, estimator, engine_adaptive)
+    trees = "".join(ast.dump(_without_docstrings(inspect.getsource(module))) for module in modules)
     return hashlib.sha256(trees.encode()).hexdigest()[:8]
+
+
+def _without_docstrings(source: str) -> ast.Module:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = node.body[ast.get_docstring(node) is not None :]
+    return tree
 
 
 def _adaptive(of: Subject, seed: int, budget: int, without: str) -> Arrays:
@@ -153,11 +161,11 @@ def groups(photograph: str, model: str, seed: int) -> Run:
 
 
 def _groups(of: Subject, seed: int) -> Arrays:
-    members = tuple(group.astype(np.int32) for group in group_members(of.traits)[0])
+    members = tuple(group.astype(np.int32) for group in group_members(of.features)[0])
     plan = of.plan(GROUP_ROWS, seed)
     base = np.repeat(np.arange(GROUP_ROWS, dtype=np.int32), len(members))
     moved = np.tile(np.arange(len(members), dtype=np.int32) + plan.n_factors, GROUP_ROWS)
-    rows = Moved(base, moved, members)
+    rows = PickFreezeRows(base, moved, members)
     return {"scores": of.score(plan, rows, 0, rows.count).reshape(GROUP_ROWS, -1)}
 
 
@@ -200,7 +208,7 @@ def _curves(of: Subject, order: tuple[int, ...]) -> Arrays:
     steps = counts(len(order))
     plan, ranked = of.plan(1, 0), np.asarray(order, dtype=np.int32)
     found = [
-        of.score(plan, Nested(ranked, steps, keep=keep), 0, len(steps)).astype(np.float64)
+        of.score(plan, NestedMasks(ranked, steps, keep=keep), 0, len(steps)).astype(np.float64)
         for keep in (True, False)
     ]
     whole = found[0][-1]

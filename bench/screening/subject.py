@@ -9,14 +9,14 @@ import numpy as np
 from bench.screening.photographs import png
 
 import wavescope
+from wavescope.core.adaptive.factor_features import FactorFeatures
 from wavescope.core.partition import Partition
-from wavescope.core.rows import Moved, Nested
-from wavescope.core.traits import Traits
-from wavescope.engine.adaptive import traits
+from wavescope.core.rendering.masks import NestedMasks, PickFreezeRows
+from wavescope.engine.adaptive import factor_features
 from wavescope.engine.plan import Plan, make_plan
 from wavescope.engine.protocols import Classifier
 from wavescope.engine.requests import make_request
-from wavescope.engine.scoring import Scorer
+from wavescope.engine.scoring.scorer import Scorer
 from wavescope.imaging.source import ImageSource
 from wavescope.models.spec import find_spec
 from wavescope.settings import load_registry
@@ -56,7 +56,7 @@ class Subject:
 
     def plan(self, rows: int, seed: int) -> Plan:
         """The full plan of the defaults, with ``rows`` design rows."""
-        picture = ImageSource(self.image, self.classifier.details.preprocessing, max_pixels=10**8).picture(1)
+        picture = ImageSource(self.image, self.classifier.details.preprocessing).picture(1)
         request = make_request(kind="wcam", plan="full", nb_design=rows, seed=seed)
         return make_plan(picture, request, max_forwards=10**7)
 
@@ -66,16 +66,18 @@ class Subject:
         return int(np.argmax(self._of(self.plan(1, 0)).predict()))
 
     @cached_property
-    def traits(self) -> Traits:
+    def features(self) -> FactorFeatures:
         """What is known of the factors before anything is scored."""
-        return traits(self.plan(1, 0))
+        return factor_features(self.plan(1, 0))
 
     @cached_property
     def partition(self) -> Partition:
         """The factors."""
         return self.plan(1, 0).make_partition()
 
-    def score(self, plan: Plan, rows: Moved | Nested | Given | None, start: int, stop: int) -> np.ndarray:
+    def score(
+        self, plan: Plan, rows: PickFreezeRows | NestedMasks | Given | None, start: int, stop: int
+    ) -> np.ndarray:
         """(stop - start,) probabilities of the predicted class; ``None`` for the rows of the full plan."""
         target, scorer = self.target, self._of(plan)
         parts = [scorer.score(rows, *part, SCORE, (target,)) for part in scorer.batches(start, stop)]

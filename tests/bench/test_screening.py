@@ -11,8 +11,8 @@ from bench.screening import losers, metrics
 from bench.screening.metrics import Truth
 from scipy.stats import pearsonr, spearmanr
 
+from wavescope.core.adaptive.factor_features import FactorFeatures
 from wavescope.core.partition import partition
-from wavescope.core.traits import Traits
 
 GRID = partition("grid", 64, 64, 2, grid_size=8, approximation="perturb")
 RNG = np.random.default_rng(0)
@@ -92,18 +92,18 @@ def test_random_rows_find_the_slopes_of_a_linear_score() -> None:
 
 
 def test_group_screening_with_budget_for_all_is_jansen_and_with_little_shares_out_sub_bands() -> None:
-    traits = Traits(
+    features = FactorFeatures(
         np.ones(20),
         np.zeros(20, dtype=int),
         np.repeat([0, 1], 10),
         np.linspace(0.01, 0.99, 40).reshape(20, 2),
     )
-    members, _ = losers.group_members(traits)
+    members, _ = losers.group_members(features)
     sample, moved = RNG.random((4, 22)), RNG.random((4, len(members)))
     variance = sample[:, :2].var(ddof=1)
     jansen = ((sample[:, :1] - sample[:, 2:]) ** 2).mean(axis=0) / 2 / variance
-    everything = losers.group_screening(sample, moved, traits, rows=4, budget=10_000)
+    everything = losers.group_screening(sample, moved, features, rows=4, budget=10_000)
     np.testing.assert_allclose(everything, jansen)
     of_bands = ((sample[:, 0] - moved[:, 0]) ** 2).mean() / 2 / variance
-    little = losers.group_screening(sample, moved, traits, rows=4, budget=16)
+    little = losers.group_screening(sample, moved, features, rows=4, budget=16)
     np.testing.assert_allclose(little[:10], of_bands / 10)

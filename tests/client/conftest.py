@@ -13,7 +13,7 @@ from tests.ingress.conftest import explanation, plane, recorder
 from tests.ingress.fakes import FakePlane, draw
 
 from wavescope.ingress.access import Access
-from wavescope.ingress.http import build_app
+from wavescope.ingress.app import build_app
 from wavescope.ingress.plane import IngressLimits
 from wavescope_client import Client, RetryPolicy
 

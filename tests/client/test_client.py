@@ -22,7 +22,7 @@ from wavescope import errors
 from wavescope.engine import events
 from wavescope.engine.types import Explanation, ExplanationRequest
 from wavescope.ingress.access import Access
-from wavescope.ingress.plane import OpenDoor
+from wavescope.ingress.plane import NullAuthenticator
 from wavescope_client import (
     AsyncClient,
     Client,
@@ -151,7 +151,7 @@ def test_priority_and_freshness_arrive(url: str, plane: FakePlane) -> None:
     ]
 
 
-class Door(OpenDoor):
+class Door(NullAuthenticator):
     """Knows one key."""
 
     def caller(self, key: str | None) -> str:
@@ -203,7 +203,7 @@ class Endless(FakePlane):
 
     ended: threading.Event
 
-    async def stream(self, parsed: Any, call: Any) -> AsyncGenerator[Any, None]:
+    async def stream(self, request: Any, call: Any) -> AsyncGenerator[Any, None]:
         try:
             yield events.Progress(0, 88, 0.0, None)
             await asyncio.Event().wait()

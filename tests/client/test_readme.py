@@ -13,7 +13,7 @@ from tests.ingress.fakes import IMAGE, FakePlane, adaptive, make_explanation
 
 import wavescope_client
 from wavescope.engine.types import Explanation
-from wavescope.ingress.plane import Call, Parsed
+from wavescope.ingress.plane import CallContext, ExplainRequest
 
 README = Path(__file__).parents[2] / "clients" / "python" / "README.md"
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
@@ -23,11 +23,11 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```", README.read_text("utf-8"), re.MU
 class EveryKind(FakePlane):
     """Answers with an explanation of the kind that was asked for."""
 
-    def _ask(self, parsed: Parsed, call: Call) -> tuple[Explanation, ...]:
-        self.explanation = make_explanation(parsed.request.kind)
-        if parsed.request.plan == "adaptive":
+    def _ask(self, request: ExplainRequest, call: CallContext) -> tuple[Explanation, ...]:
+        self.explanation = make_explanation(request.request.kind)
+        if request.request.plan == "adaptive":
             self.explanation = adaptive(self.explanation)
-        return super()._ask(parsed, call)
+        return super()._ask(request, call)
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import grpc
 from tests.ingress.fakes import FakeContext, FakePlane
 
-from wavescope.ingress.open_streams import OpenStreams
-from wavescope.ingress.plane import IngressLimits, NullRecorder, OpenDoor
-from wavescope.ingress.rich_errors import STATUS_KEY
-from wavescope.ingress.servicer import ExplanationServicer
+from wavescope.ingress.grpc.servicer import ExplanationServicer
+from wavescope.ingress.grpc.status import STATUS_KEY
+from wavescope.ingress.plane import IngressLimits, NullAuthenticator, NullRecorder
+from wavescope.ingress.ray_proxy.ongoing import Ongoing
+from wavescope.ingress.stream_limits import OpenStreams
 from wavescope_proto.v1 import explanation_pb2 as pb
 from wavescope_proto.v1 import explanation_pb2_grpc as pb_grpc
 
@@ -26,8 +27,9 @@ class Service(ExplanationServicer):
     def __init__(self, plane: FakePlane, **options: Any) -> None:
         self._plane = plane
         self._limits = options.get("limits", IngressLimits())
-        self._doorkeeper = options.get("doorkeeper", OpenDoor())
+        self._authenticator = options.get("authenticator", NullAuthenticator())
         self._recorder = options.get("recorder", NullRecorder())
+        self._ongoing = Ongoing(self._limits.max_ongoing)
         self._streams = options.get("streams") or OpenStreams(self._limits)
 
 

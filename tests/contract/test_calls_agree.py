@@ -27,16 +27,17 @@ from tests.ingress.fakes import (
 )
 
 from wavescope import errors
+from wavescope.admission.wait_estimate import Priority
 from wavescope.engine.events import Progress
 from wavescope.errors import WavescopeError
 from wavescope.ingress.access import Access
-from wavescope.ingress.http import build_app
-from wavescope.ingress.messages import from_batch, from_explanation
-from wavescope.ingress.open_streams import OpenStreams
-from wavescope.ingress.plane import Call, Event, IngressLimits, JobStatus, Parsed, Priority
+from wavescope.ingress.app import build_app
+from wavescope.ingress.grpc.converters import from_batch, from_explanation
+from wavescope.ingress.grpc.status import MAX_TEXT_CHARS, trailing_metadata
+from wavescope.ingress.plane import CallContext, Event, ExplainRequest, IngressLimits, JobStatus
 from wavescope.ingress.problems import TABLE
-from wavescope.ingress.rich_errors import MAX_TEXT_CHARS, trailing_metadata
-from wavescope.ingress.schemas import PredictionBody
+from wavescope.ingress.schemas.request import PredictionBody
+from wavescope.ingress.stream_limits import OpenStreams
 from wavescope.models.spec import ModelSpec, find_spec
 from wavescope_proto.v1 import explanation_pb2 as pb
 
@@ -348,7 +349,7 @@ def test_a_stream_tells_the_same_over_both(plane: FakePlane, batch: bool) -> Non
 class Late(FakePlane):
     """Fails after its first event."""
 
-    async def stream(self, parsed: Parsed, call: Call) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: ExplainRequest, call: CallContext) -> AsyncGenerator[Event, None]:
         try:
             yield Progress(0, 88, 0.0, None)
             raise self.error or AssertionError
@@ -394,9 +395,9 @@ class Door:
 @pytest.mark.parametrize("name", RPCS)
 def test_a_key_is_needed_by_every_call(plane: FakePlane, name: str) -> None:
     context = FakeContext([("authorization", "Bearer bad")])
-    ask(plane, name, RPCS[name], context, doorkeeper=Door())
+    ask(plane, name, RPCS[name], context, authenticator=Door())
     assert context.code is grpc.StatusCode.UNAUTHENTICATED
-    app = build_app(plane, limits=IngressLimits(), draw=lambda _: b"", access=Access(doorkeeper=Door()))
+    app = build_app(plane, limits=IngressLimits(), draw=lambda _: b"", access=Access(authenticator=Door()))
     method, path, content = ADDRESSES[name]
     response = send(app, method, path, **({} if content is None else {"json": content}))
     assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
@@ -407,10 +408,10 @@ def test_a_key_is_needed_by_every_call(plane: FakePlane, name: str) -> None:
 @pytest.mark.parametrize("key", [("authorization", "Bearer good"), ("x-api-key", "good")])
 def test_who_calls_reaches_the_plane_over_both(plane: FakePlane, key: tuple[str, str]) -> None:
     metadata = [key, ("x-request-id", "abc"), ("cache-control", "no-cache")]
-    ask(plane, "Explain", REQUEST, FakeContext(metadata), doorkeeper=Door())
-    app = build_app(plane, limits=IngressLimits(), draw=lambda _: b"", access=Access(doorkeeper=Door()))
+    ask(plane, "Explain", REQUEST, FakeContext(metadata), authenticator=Door())
+    app = build_app(plane, limits=IngressLimits(), draw=lambda _: b"", access=Access(authenticator=Door()))
     post(app, headers=dict(metadata))
-    assert [asked.call for asked in plane.calls] == [Call("abc", "alice", "batch", fresh=True)] * 2
+    assert [asked.call for asked in plane.calls] == [CallContext("abc", "alice", "batch", fresh=True)] * 2
 
 
 async def refusal_of(call: Awaitable[Any]) -> Any:
@@ -539,7 +540,7 @@ class Endless(FakePlane):
         super().__init__(explanation)
         self.ended = asyncio.Event()
 
-    async def stream(self, parsed: Parsed, call: Call) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: ExplainRequest, call: CallContext) -> AsyncGenerator[Event, None]:
         try:
             yield Progress(0, 88, 0.0, None)
             await asyncio.Event().wait()

@@ -29,16 +29,17 @@ from tests.ingress.fakes import (
 import wavescope_client
 from wavescope import errors
 from wavescope.engine import types as engine_types
-from wavescope.engine.choices import CHOICES, KINDS
+from wavescope.engine.choices import CHOICES
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import Explanation
-from wavescope.ingress.jobs import job_reply
+from wavescope.ingress.job_replies import job_reply
 from wavescope.ingress.plane import JobStatus
 from wavescope.ingress.problems import TABLE, encode_problem, http_status, problem
 from wavescope.ingress.replies import encode_batch_json, encode_json, encode_png
-from wavescope.ingress.reply_models import EstimateReply, JobReply, PartialEvent, ProgressEvent
-from wavescope.ingress.schemas import ExplanationFields, PredictionFields
-from wavescope.ingress.sse import KEEP_ALIVE, EventStream
+from wavescope.ingress.rest.sse import KEEP_ALIVE, EventStream
+from wavescope.ingress.schemas.reply import EstimateReply, JobReply, PartialEvent, ProgressEvent
+from wavescope.ingress.schemas.request import ExplanationFields, PredictionFields
 from wavescope.store.protocols import FINAL
 from wavescope_client import RequestFields, ServiceError, _calls, _errors
 from wavescope_client._sse import Event, Parser
@@ -46,10 +47,15 @@ from wavescope_client._sse import Event, Parser
 PROTOCOL_CODES = {
     "error",
     "registry_invalid",
+    "start_failed",
     "not_found",
     "method_not_allowed",
     "not_acceptable",
     "unsupported_media_type",
+    "malformed_request",
+    "header_timeout",
+    "headers_too_large",
+    "body_timeout",
 }
 
 

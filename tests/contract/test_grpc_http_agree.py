@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.contract.rpcs import call, over_a_channel, told
+from tests.fakes.requests import FIELDS, values_of
 from tests.ingress.fakes import (
     IMAGE,
     MODEL,
@@ -34,17 +35,18 @@ from tests.ingress.fakes import (
 )
 
 from wavescope import errors
-from wavescope.engine.choices import CHOICES, KINDS
+from wavescope.engine.choices import CHOICES
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import Explanation, ExplanationRequest, Worth
-from wavescope.ingress.complaints import MAX_COMPLAINTS
-from wavescope.ingress.examples import TINY_PNG
-from wavescope.ingress.messages import from_explanation, to_request
-from wavescope.ingress.parsing import parse_json
+from wavescope.ingress.grpc.converters import from_explanation, to_request
+from wavescope.ingress.grpc.status import STATUS_KEY
+from wavescope.ingress.openapi.request_examples import TINY_PNG
 from wavescope.ingress.plane import IngressLimits
 from wavescope.ingress.replies import to_batch, to_reply
-from wavescope.ingress.rich_errors import STATUS_KEY
-from wavescope.ingress.schemas import ExplanationBody, ExplanationFields
+from wavescope.ingress.schemas.parsing import parse_json
+from wavescope.ingress.schemas.request import ExplanationBody, ExplanationFields
+from wavescope.ingress.schemas.validation_errors import MAX_COMPLAINTS
 from wavescope_proto.v1 import explanation_pb2 as pb
 
 LIMITS = IngressLimits()
@@ -112,26 +114,8 @@ valid_fields = st.fixed_dictionaries(
     {},
     optional={
         "model": st.just(MODEL),
+        **{name: values_of(name) for name in FIELDS if name not in ("kind", "target")},
         "kind": st.sampled_from([kind for kind in CHOICES["kind"] if kind != "compare"]),
-        "score": st.sampled_from(CHOICES["score"]),
-        "seed": st.integers(0, 2**53 - 1),
-        "wavelet": st.sampled_from(["haar", "db4"]),
-        "levels": st.integers(1, 16),
-        "partition": st.sampled_from(CHOICES["partition"]),
-        "grid_size": st.integers(1, 1024),
-        "nb_design": st.integers(1, 65_536),
-        "approximation": st.sampled_from(CHOICES["approximation"]),
-        "value_policy": st.sampled_from(CHOICES["value_policy"]),
-        "sampler": st.sampled_from(CHOICES["sampler"]),
-        "estimator": st.sampled_from(CHOICES["estimator"]),
-        "baseline": st.sampled_from(CHOICES["baseline"]),
-        "faithfulness": st.booleans(),
-        "compat": st.just("reference"),
-        "plan": st.sampled_from(CHOICES["plan"]),
-        "max_forwards": st.integers(32, 10**9),
-        "deadline_s": st.floats(1e-9, 1e9),
-        "standard_error": st.floats(1e-9, 1.0),
-        "top_k": st.integers(1, 4096),
     },
 )
 

@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from tests.oracles.indices import Known, g_function, linear, pick_freeze
 from tests.oracles.resampling import slow_errors, slow_share_errors
 
-from wavescope.core import bootstrap
-from wavescope.core.bootstrap import MIN_ROWS, NEVER_NEGATIVE, index_errors, share_errors
-from wavescope.core.design import make_design
-from wavescope.core.estimators import ESTIMATORS, jansen
+from wavescope.core.sobol import bootstrap
+from wavescope.core.sobol.bootstrap import MIN_ROWS, index_errors, share_errors
+from wavescope.core.sobol.design import make_design
+from wavescope.core.sobol.estimators import ESTIMATORS, Scores, jansen
 from wavescope.errors import ConstantScore
 
-Scores = tuple[np.ndarray, np.ndarray, np.ndarray]
+Triple = tuple[np.ndarray, np.ndarray, np.ndarray]  # f_a, f_b (n,), f_c (k, n)
 
 names = st.sampled_from(sorted(ESTIMATORS))
 every_estimator = pytest.mark.parametrize("name", sorted(ESTIMATORS))
 
 
-def random_scores(n: int, k: int, seed: int) -> Scores:
+def random_scores(n: int, k: int, seed: int) -> Triple:
     """C shares much of A, as a frozen row does."""
     rng = np.random.default_rng(seed)
     f_a, f_b = rng.normal(size=(2, n))
@@ -31,9 +31,9 @@ def random_scores(n: int, k: int, seed: int) -> Scores:
 
 
 def errors(
-    scores: Scores, name: str = "jansen", *, seed: int = 0, replicates: int = 1000
+    scores: Triple, name: str = "jansen", *, seed: int = 0, replicates: int = 1000
 ) -> tuple[np.ndarray, np.ndarray]:
-    found = index_errors(name, *scores, seed=seed, replicates=replicates)
+    found = index_errors(ESTIMATORS[name], Scores(*scores), seed=seed, replicates=replicates)
     assert found is not None
     return found
 
@@ -57,7 +57,7 @@ def test_errors_equal_a_loop_over_the_same_resamples_of_whole_rows(
 @given(name=st.sampled_from(["jansen", "janon", "glen"]), n=st.integers(4, 10), seed=st.integers(0, 999))
 def test_errors_of_shares_equal_a_loop_too(name: str, n: int, seed: int) -> None:
     scores = random_scores(n, 4, seed)
-    found = share_errors(name, *scores, seed=seed, replicates=40)
+    found = share_errors(ESTIMATORS[name], Scores(*scores), seed=seed, replicates=40)
     np.testing.assert_allclose(found, slow_share_errors(name, *scores, drawn(n, seed, 40)), rtol=1e-6)
 
 
@@ -65,21 +65,27 @@ def test_errors_of_shares_equal_a_loop_too(name: str, n: int, seed: int) -> None
 def test_factors_are_resampled_in_blocks_without_a_trace(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In exact arithmetic: products of matrices of other shapes may round otherwise."""
     scores = random_scores(8, 11, 0)
-    whole, shares = errors(scores, name, replicates=100), share_errors(name, *scores, seed=0, replicates=100)
+    whole, shares = (
+        errors(scores, name, replicates=100),
+        share_errors(ESTIMATORS[name], Scores(*scores), seed=0, replicates=100),
+    )
     monkeypatch.setattr(bootstrap, "BLOCK", 300)
     np.testing.assert_allclose(errors(scores, name, replicates=100)[1], whole[1], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(errors(scores, name, replicates=100)[0], whole[0], rtol=1e-9)
     if shares is not None:
         np.testing.assert_allclose(
-            share_errors(name, *scores, seed=0, replicates=100), shares, rtol=1e-9, atol=1e-12
+            share_errors(ESTIMATORS[name], Scores(*scores), seed=0, replicates=100),
+            shares,
+            rtol=1e-9,
+            atol=1e-12,
         )
 
 
 @every_estimator
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_there_are_no_errors_below_four_rows(name: str, n: int) -> None:
-    assert index_errors(name, *random_scores(n, 3, 0), seed=0) is None
-    assert share_errors(name, *random_scores(n, 3, 0), seed=0) is None
+    assert index_errors(ESTIMATORS[name], Scores(*random_scores(n, 3, 0)), seed=0) is None
+    assert share_errors(ESTIMATORS[name], Scores(*random_scores(n, 3, 0)), seed=0) is None
 
 
 @every_estimator
@@ -97,7 +103,7 @@ def test_the_same_seed_gives_the_same_bits_and_zero_is_a_seed() -> None:
 @given(name=names, n=st.sampled_from([4, 8, 16]), seed=st.integers(0, 999))
 def test_intervals_are_finite_and_contain_the_index(name: str, n: int, seed: int) -> None:
     scores = random_scores(n, 6, seed)
-    total = ESTIMATORS[name](*scores)
+    total = ESTIMATORS[name].total(Scores(*scores))
     standard_error, interval = errors(scores, name, seed=seed, replicates=100)
     assert np.isfinite(interval).all()
     assert (standard_error > 0).all()
@@ -105,7 +111,7 @@ def test_intervals_are_finite_and_contain_the_index(name: str, n: int, seed: int
     assert (interval[:, 0] <= total).all()
     assert (total <= interval[:, 1]).all()
     assert (interval[:, 1] <= np.maximum(total, 1)).all()
-    if name in NEVER_NEGATIVE:
+    if ESTIMATORS[name].never_negative:
         assert (interval[:, 0] > 0).all()
 
 
@@ -113,7 +119,7 @@ def test_intervals_are_finite_and_contain_the_index(name: str, n: int, seed: int
 def test_a_constant_score_is_named_here_too(name: str) -> None:
     for function in (index_errors, share_errors):
         with pytest.raises(ConstantScore, match="does not vary"):
-            function(name, np.ones(8), np.ones(8), np.ones((3, 8)), seed=0)
+            function(ESTIMATORS[name], Scores(np.ones(8), np.ones(8), np.ones((3, 8))), seed=0)
 
 
 @pytest.mark.parametrize("name", ["jansen", "janon", "glen", "saltelli"])
@@ -132,8 +138,8 @@ def test_no_factor_with_any_effect_is_an_outcome_too(name: str) -> None:
     standard_error, interval = errors((f_a, f_b, np.stack([f_a, f_a])), name)
     assert np.isfinite(standard_error).all()
     assert np.isfinite(interval).all()
-    if name in NEVER_NEGATIVE:
-        assert share_errors(name, f_a, f_b, np.stack([f_a, f_a]), seed=0) is None
+    if ESTIMATORS[name].never_negative:
+        assert share_errors(ESTIMATORS[name], Scores(f_a, f_b, np.stack([f_a, f_a])), seed=0) is None
 
 
 @every_estimator
@@ -158,7 +164,7 @@ def test_a_resample_whose_variance_almost_vanishes_does_not_blow_up_the_error() 
     f_a = np.array([1.0, 1.0, 1.0, 0.2, 1.0, 1.0, 1.0, 1.0]) - 1e-4 * np.arange(8)
     f_b = np.ones(8) - 1e-4 * np.arange(8)[::-1]
     f_c = np.stack([f_a - 0.01, f_a * [1, 1, 1, 2, 1, 1, 1, 1]])
-    total = jansen(f_a, f_b, f_c)
+    total = jansen(Scores(f_a, f_b, f_c))
     standard_error, interval = errors((f_a, f_b, f_c))
     assert (standard_error < 10 * total).all()
     assert (interval[:, 1] <= 1).all()
@@ -169,7 +175,7 @@ def test_intervals_reach_at_least_as_far_as_the_median_factors() -> None:
     f_a, f_b, f_c = random_scores(8, 5, 3)
     f_c[2] = f_a + 0.3
     standard_error, interval = errors((f_a, f_b, f_c))
-    total = jansen(f_a, f_b, f_c)
+    total = jansen(Scores(f_a, f_b, f_c))
     reach = interval[:, 1] / total
     relative = standard_error / total
     assert relative[2] < np.median(relative)
@@ -183,9 +189,13 @@ def test_intervals_reach_at_least_as_far_as_the_median_factors() -> None:
 
 def test_v_over_a_alone_is_resampled_over_a_alone() -> None:
     f_a, f_b, f_c = random_scores(8, 4, 0)
-    found = index_errors("jansen", f_a, f_b, f_c, seed=0, over="a", replicates=100)
-    other_b = index_errors("jansen", f_a, f_b[::-1] * 3, f_c, seed=0, over="a", replicates=100)
-    pooled = index_errors("jansen", f_a, f_b, f_c, seed=0, replicates=100)
+    found = index_errors(
+        ESTIMATORS["jansen"], Scores(f_a, f_b, f_c), seed=0, variance_rows="a", replicates=100
+    )
+    other_b = index_errors(
+        ESTIMATORS["jansen"], Scores(f_a, f_b[::-1] * 3, f_c), seed=0, variance_rows="a", replicates=100
+    )
+    pooled = index_errors(ESTIMATORS["jansen"], Scores(f_a, f_b, f_c), seed=0, replicates=100)
     assert found is not None
     assert other_b is not None
     assert pooled is not None
@@ -194,7 +204,7 @@ def test_v_over_a_alone_is_resampled_over_a_alone() -> None:
 
 
 def replications(
-    name: str, n: int, count: int, measure: Callable[[Scores, int], np.ndarray]
+    name: str, n: int, count: int, measure: Callable[[Triple, int], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """(total indices, what is measured of each) over designs of independent rows, as a bootstrap assumes."""
     known = linear(np.array([3.0, 2.0, 2.0, 1.0, 1.0, 1.0, 0.5, 0.5]))
@@ -202,7 +212,7 @@ def replications(
     for seed in range(count):
         design = make_design("monte_carlo", 8, n, seed)
         scores = pick_freeze(known.f, design.a, design.b)
-        totals.append(ESTIMATORS[name](*scores))
+        totals.append(ESTIMATORS[name].total(Scores(*scores)))
         measured.append(measure(scores, seed))
     return np.array(totals), np.array(measured)
 
@@ -218,7 +228,10 @@ def test_the_standard_error_converges_to_the_true_sampling_spread(name: str) -> 
 
 def test_the_standard_error_of_a_share_converges_to_its_spread() -> None:
     totals, reported = replications(
-        "jansen", 256, 300, lambda scores, seed: share_errors("jansen", *scores, seed=seed, replicates=200)
+        "jansen",
+        256,
+        300,
+        lambda scores, seed: share_errors(ESTIMATORS["jansen"], Scores(*scores), seed=seed, replicates=200),
     )
     shares = totals / totals.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(reported.mean(axis=0) / shares.std(axis=0, ddof=1), 1.0, atol=0.16)

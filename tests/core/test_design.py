@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import qmc
 
-from wavescope.core.design import MAX_SOBOL_DIMENSION, SAMPLERS, check_design, make_design
+from wavescope.core.sobol.design import MAX_SOBOL_DIMENSION, SAMPLERS, check_design, make_design
 from wavescope.errors import InvalidRequest
 
 seeds = st.integers(0, 2**63 - 1)
@@ -141,7 +141,7 @@ def test_n_of_other_designs_is_any_positive_number(sampler: str) -> None:
     for n in (1, 3, 12):
         assert make_design(sampler, 4, n, 0).b.shape == (n, 4)
     with pytest.raises(InvalidRequest, match="nb_design is 0; it must be at least 1") as caught:
-        SAMPLERS[sampler](4, 0, 0)
+        SAMPLERS[sampler].draw(4, 0, 0)
     assert caught.value.field == "nb_design"
 
 

@@ -28,7 +28,7 @@ from wavescope.core.faithfulness import (
     superpixels,
 )
 from wavescope.core.reconstruction import rank
-from wavescope.core.rows import Nested, Subsets
+from wavescope.core.rendering.masks import NestedMasks, RandomSubsets
 
 maps = hnp.arrays(
     np.float32,
@@ -110,7 +110,7 @@ def curves(model, x: np.ndarray, importance: np.ndarray, steps: int) -> tuple[np
     """(insertion, deletion) scores of a model of a vector of features."""
     taken = counts(len(x), steps)
     order = rank(importance)
-    images = [Nested(order, taken, keep).masks(0, len(taken)) * x for keep in (True, False)]
+    images = [NestedMasks(order, taken, keep).masks(0, len(taken)) * x for keep in (True, False)]
     return np.array([model(row) for row in images[0]]), np.array([model(row) for row in images[1]])
 
 
@@ -171,7 +171,7 @@ def test_no_ranking_beats_the_exact_contributions_of_an_additive_score(
 def linear_case(seed: int) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
     """(contributions, masks, clean score, scores) of a linear model."""
     contributions = np.random.default_rng(seed).normal(size=81)
-    masks = Subsets(81, 16, SAMPLES, seed).masks(0, SAMPLES)
+    masks = RandomSubsets(81, 16, SAMPLES, seed).masks(0, SAMPLES)
     return contributions, masks, float(contributions.sum() + 4), masks @ contributions + 4
 
 
@@ -201,7 +201,7 @@ def test_mu_fidelity_is_equation_10_subset_by_subset(
     x: np.ndarray, importance: np.ndarray, seed: int
 ) -> None:
     importance[0] += 2.0  # it varies
-    masks = Subsets(8, 3, 40, seed).masks(0, 40)
+    masks = RandomSubsets(8, 3, 40, seed).masks(0, 40)
     scores = np.array([interacting(mask.astype(np.float64) * x) for mask in masks])
     subsets = [np.flatnonzero(mask == 0).tolist() for mask in masks]
     found = mu_fidelity(importance, masks, interacting(x), scores)
@@ -210,7 +210,7 @@ def test_mu_fidelity_is_equation_10_subset_by_subset(
 
 def test_the_rank_correlation_is_that_of_scipy_with_ties_too() -> None:
     rng = np.random.default_rng(2)
-    masks = Subsets(20, 4, 100, 0).masks(0, 100)
+    masks = RandomSubsets(20, 4, 100, 0).masks(0, 100)
     importance, scores = rng.integers(0, 3, 20).astype(float), rng.integers(0, 5, 100).astype(np.float32)
     _, found = mu_fidelity(importance, masks, 5.0, scores)
     assert found == pytest.approx(spearmanr((1 - masks) @ importance, 5 - scores).statistic, abs=1e-12)
@@ -227,5 +227,5 @@ def test_mu_fidelity_is_none_where_nothing_varies_but_rounding(noise: float) -> 
 
 
 def test_mu_fidelity_of_a_map_with_a_single_feature_is_none() -> None:
-    masks = Subsets(1, subset_size(1), 10, 0).masks(0, 10)
+    masks = RandomSubsets(1, subset_size(1), 10, 0).masks(0, 10)
     assert mu_fidelity(np.ones(1), masks, 1.0, np.zeros(10)) == (None, None)

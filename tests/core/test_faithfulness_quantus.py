@@ -14,7 +14,7 @@ import torch
 from tests.oracles.faithfulness import masked
 
 from wavescope.core.faithfulness import mu_fidelity, rank_groups
-from wavescope.core.rows import Nested
+from wavescope.core.rendering.masks import NestedMasks
 
 TARGET = 2  # class of the network whose probability is followed
 
@@ -79,7 +79,7 @@ def test_deletion_over_pixels_is_quantus_pixel_flipping(
     values = np.random.default_rng(2).normal(size=(12, 12)).astype(np.float32)
     steps = 144 // step
     groups = rank_groups(values, steps)
-    rows = Nested(np.arange(steps, dtype=np.int32), np.arange(steps + 1, dtype=np.int32), keep=False)
+    rows = NestedMasks(np.arange(steps, dtype=np.int32), np.arange(steps + 1, dtype=np.int32), keep=False)
     curve = probabilities(network, [masked(image, groups, mask) for mask in rows.masks(0, rows.count)])
     flipped = pixel_flipping(network, image, values, step)
     assert curve[1:] == pytest.approx(flipped, abs=1e-5)
@@ -92,7 +92,7 @@ def test_insertion_over_pixels_is_quantus_pixel_flipping_from_the_least_importan
 ) -> None:
     values = np.random.default_rng(3).normal(size=(12, 12)).astype(np.float32)
     groups = rank_groups(values, 24)
-    rows = Nested(np.arange(24, dtype=np.int32), np.arange(25, dtype=np.int32))
+    rows = NestedMasks(np.arange(24, dtype=np.int32), np.arange(25, dtype=np.int32))
     curve = probabilities(network, [masked(image, groups, mask) for mask in rows.masks(0, rows.count)])
     # With the n least important pixels black, the others are inserted.
     assert curve[:-1][::-1] == pytest.approx(pixel_flipping(network, image, -values, 6), abs=1e-5)

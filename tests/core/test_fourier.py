@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.oracles.fourier import slow_dft, slow_fourier_render
 
-from wavescope.core.fourier import FourierSynthesis
 from wavescope.core.partition import FOURIER_PARTITIONS, Partition, fourier_partition
+from wavescope.core.rendering.fourier import FourierSynthesis
 
 names = st.sampled_from(sorted(FOURIER_PARTITIONS))
 libraries = st.sampled_from(["numpy", "torch"])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wavescope.core.partition import Partition, pixel_partition
-from wavescope.core.pixel import BASELINES, PixelSynthesis, baseline_image
+from wavescope.core.rendering.pixel import BASELINES, PixelSynthesis, baseline_image
 
 REFERENCE = np.ones(1, dtype=np.float32)
 baselines = st.sampled_from(BASELINES)

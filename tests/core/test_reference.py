@@ -13,11 +13,8 @@ from tests.fakes.photographs import photograph
 from tests.oracles import reference as oracle
 from tests.oracles.rendering import mask_rows
 
-from wavescope.core.design import Design, sobol
-from wavescope.core.estimators import jansen
 from wavescope.core.partition import Partition, partition
-from wavescope.core.reference import ReferenceRenderer, reference_partition
-from wavescope.core.reference_maps import (
+from wavescope.core.reference.maps import (
     bicubic,
     bicubic_matrix,
     reference_depth,
@@ -28,7 +25,10 @@ from wavescope.core.reference_maps import (
     reference_radial,
     reference_rank,
 )
-from wavescope.core.rows import Nested
+from wavescope.core.reference.renderer import ReferenceRenderer, reference_partition
+from wavescope.core.rendering.masks import NestedMasks
+from wavescope.core.sobol.design import Design, sobol
+from wavescope.core.sobol.estimators import Scores, jansen
 from wavescope.errors import ConstantScore, InvalidRequest
 
 MEAN = (0.485, 0.456, 0.406)
@@ -118,7 +118,7 @@ def our_total(
     factors = factors_of(domain, picture.shape[-1], of.grid_size, of.levels)
     found = make_renderer(picture, factors, domain[0], levels=of.levels)
     design = sobol(factors.n_factors, of.nb_design, of.seed)
-    return jansen(*pick_freeze(found, design, model, label), over="a")
+    return jansen(Scores(*pick_freeze(found, design, model, label)), variance_rows="a")
 
 
 # ---- images -------------------------------------------------------------------------------------
@@ -526,6 +526,6 @@ def test_depth_is_the_authors(name: str, network: str) -> None:
     clean = int(np.argmax(model(of.normalise(picture)[None])[0]))
     total = our_total(DOMAINS[0], picture, model, clean, of)
     found = make_renderer(picture, factors_of(DOMAINS[0], 64, 8), "wavelet")
-    nested = Nested(reference_rank(total), np.arange(65, dtype=np.int32))
+    nested = NestedMasks(reference_rank(total), np.arange(65, dtype=np.int32))
     predicted = np.argmax(model(found.masks(nested.masks(0, 65))), axis=1)
     assert reference_depth(predicted, clean) == oracle.depth(picture, model, total, replace(of, nb_design=1))

@@ -12,10 +12,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.oracles.rendering import mask_rows, slow_finish, slow_render
 
-from wavescope.core.design import Design, sobol
 from wavescope.core.partition import Partition, partition
-from wavescope.core.render import Finish, Renderer
-from wavescope.core.wavelet_synthesis import WaveletSynthesis
+from wavescope.core.rendering.renderer import Finish, Renderer
+from wavescope.core.rendering.wavelet import WaveletSynthesis
+from wavescope.core.sobol.design import Design, sobol
 from wavescope.core.wavelets import analyse, max_levels
 
 MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.oracles.rendering import mask_rows, slow_finish, slow_render
 
-from wavescope.core.batches import BatchRenderer
-from wavescope.core.design import Design, sobol
-from wavescope.core.fourier import FourierSynthesis
 from wavescope.core.partition import Partition, fourier_partition, partition, pixel_partition
-from wavescope.core.pixel import PixelSynthesis
-from wavescope.core.render import Renderer
-from wavescope.core.synthesis import Finish, Patch, Synthesis
-from wavescope.core.wavelet_synthesis import WaveletSynthesis
+from wavescope.core.rendering.batch_renderer import BatchRenderer
+from wavescope.core.rendering.fourier import FourierSynthesis
+from wavescope.core.rendering.pixel import PixelSynthesis
+from wavescope.core.rendering.renderer import Renderer
+from wavescope.core.rendering.synthesis import Finish, Patch, Synthesis
+from wavescope.core.rendering.wavelet import WaveletSynthesis
+from wavescope.core.sobol.design import Design, sobol
 from wavescope.core.wavelets import analyse, padded_size
 
 MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.oracles.rendering import mask_rows, slow_finish
 
-from wavescope.core.design import sobol
-from wavescope.core.fourier import FourierSynthesis
 from wavescope.core.partition import Partition, fourier_partition, partition, pixel_partition
-from wavescope.core.pixel import BASELINES, PixelSynthesis, baseline_image
-from wavescope.core.render import Finish, Renderer, Synthesis
-from wavescope.core.wavelet_synthesis import WaveletSynthesis
+from wavescope.core.rendering.fourier import FourierSynthesis
+from wavescope.core.rendering.pixel import BASELINES, PixelSynthesis, baseline_image
+from wavescope.core.rendering.renderer import Finish, Renderer, Synthesis
+from wavescope.core.rendering.wavelet import WaveletSynthesis
+from wavescope.core.sobol.design import sobol
 from wavescope.core.wavelets import analyse, padded_size
 
 LEVELS = 2

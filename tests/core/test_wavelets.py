@@ -10,17 +10,19 @@ from hypothesis import strategies as st
 from tests.oracles.rendering import slow_analyse, slow_synthesise
 
 from wavescope.core.partition import partition
-from wavescope.core.wavelet_synthesis import WaveletSynthesis
+from wavescope.core.rendering.wavelet import WaveletSynthesis
 from wavescope.core.wavelets import (
     analyse,
     band_basis,
     bands,
     cascade,
+    is_haar,
     max_levels,
     padded_size,
     scale_px,
     synthesis,
     synthesise,
+    synthesise_haar,
 )
 
 DISCRETE = tuple(pywt.wavelist(kind="discrete"))
@@ -122,6 +124,33 @@ def test_synthesis_equals_pywavelets_on_any_coefficients(
     packed = np.random.default_rng(tall + 10 * wide).normal(size=(height, width))
     found = synthesise(packed, matrices(wavelet, height, width, levels))
     np.testing.assert_allclose(found, slow_synthesise(packed, wavelet, levels), rtol=1e-9, atol=1e-9)
+
+
+@given(
+    tall=st.integers(1, 4),
+    wide=st.integers(1, 4),
+    levels=st.integers(1, 4),
+    leading=st.sampled_from([(), (3,), (2, 3)]),
+)
+def test_haar_synthesis_is_exact_on_whole_numbers(
+    tall: int, wide: int, levels: int, leading: tuple[int, ...]
+) -> None:
+    """Sums of whole numbers, halved once a level, are the same in float32 as in float64: no tolerance."""
+    height, width = tall << levels, wide << levels
+    packed = np.random.default_rng(tall + 10 * wide).integers(-99, 99, (*leading, height, width))
+    channels = packed.reshape(-1, height, width)
+    expected = np.stack([slow_synthesise(channel.astype(float), "haar", levels) for channel in channels])
+    found = synthesise_haar(packed.astype(np.float32), levels)
+    steps = 2**levels  # PyWavelets multiplies by √½, which is not exact
+    np.testing.assert_array_equal(found * steps, np.rint(expected * steps).reshape(found.shape))
+
+
+@pytest.mark.parametrize("wavelet", DISCRETE)
+def test_haar_is_known_by_its_filters_under_every_name(wavelet: str) -> None:
+    of_haar = [np.array(pywt.Wavelet("haar").filter_bank[part]) for part in (2, 3)]
+    same = [np.array(pywt.Wavelet(wavelet).filter_bank[part]) for part in (2, 3)]
+    equal = all(a.shape == b.shape and np.allclose(a, b) for a, b in zip(same, of_haar, strict=True))
+    assert is_haar(wavelet) == equal
 
 
 def matrices(wavelet: str, height: int, width: int, levels: int) -> list[tuple[np.ndarray, np.ndarray]]:

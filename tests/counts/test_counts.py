@@ -16,10 +16,10 @@ from PIL import Image
 from skimage import data
 from tests.fakes.wire import SIDE, Cheap, Wire
 
-from wavescope.core.fourier import FourierSynthesis
-from wavescope.core.pixel import PixelSynthesis
-from wavescope.core.wavelet_synthesis import WaveletSynthesis
-from wavescope.engine.kinds import Inquiry, explain_all
+from wavescope.core.rendering.fourier import FourierSynthesis
+from wavescope.core.rendering.pixel import PixelSynthesis
+from wavescope.core.rendering.wavelet import WaveletSynthesis
+from wavescope.engine.explain import ResolvedRequest, explain_all
 from wavescope.engine.requests import make_request
 from wavescope.engine.run import explain, explain_many
 from wavescope.engine.types import Explanation, ExplanationRequest
@@ -59,10 +59,7 @@ PHOTOGRAPH = png()
 
 
 def local(request: ExplanationRequest, model: Cheap) -> Explanation:
-    sources = [
-        ImageSource(image, model.details.preprocessing, max_pixels=10**8)
-        for image in (data.chelsea(), data.coffee())
-    ]
+    sources = [ImageSource(image, model.details.preprocessing) for image in (data.chelsea(), data.coffee())]
     other = sources[1] if request.kind == "compare" else None
     return explain(sources[0], request, model, identity="", max_forwards=10**6, other=other)
 
@@ -108,10 +105,10 @@ def test_forwards_and_renders_of_a_default_wcam(renders: Counter[str]) -> None:
 
 
 def test_another_class_of_the_same_image_costs_no_forward(renders: Counter[str]) -> None:
-    source = ImageSource(data.chelsea(), Cheap().details.preprocessing, max_pixels=10**8)
+    source = ImageSource(data.chelsea(), Cheap().details.preprocessing)
     model, request = Cheap(), make_request(**SMALL)
-    inquiry = Inquiry(request, ((0, 3, 7),), ("a", "b", "c"))
-    explain_many([source], inquiry, model, max_forwards=10**6)
+    resolved = ResolvedRequest(request, ((0, 3, 7),), ("a", "b", "c"))
+    explain_many([source], resolved, model, max_forwards=10**6)
     assert sum(model.batches) == 4 * (K + 2) + 1
     assert renders["plain"] == 8
 
@@ -120,7 +117,7 @@ def test_another_class_of_the_same_image_costs_no_forward(renders: Counter[str])
 def through(wire: Wire, request: ExplanationRequest) -> Explanation:
     handles = Replicas(generator=wire, model=wire, name="cheap", window=2, chunk_rows=CHUNK_ROWS)
     runner = RayRunner([PHOTOGRAPH], Cheap().details, handles, Counters())
-    (explanation,) = asyncio.run(explain_all(runner, Inquiry(request, ((None,),), ("id",))))
+    (explanation,) = asyncio.run(explain_all(runner, ResolvedRequest(request, ((None,),), ("id",))))
     return explanation
 
 

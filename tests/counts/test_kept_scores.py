@@ -15,14 +15,14 @@ from tests.counts.test_counts import PHOTOGRAPH
 from tests.fakes.listeners import Listening
 from tests.fakes.wire import Cheap, Wire
 
-from wavescope.core.rows import Moved, Nested, Subsets
-from wavescope.engine.kinds import Inquiry, explain_all
+from wavescope.core.rendering.masks import NestedMasks, PickFreezeRows, RandomSubsets
+from wavescope.engine.explain import ResolvedRequest, explain_all
 from wavescope.engine.plan import make_stack
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import Explanation, ExplanationRequest
 from wavescope.errors import ModelUnavailable, NotAnImage, StoreUnavailable
 from wavescope.imaging.source import ImageSource
-from wavescope.serving.ledger import call_key
+from wavescope.serving.jobs.score_cache import call_key
 from wavescope.serving.runner import RayRunner, Replicas
 from wavescope.telemetry.counters import Counters
 from wavescope.telemetry.metrics import CHUNKS, Metric
@@ -38,10 +38,10 @@ class Memory:
     def __init__(self) -> None:
         self.chunks: dict[tuple[str, str], dict[int, bytes]] = {}
 
-    def keep(self, job_id: str, call: str, start: int, chunk: bytes) -> None:
+    def save_chunk(self, job_id: str, call: str, start: int, chunk: bytes) -> None:
         self.chunks.setdefault((job_id, call), {}).setdefault(start, chunk)
 
-    def kept(self, job_id: str, call: str) -> list[tuple[int, bytes]]:
+    def load_chunks(self, job_id: str, call: str) -> list[tuple[int, bytes]]:
         return sorted(self.chunks.get((job_id, call), {}).items())
 
 
@@ -51,10 +51,10 @@ class Silent:
     def __init__(self) -> None:
         self.asked = 0
 
-    def keep(self, job_id: str, call: str, start: int, chunk: bytes) -> None:
-        self.kept(job_id, call)
+    def save_chunk(self, job_id: str, call: str, start: int, chunk: bytes) -> None:
+        self.load_chunks(job_id, call)
 
-    def kept(self, job_id: str, call: str) -> list[tuple[int, bytes]]:
+    def load_chunks(self, job_id: str, call: str) -> list[tuple[int, bytes]]:
         del job_id, call
         self.asked += 1
         raise StoreUnavailable("the store does not answer")
@@ -100,9 +100,9 @@ def through(
     counters = Outcomes()
     handles = Replicas(generator=wire, model=model, name="cheap", window=2, chunk_rows=chunk_rows)
     runner = RayRunner([PHOTOGRAPH], Cheap().details, handles, counters, ledger=ledger, job_id=job_id)
-    inquiry = Inquiry(request, ((None, 3),), ("a", "b"))
+    resolved = ResolvedRequest(request, ((None, 3),), ("a", "b"))
     options = {} if listener is None else {"listener": listener}
-    explanation, _ = asyncio.run(explain_all(runner, inquiry, **options))
+    explanation, _ = asyncio.run(explain_all(runner, resolved, **options))
     return explanation, counters.counts
 
 
@@ -171,12 +171,12 @@ def test_a_ledger_that_does_not_answer_costs_one_attempt_and_a_line_in_the_log(
 ) -> None:
     undisturbed, _ = through(wire, wire)
     ledger = Silent()
-    with caplog.at_level(logging.WARNING, "wavescope.serving.ledger"):
+    with caplog.at_level(logging.WARNING, "wavescope.serving.jobs.score_cache"):
         found, _ = through(wire, wire, ledger=ledger)
     same(found, undisturbed)
     assert ledger.asked == 1
     assert [record.message for record in caplog.records] == [
-        "scores are not kept any more: the store does not answer"
+        "scores are not kept for a while: the store does not answer"
     ]
 
 
@@ -192,8 +192,8 @@ def test_what_another_version_kept_is_scored_again(wire: Wire) -> None:
 
 # ---- keys --------------------------------------------------------------------------------------
 STACK = make_stack(np.zeros((2, 3, 4, 4), np.uint8))
-NESTED = Nested(np.arange(3, dtype=np.int32), np.arange(4, dtype=np.int32))
-MOVED = Moved(np.arange(3, dtype=np.int32), np.arange(3, dtype=np.int32))
+NESTED = NestedMasks(np.arange(3, dtype=np.int32), np.arange(4, dtype=np.int32))
+MOVED = PickFreezeRows(np.arange(3, dtype=np.int32), np.arange(3, dtype=np.int32))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ MOVED = Moved(np.arange(3, dtype=np.int32), np.arange(3, dtype=np.int32))
         lambda: (STACK, None, "logit", (1, 2), "r"),
         lambda: (STACK, replace(NESTED, keep=False), "logit", (1, 2), "r"),
         lambda: (STACK, replace(NESTED, counts=NESTED.counts[:-1]), "logit", (1, 2), "r"),
-        lambda: (STACK, Subsets(3, 1, 4, 0), "logit", (1, 2), "r"),
+        lambda: (STACK, RandomSubsets(3, 1, 4, 0), "logit", (1, 2), "r"),
         lambda: (STACK, MOVED, "logit", (1, 2), "r"),
         lambda: (STACK, replace(MOVED, groups=(np.arange(2, dtype=np.int32),)), "logit", (1, 2), "r"),
         lambda: (STACK, NESTED, "margin", (1, 2), "r"),
@@ -219,9 +219,9 @@ def test_calls_with_other_scores_have_other_keys(other: Callable[[], Any]) -> No
 
 def test_the_key_of_a_call_is_the_same_in_every_process() -> None:
     """Pinned: jobs outlive processes and updates of the service."""
-    copied = Nested(NESTED.order.copy(), NESTED.counts.copy())
+    copied = NestedMasks(NESTED.order.copy(), NESTED.counts.copy())
     assert call_key(STACK, copied, "logit", (1, 2), "r") == call_key(STACK, NESTED, "logit", (1, 2), "r")
-    key = "c623f047d9f92fdfbb69d8bb8f62ddfd63fa24645e9f9e36cb5f241badc941c7"
+    key = "1468618abdb7c43bd309c6ca3441fdce71a659e5e9aa5964610e404098866a62"
     assert call_key(STACK, NESTED, "logit", (1, 2), "r") == key
 
 
@@ -237,7 +237,7 @@ def predicted(wire: Wire, images: list[bytes]) -> np.ndarray:
 def test_outputs_are_those_of_the_model_for_the_preprocessed_images(wire: Wire) -> None:
     model = Cheap()
     preprocessing = model.details.preprocessing
-    seen = ImageSource(PHOTOGRAPH, preprocessing, max_pixels=10**8).picture(1).pixels
+    seen = ImageSource(PHOTOGRAPH, preprocessing).picture(1).pixels
     mean, std = (
         np.asarray(values, np.float32)[:, None, None] for values in (preprocessing.mean, preprocessing.std)
     )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.programs import find_program
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,14 +21,4 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def tool() -> Tool:
     """Gives a tool's path; a missing one is a skip that names it, and a failure in CI."""
-
-    def find(name: str) -> str:
-        beside_python = Path(sys.executable).parent / name
-        path = str(beside_python) if beside_python.exists() else shutil.which(name)
-        if path:
-            return path
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{name} is not installed")
-        pytest.skip(f"{name} is not installed")
-
-    return find
+    return find_program

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ray.serve import Application
 from ray.serve._private.build_app import build_app
 from ray.serve.schema import ServeDeploySchema
 
 from wavescope.cli import build_parser
+from wavescope.errors import InvalidRequest
 from wavescope.models.spec import ModelSpec
 from wavescope.serving import names, proxy
-from wavescope.serving.app import build
+from wavescope.serving.app import build, build_model
+from wavescope.serving.command import cluster
 from wavescope.settings import load_registry
 
 
@@ -59,7 +63,8 @@ def test_local_serve_config_has_the_services_of_the_command(serve_config: dict[s
 
 def test_proxies_variables_are_told_in_the_local_serve_config(root: Path) -> None:
     text = (root / "deploy/serve/local.yaml").read_text()
-    for name, value in proxy.environment().items():
+    niceness = {"RAY_worker_niceness": cluster.DEFAULTS["RAY_worker_niceness"]}
+    for name, value in (proxy.environment() | niceness).items():
         assert f"#   export {name}={value}" in text
 
 
@@ -78,6 +83,31 @@ def test_a_serve_config_without_keys_answers_this_host_only(
     deployments = {item.name: item for item in build_app(build({}), name=names.APPLICATION).deployments}
     assert set(deployments) == set(names.DEPLOYMENTS)
     assert deployments[names.GATEWAY].init_kwargs == {"loopback_only": local}
+
+
+@pytest.mark.parametrize(
+    ("builder", "args", "field"),
+    [
+        (build, {"model_file": "models.yaml"}, "model_file"),
+        (build, {"model": "efficientnet-lite0"}, "model"),
+        (build, {"models_file": ["models.yaml"]}, "models_file"),
+        (build_model, {"name": "efficientnet-lite0"}, "name"),
+        (build_model, {"model": "efficientnet-lite0", "models_files": "models.yaml"}, "models_files"),
+    ],
+)
+def test_arguments_that_no_builder_reads_are_refused(
+    builder: Callable[[dict[str, Any]], Application], args: dict[str, Any], field: str
+) -> None:
+    """A slip of the pen would serve the embedded default model without a word."""
+    with pytest.raises(InvalidRequest, match=field) as refused:
+        builder(args)
+    assert refused.value.field == field
+
+
+def test_a_serve_config_names_deployments_and_refuses_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVESCOPE_ONE_PROCESS", "true")
+    with pytest.raises(InvalidRequest, match=r"one_process .* is for `wavescope serve`"):
+        build({})
 
 
 def test_whoever_may_wait_reaches_the_admission_desk(monkeypatch: pytest.MonkeyPatch) -> None:

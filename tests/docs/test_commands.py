@@ -12,7 +12,7 @@ import pytest
 from wavescope.cli import build_parser
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 
 def commands() -> Iterator[tuple[str, str]]:

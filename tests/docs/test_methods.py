@@ -6,25 +6,22 @@ import json
 import re
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 from tools.pictures import NAMES
 
-from wavescope.core import draws, survey
-from wavescope.core import field as prior
+from wavescope.core.adaptive import estimator, gaussian_process, importance_sampling
 from wavescope.core.faithfulness import GRID, SAMPLES, STEPS, SUBSET
 from wavescope.core.partition import FOURIER_PARTITIONS, PARTITIONS
+from wavescope.core.sobol.design import SAMPLERS
+from wavescope.core.sobol.estimators import ESTIMATORS
 from wavescope.engine import warnings
-from wavescope.engine.checks import LEAST_FORWARDS, product_forwards, sample_forwards
-from wavescope.engine.choices import (
-    ADAPTIVE_FORWARDS,
-    CHOICES,
-    KINDS,
-    MAX_ADAPTIVE_FACTORS,
-    PARTITIONS_OF,
-    STOPS,
-)
+from wavescope.engine.checks import product_forwards, sample_forwards
+from wavescope.engine.choices import ADAPTIVE_FORWARDS, CHOICES, STOPS
+from wavescope.engine.kinds import KINDS
+from wavescope.engine.limits import LEAST_FORWARDS, MAX_ADAPTIVE_FACTORS
 from wavescope.engine.plan import make_plan
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import CropBox, Indices, Picture, Screening, Stop
@@ -35,18 +32,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "methods.md"
 TEXT = DOCUMENT.read_text("utf-8")
 CLEAN = Picture(np.full((3, 224, 224), 0.5, dtype=np.float32), CropBox(0, 0, 224, 224), (224, 224))
-DOCUMENTS = tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md")))
-LISTED = (
-    "kind",
-    "score",
-    "plan",
-    "partition",
-    "sampler",
-    "estimator",
-    "approximation",
-    "value_policy",
-    "baseline",
-)
+DOCUMENTS = tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")))
+LISTED = sorted(set(CHOICES) - {"wavelet", "compat"})
 COVERED = ("± 1.96 SE", "bootstrap-t, log scale", "log scale, pooled (ours)")
 
 
@@ -54,6 +41,10 @@ def rows_below(heading: str) -> list[list[str]]:
     """The cells of the first table whose heading row begins with ``heading``."""
     table = TEXT[TEXT.index(f"\n| {heading} |") + 1 :].split("\n\n")[0].splitlines()
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in table[2:]]
+
+
+def address(doi: str) -> str:
+    return f"https://doi.org/{quote(doi, safe='/')}"
 
 
 def shown(value: Any) -> str:
@@ -84,9 +75,9 @@ def test_the_table_of_defaults_is_that_of_the_code() -> None:
 
 def test_the_table_of_kinds_has_the_codes_transforms_factors_and_forwards() -> None:
     expected: list[list[str]] = []
-    for kind, transform in KINDS.items():
-        images = 2 if kind in ("compare", "zoom") else 1
-        told = [f"`{kind}`", transform]
+    for kind, record in KINDS.items():
+        images = 1 if record.second_image is None else 2
+        told = [f"`{kind}`", record.transform]
         for request in (make_request(kind=kind, plan="full"), make_request(kind=kind)):
             factors = make_plan(CLEAN, request, max_forwards=10**6).n_factors
             forwards = images * sample_forwards(request, factors) + product_forwards(request, factors)
@@ -110,7 +101,7 @@ def test_the_table_of_partitions_has_the_codes_numbers_of_factors() -> None:
     wanted = {
         (words, name): make_plan(CLEAN, make_request(kind=kind, partition=name), max_forwards=10**6).n_factors
         for words, kind in asked.items()
-        for name in PARTITIONS_OF[kind]
+        for name in KINDS[kind].partitions
     }
     assert told == wanted
 
@@ -119,6 +110,21 @@ def test_the_table_of_partitions_has_the_codes_numbers_of_factors() -> None:
 def test_every_choice_is_named(field: str) -> None:
     missing = [value for value in CHOICES[field] if f"`{value}`" not in TEXT and f'"{value}"' not in TEXT]
     assert not missing
+
+
+def test_estimators_and_samplers_are_cited_as_their_records_say() -> None:
+    cited = {row[0].strip("`"): row[-1] for row in rows_below("`estimator` | total index $S_{T_k}$")}
+    samplers = {row[0].strip("`"): row for row in rows_below("`sampler` | what")}
+    for name, record in ESTIMATORS.items():
+        assert f"[{record.source}]({address(record.doi)})" in cited[name]
+    for name, sampler in SAMPLERS.items():
+        _, scheme, limits, nested = samplers[name]
+        assert nested == ("yes" if sampler.nested else "no")
+        assert ("power of two" in limits) == sampler.power_of_two
+        if sampler.max_dimension is not None:
+            assert f"{sampler.max_dimension:,}".replace(",", "{,}") in limits
+        if sampler.doi:
+            assert f"[{sampler.source}]({address(sampler.doi)})" in scheme
 
 
 def test_every_kind_has_a_section_and_every_partition_a_row() -> None:
@@ -144,20 +150,20 @@ def test_limits_are_those_of_the_settings() -> None:
 def test_the_table_of_the_prior_is_that_of_the_field() -> None:
     told = {row[0]: float(row[2]) for row in rows_below(r"part of $\ln S_{T_k}$")}
     names = {
-        "scale": prior.SCALE_SD,
-        "slope": prior.SLOPE_SD,
-        "level": prior.LEVEL_SD,
-        "sub-band": prior.BAND_SD,
-        "place": prior.PLACE_SD,
-        "place in the sub-band": prior.BAND_PLACE_SD,
-        "own": prior.OWN_SD,
+        "scale": gaussian_process.SCALE_SD,
+        "slope": gaussian_process.SLOPE_SD,
+        "level": gaussian_process.LEVEL_SD,
+        "sub-band": gaussian_process.BAND_SD,
+        "place": gaussian_process.PLACE_SD,
+        "place in the sub-band": gaussian_process.BAND_PLACE_SD,
+        "own": gaussian_process.OWN_SD,
     }
     assert told == names
     for words in (
-        f"grows by {prior.SLOPE} for each unit",
-        f"$\\ell$ = {prior.PLACE_LENGTH} of its side",
-        f"$\\ell$ = {prior.BAND_PLACE_LENGTH} |",
-        f"shifted by −{-prior.TOGETHER} ± {prior.TOGETHER_SD}",
+        f"grows by {gaussian_process.SLOPE} for each unit",
+        f"$\\ell$ = {gaussian_process.PLACE_LENGTH} of its side",
+        f"$\\ell$ = {gaussian_process.BAND_PLACE_LENGTH} |",
+        f"shifted by −{-gaussian_process.TOGETHER} ± {gaussian_process.TOGETHER_SD}",
     ):
         assert words in TEXT
 
@@ -175,10 +181,15 @@ def test_the_adaptive_plan_is_told_with_the_codes_numbers_and_limits() -> None:
         f"up to {MAX_ADAPTIVE_FACTORS:,} factors",
         f"{MAX_ADAPTIVE_FACTORS:,} with plan `adaptive`",
         f"| `max_forwards` | {LEAST_FORWARDS} or more |",
-        f"A round takes {survey.ROUND} forwards, or half of those",
+        f"A round takes {estimator.ROUND} forwards, or half of those",
     ):
         assert words in TEXT
-    assert (survey.ROUND_SHARE, survey.QUARTERS_SHARE, draws.EVEN, draws.FIRST) == (0.5, 1 / 8, 0.25, 4)
+    assert (
+        estimator.ROUND_SHARE,
+        estimator.QUARTERS_SHARE,
+        importance_sampling.EVEN,
+        importance_sampling.FIRST,
+    ) == (0.5, 1 / 8, 0.25, 4)
 
 
 def test_the_parameters_of_faithfulness_and_robustness_are_those_of_the_code() -> None:

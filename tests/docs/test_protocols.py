@@ -6,7 +6,10 @@ import re
 import tomllib
 from pathlib import Path
 
-from wavescope.ingress.openapi import document
+import yaml
+
+from wavescope._version import __version__
+from wavescope.ingress.openapi.document import document
 from wavescope.ingress.problems import TABLE
 from wavescope.serving.names import DEPLOYMENTS, MODEL_REPLICA
 from wavescope.telemetry.metrics import METRICS
@@ -15,7 +18,11 @@ from wavescope_proto.v1 import explanation_pb2
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOLS = (ROOT / "docs" / "protocols.md").read_text("utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-NEVER_TOLD = {"error", "registry_invalid"}  # the base class, and what stops the service from starting
+NEVER_TOLD = {
+    "error",
+    "registry_invalid",
+    "start_failed",
+}  # the base class, and what stops the service from starting
 LAYERED = ("CONTRIBUTING.md", "docs/architecture.md")
 
 
@@ -68,3 +75,25 @@ def test_every_address_stands_there() -> None:
     told = {tuple(span.split(" ", 1)) for span in re.findall(r"`([A-Z]+ /[^`]*)`", PROTOCOLS) if " " in span}
     told |= {("POST", f"/v1/models/{{m}}:{verb}") for verb in ("predict", "explain")}
     assert {address for address in described if address not in told} <= {("GET", "/openapi.json")}
+
+
+def test_everything_that_states_the_version_states_this_one() -> None:
+    chart = yaml.safe_load((ROOT / "helm" / "wavescope" / "Chart.yaml").read_text("utf-8"))
+    stated = {
+        "CITATION.cff": yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))["version"],
+        "chart": chart["version"],
+        "application of the chart": chart["appVersion"],
+    }
+    for package in ("clients/python", "clients/proto"):
+        project = tomllib.loads((ROOT / package / "pyproject.toml").read_text("utf-8"))["project"]
+        stated[package] = project["version"]
+    assert stated == dict.fromkeys(stated, __version__)
+
+
+def test_the_changelog_begins_with_what_is_unreleased_and_then_this_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    headings = re.findall(r"^## (.+)$", text, flags=re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+    assert re.fullmatch(rf"\[{re.escape(__version__)}\] - \d{{4}}-\d\d-\d\d", headings[1])
+    sections = set(re.findall(r"^### (.+)$", text, flags=re.MULTILINE))
+    assert sections <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}

@@ -15,12 +15,14 @@ from tests.fakes.classifiers import FunctionClassifier, details, linear_classifi
 from tests.fakes.listeners import Listening
 
 from wavescope.core.partition import partition
+from wavescope.core.sobol.diagnostics import spearman
 from wavescope.core.wavelets import analyse
-from wavescope.core.worth import spearman
-from wavescope.engine.adaptive import SETTLED, traits
-from wavescope.engine.checks import LEAST_FORWARDS, check_adaptive, check_request
-from wavescope.engine.choices import ADAPTIVE_FORWARDS, KINDS, MAX_ADAPTIVE_FACTORS
-from wavescope.engine.kinds import Inquiry
+from wavescope.engine.adaptive import SETTLED, factor_features
+from wavescope.engine.checks import check_adaptive, check_request
+from wavescope.engine.choices import ADAPTIVE_FORWARDS
+from wavescope.engine.explain import ResolvedRequest
+from wavescope.engine.kinds import KINDS
+from wavescope.engine.limits import LEAST_FORWARDS, MAX_ADAPTIVE_FACTORS
 from wavescope.engine.plan import make_plan
 from wavescope.engine.requests import independent_rows, make_request
 from wavescope.engine.run import explain, explain_many
@@ -152,7 +154,7 @@ def test_largest_factors_that_stay_the_same_are_an_end() -> None:
     listening = Listening()
     done = run(make_request(**SMALL | {"max_forwards": 2000, "top_k": 3}), listener=listening)
     told = [
-        frozenset(np.argsort(-partial.find().total, kind="stable")[:3].tolist())
+        frozenset(np.argsort(-partial.indices.total, kind="stable")[:3].tolist())
         for partial in listening.partials[1:]  # the first is no round's
     ]
     assert done.screening.stopped == "top_k"
@@ -164,7 +166,7 @@ def test_largest_factors_that_stay_the_same_are_an_end() -> None:
 def test_factors_count_as_settled_after_three_rounds_and_no_sooner() -> None:
     listening = Listening()
     done = run(make_request(**SMALL | {"max_forwards": 2000, "top_k": 1}), listener=listening)
-    told = [int(np.argmax(partial.find().total)) for partial in listening.partials[1:]]
+    told = [int(np.argmax(partial.indices.total)) for partial in listening.partials[1:]]
     assert done.screening.stopped == "top_k"
     assert len(set(told[-3:])) == 1
     assert len(told) == 3 or told[-4] != told[-3]
@@ -307,8 +309,9 @@ def test_bits_do_not_depend_on_the_batch_size(batch_size: int) -> None:
 def test_what_is_told_after_every_round_is_a_valid_answer_and_the_last_is_the_reply() -> None:
     listening = Listening()
     done = run(make_request(**SMALL | {"max_forwards": 800}), listener=listening)
-    told = [(partial.find(), partial.forwards) for partial in listening.partials]
-    assert {(partial.image, partial.rows) for partial in listening.partials} == {(0, None)}
+    partials = listening.partials
+    told = [(partial.indices, partial.forwards) for partial in partials]
+    assert {(partial.image, partial.rows) for partial in partials} == {(0, None)}
     assert len(told) - 1 == len(done.screening.rounds) >= 4
     for (indices, forwards), one in zip(told[1:], done.screening.rounds, strict=True):
         assert forwards == one.forwards
@@ -341,8 +344,8 @@ def test_the_first_answer_is_what_sizes_tell_before_anything_is_perturbed() -> N
     request = make_request(**SMALL | {"max_forwards": 628})
     listening = Listening()
     run(request, listener=listening)
-    found = listening.partials[0].find()
-    known = traits(make_plan(PICTURE, request, max_forwards=10**6))
+    found = listening.partials[0].indices
+    known = factor_features(make_plan(PICTURE, request, max_forwards=10**6))
     assert not found.resolved.any()
     np.testing.assert_array_equal(found.upper_bound, 1)
     for band in np.unique(known.band):
@@ -366,18 +369,18 @@ def test_rows_of_a_that_score_alike_have_no_first_answer_and_the_rest_goes_on() 
         FunctionClassifier(outputs, details(SHAPE)),
         listener=listening,
     )
-    assert [partial.find() is None for partial in listening.partials[:2]] == [True, False]
+    assert [compute() is None for compute in listening.computations[:2]] == [True, False]
     assert done.outcome == "explained"
 
 
 def test_what_was_told_stays_what_it_was_whenever_it_is_asked_for() -> None:
     eager, late = Listening(), Listening()
     told: list[bytes] = []
-    eager.partial = lambda partial: told.append(partial.find().total.tobytes())  # type: ignore[method-assign]
+    eager.partial = lambda compute: told.append(compute().indices.total.tobytes())  # type: ignore[method-assign]
     request = make_request(**SMALL | {"max_forwards": 800})
     run(request, listener=eager)
     run(request, listener=late)
-    assert [partial.find().total.tobytes() for partial in late.partials] == told
+    assert [partial.indices.total.tobytes() for partial in late.partials] == told
 
 
 def test_listening_changes_no_bit() -> None:
@@ -432,8 +435,8 @@ def test_every_partition_and_approximation_takes_an_adaptive_plan(name: str, app
 def test_further_targets_cost_nothing_and_the_first_is_as_if_asked_for_alone() -> None:
     model = smooth()
     request = make_request(**SMALL)
-    inquiry = Inquiry(request, ((0, 1, 2),), ("a", "b", "c"))
-    found = explain_many([PICTURE], inquiry, model, max_forwards=100_000)
+    resolved = ResolvedRequest(request, ((0, 1, 2),), ("a", "b", "c"))
+    found = explain_many([PICTURE], resolved, model, max_forwards=100_000)
     assert sum(model.batches) - 1 == found[0].forwards <= 300
     assert [one.reused for one in found] == [0, found[0].forwards, found[0].forwards]
     assert len({one.indices.total.tobytes() for one in found}) == 3
@@ -455,8 +458,8 @@ def test_a_score_that_does_not_vary_costs_the_rows_of_a_alone() -> None:
 def test_a_target_that_does_not_vary_leaves_the_others_explained() -> None:
     w = np.random.default_rng(1).normal(size=SHAPE) / 10
     model = FunctionClassifier(lambda image: (float((w * image).sum()), 1.0, 0.0), details(SHAPE, classes=3))
-    inquiry = Inquiry(make_request(score="logit", **SMALL), ((0, 1),), ("a", "b"))
-    found = explain_many([PICTURE], inquiry, model, max_forwards=100_000)
+    resolved = ResolvedRequest(make_request(score="logit", **SMALL), ((0, 1),), ("a", "b"))
+    found = explain_many([PICTURE], resolved, model, max_forwards=100_000)
     assert [one.outcome for one in found] == ["explained", "constant_score"]
 
 

@@ -13,9 +13,9 @@ from tests.fakes.classifiers import FunctionClassifier, details, random_picture
 from tests.fakes.listeners import Listening
 
 from wavescope.engine.checks import check_request
-from wavescope.engine.choices import KINDS
 from wavescope.engine.deadline import Deadline
-from wavescope.engine.kinds import Inquiry, explain_prepared, prepare
+from wavescope.engine.explain import ResolvedRequest, explain_planned, plan_request
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.local import LocalRunner, Preprocessed
 from wavescope.engine.requests import make_request
 from wavescope.engine.run import explain, explain_many
@@ -148,9 +148,9 @@ def test_a_score_that_does_not_vary_is_an_outcome_after_a_deadline_too() -> None
 def test_further_targets_share_the_rows_that_there_are() -> None:
     model = curved()
     request = make_request(**FULL, deadline_s=CLEAN + 4 * WIDTH)
-    inquiry = Inquiry(request, ((0, 1),), ("a", "b"))
+    resolved = ResolvedRequest(request, ((0, 1),), ("a", "b"))
     found = explain_many(
-        [PICTURE], inquiry, model, max_forwards=10**6, clock=lambda: float(sum(model.batches))
+        [PICTURE], resolved, model, max_forwards=10**6, clock=lambda: float(sum(model.batches))
     )
     for target, one in enumerate(found):
         assert one.partial
@@ -162,7 +162,7 @@ def test_the_last_answer_on_the_way_is_the_one_that_is_kept() -> None:
     listening = Listening()
     done = run(make_request(**FULL), CLEAN + 4 * WIDTH, listener=listening)
     assert [partial.rows for partial in listening.partials] == [2, 4]
-    assert listening.partials[-1].find().total.tobytes() == done.indices.total.tobytes()
+    assert listening.partials[-1].indices.total.tobytes() == done.indices.total.tobytes()
     assert sum(listening.counts) == done.forwards < listening.announced[0]
 
 
@@ -263,7 +263,7 @@ def test_no_time_for_the_second_image_is_an_error() -> None:
 
 def batch(deadline_s: float, count: int, **options: Any) -> tuple[Explanation, ...]:
     model = curved()
-    inquiry = Inquiry(
+    resolved = ResolvedRequest(
         make_request(**FULL, deadline_s=deadline_s),
         ((None,),) * count,
         tuple("abcdef"[:count]),
@@ -271,7 +271,7 @@ def batch(deadline_s: float, count: int, **options: Any) -> tuple[Explanation, .
     )
     pictures = [random_picture(SHAPE, seed=place) for place in range(count)]
     return explain_many(
-        pictures, inquiry, model, max_forwards=10**6, clock=lambda: float(sum(model.batches)), **options
+        pictures, resolved, model, max_forwards=10**6, clock=lambda: float(sum(model.batches)), **options
     )
 
 
@@ -312,15 +312,15 @@ def prepared(request: ExplanationRequest, model: FunctionClassifier, **options: 
         recorder=None,
         clock=lambda: float(sum(model.batches)),
     )
-    inquiry = Inquiry(request, ((None,),), ("a",))
-    return prepare(runner, inquiry, clock=lambda: float(sum(model.batches)))
+    resolved = ResolvedRequest(request, ((None,),), ("a",))
+    return plan_request(runner, resolved, clock=lambda: float(sum(model.batches)))
 
 
 def test_time_spent_waiting_counts() -> None:
     async def waited() -> Explanation:
         model = curved()
         ready = await prepared(make_request(**FULL, deadline_s=100.0), model)
-        (done,) = await explain_prepared(ready, began=-100.0 + CLEAN + 2 * WIDTH)
+        (done,) = await explain_planned(ready, began=-100.0 + CLEAN + 2 * WIDTH)
         return done
 
     assert asyncio.run(waited()).forwards == 2 * WIDTH
@@ -332,7 +332,7 @@ def test_preparing_counts_the_forwards_and_scores_nothing() -> None:
     ready = asyncio.run(prepared(make_request(**given), model))
     assert model.batches == []
     listening = Listening()
-    (done,) = asyncio.run(explain_prepared(ready, listener=listening))
+    (done,) = asyncio.run(explain_planned(ready, listener=listening))
     assert listening.announced == [ready.forwards] == [done.forwards]
 
 

@@ -12,12 +12,12 @@ import pytest
 from tests.fakes.classifiers import FunctionClassifier, details, linear_classifier, picture, random_picture
 from tests.fakes.listeners import Listening
 
-from wavescope.core.design import make_design
-from wavescope.core.fourier import FourierSynthesis
 from wavescope.core.partition import fourier_partition, pixel_partition
 from wavescope.core.reconstruction import rank
-from wavescope.engine.choices import KINDS
-from wavescope.engine.kinds import Inquiry
+from wavescope.core.rendering.fourier import FourierSynthesis
+from wavescope.core.sobol.design import make_design
+from wavescope.engine.explain import ResolvedRequest
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
 from wavescope.engine.run import explain, explain_many
 from wavescope.engine.types import CropBox, Explanation, ExplanationRequest, Picture
@@ -102,7 +102,7 @@ def test_a_model_of_one_frequency_gives_importance_to_its_ring_alone() -> None:
 
 @pytest.mark.parametrize("baseline", ["zero", "mean", "blur"])
 def test_a_linear_classifier_of_pixels_has_the_indices_that_follow_by_hand(baseline: str) -> None:
-    from wavescope.core.pixel import baseline_image
+    from wavescope.core.rendering.pixel import baseline_image
 
     request = make_request(kind="sobol", baseline=baseline, grid_size=4, nb_design=16, **EXACT)
     away = PICTURE.pixels - baseline_image(baseline, PICTURE.pixels)
@@ -400,8 +400,8 @@ def batch(
 ) -> tuple[Explanation, ...]:
     count = sum(len(entry) for entry in targets)
     names = tuple(f"images[{place}]" for place in range(len(images)))
-    inquiry = Inquiry(request, targets, tuple(str(n) for n in range(count)), names)
-    return explain_many(images, inquiry, classifier, max_forwards=100_000)
+    resolved = ResolvedRequest(request, targets, tuple(str(n) for n in range(count)), names)
+    return explain_many(images, resolved, classifier, max_forwards=100_000)
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"compare"}))

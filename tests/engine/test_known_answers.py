@@ -17,8 +17,8 @@ import pytest
 from tests.fakes.classifiers import linear_classifier, random_picture
 from tests.oracles.rendering import slow_synthesise
 
-from wavescope.core.design import sobol
 from wavescope.core.partition import partition
+from wavescope.core.sobol.design import sobol
 from wavescope.core.wavelets import analyse, bands
 from wavescope.engine.run import explain
 from wavescope.engine.types import Explanation, ExplanationRequest, Picture

@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.classifiers import FunctionClassifier, details, random_picture
 from tests.fakes.listeners import Listening
 
-from wavescope.engine.kinds import Inquiry
+from wavescope.engine.explain import ResolvedRequest
 from wavescope.engine.requests import make_request
 from wavescope.engine.run import explain, explain_many
 from wavescope.engine.types import Explanation, ExplanationRequest, Indices, Picture
@@ -19,6 +19,7 @@ SHAPE = (2, 16, 16)
 PICTURE = random_picture(SHAPE, seed=0)
 OTHER = random_picture(SHAPE, seed=1)
 WIDTH = 4 * 4 + 2  # rows of the sample for each row of the design
+NAMES = ("images[0]", "images[1]")
 FULL: dict[str, Any] = {"plan": "full", "grid_size": 4, "levels": 2, "nb_design": 8}
 
 
@@ -49,14 +50,14 @@ def test_indices_of_the_first_rows_are_those_of_a_plan_of_so_many(sampler: str, 
     assert [partial.rows for partial in listening.partials] == [2, 4, 6, 8]
     for partial in listening.partials:
         if partial.rows != 6 or sampler != "sobol":
-            same(partial.find(), run(make_request(**request | {"nb_design": partial.rows})).indices)
-    same(listening.partials[-1].find(), done.indices)
+            same(partial.indices, run(make_request(**request | {"nb_design": partial.rows})).indices)
+    same(listening.partials[-1].indices, done.indices)
 
 
 def test_fewer_than_four_rows_have_no_errors() -> None:
     listening = Listening()
     run(make_request(**FULL), listener=listening)
-    found = [partial.find() for partial in listening.partials]
+    found = [partial.indices for partial in listening.partials]
     assert [one.standard_error is None for one in found] == [True, False, False, False]
     assert [one.interval_95 is None for one in found] == [True, False, False, False]
 
@@ -87,21 +88,21 @@ def test_every_forward_is_told_and_the_whole_announced() -> None:
 
 def test_the_first_target_is_the_one_that_is_told_of() -> None:
     listening = Listening()
-    inquiry = Inquiry(make_request(**FULL), ((2, 0),), ("a", "b"))
-    found = explain_many([PICTURE], inquiry, curved(), max_forwards=10**6, listener=listening)
-    same(listening.partials[-1].find(), found[0].indices)
+    resolved = ResolvedRequest(make_request(**FULL), ((2, 0),), ("a", "b"))
+    found = explain_many([PICTURE], resolved, curved(), max_forwards=10**6, listener=listening)
+    same(listening.partials[-1].indices, found[0].indices)
 
 
 def test_images_of_a_batch_are_told_by_their_places() -> None:
     listening = Listening()
-    inquiry = Inquiry(make_request(**FULL), ((None,), (None,)), ("a", "b"), images=("images[0]", "images[1]"))
-    found = explain_many([PICTURE, OTHER], inquiry, curved(), max_forwards=10**6, listener=listening)
+    resolved = ResolvedRequest(make_request(**FULL), ((None,), (None,)), ("a", "b"), NAMES)
+    found = explain_many([PICTURE, OTHER], resolved, curved(), max_forwards=10**6, listener=listening)
     assert [partial.image for partial in listening.partials] == [0, 0, 0, 0, 1, 1, 1, 1]
     assert [partial.forwards for partial in listening.partials[:4]] == [
         partial.forwards for partial in listening.partials[4:]
     ]
-    same(listening.partials[3].find(), found[0].indices)
-    same(listening.partials[7].find(), found[1].indices)
+    same(listening.partials[3].indices, found[0].indices)
+    same(listening.partials[7].indices, found[1].indices)
 
 
 @pytest.mark.parametrize("plan", [FULL, FULL | {"plan": "adaptive", "max_forwards": 64}])
@@ -112,25 +113,25 @@ def test_of_what_an_image_is_compared_with_nothing_is_told(plan: dict[str, Any])
     assert max(partial.forwards for partial in listening.partials) == done.forwards - (
         done.comparison.other.forwards
     )
-    np.testing.assert_array_equal(listening.partials[-1].find().total, done.indices.total)
+    np.testing.assert_array_equal(listening.partials[-1].indices.total, done.indices.total)
 
 
 def test_a_score_that_does_not_vary_has_no_indices_on_the_way() -> None:
     listening = Listening()
     model = FunctionClassifier(lambda _: (2.0, 1.0), details(SHAPE, batch_size=WIDTH))
     assert run(make_request(**FULL), model, listener=listening).outcome == "constant_score"
-    assert [partial.find() for partial in listening.partials] == [None] * 4
+    assert [compute() for compute in listening.computations] == [None] * 4
 
 
 def test_what_was_told_is_found_later_in_another_thread_as_at_once() -> None:
     eager, late = Listening(), Listening()
     at_once: list[bytes] = []
-    eager.partial = lambda partial: at_once.append(partial.find().total.tobytes())  # type: ignore[method-assign]
+    eager.partial = lambda compute: at_once.append(compute().indices.total.tobytes())  # type: ignore[method-assign]
     run(make_request(**FULL), listener=eager)
     run(make_request(**FULL), listener=late)
     found: list[bytes] = []
     thread = threading.Thread(
-        target=lambda: found.extend(partial.find().total.tobytes() for partial in late.partials)
+        target=lambda: found.extend(partial.indices.total.tobytes() for partial in late.partials)
     )
     thread.start()
     thread.join()
@@ -155,8 +156,8 @@ def test_a_plan_of_one_row_tells_nothing_on_the_way() -> None:
 def test_pictures_that_are_alike_are_told_alike() -> None:
     """Nothing of an earlier image is left in what is told of a later one."""
     listening = Listening()
-    inquiry = Inquiry(make_request(**FULL), ((None,), (None,)), ("a", "b"), images=("images[0]", "images[1]"))
+    resolved = ResolvedRequest(make_request(**FULL), ((None,), (None,)), ("a", "b"), NAMES)
     pictures: list[Picture] = [PICTURE, PICTURE]
-    explain_many(pictures, inquiry, curved(), max_forwards=10**6, listener=listening)
+    explain_many(pictures, resolved, curved(), max_forwards=10**6, listener=listening)
     for one, other in zip(listening.partials[:4], listening.partials[4:], strict=True):
-        same(one.find(), other.find())
+        same(one.indices, other.indices)

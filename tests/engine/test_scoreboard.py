@@ -1,16 +1,15 @@
-"""Scores by row: arrival order, repeats and merges leave no trace."""
+"""Scores by row: arrival order and repeats leave no trace."""
 
 from __future__ import annotations
 
-import functools
 import itertools
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavescope.core.estimators import jansen
-from wavescope.engine.scoreboard import Scored, empty, join, merge, missing, update
+from wavescope.core.sobol.estimators import jansen
+from wavescope.engine.scoring.scoreboard import Scored, empty, join, missing, update
 
 
 @st.composite
@@ -48,31 +47,6 @@ def test_any_order_with_any_repeats_gives_the_same_bits(
 
 
 @given(case=chunked(), data=st.data())
-def test_merging_partial_boards_in_any_grouping_gives_the_same_bits(
-    case: tuple[np.ndarray, int, list[tuple[int, int]]], data: st.DataObject
-) -> None:
-    values, _factors, arrivals = case
-    boards = [update(empty(len(values), 2), start, scored(values[start:stop])) for start, stop in arrivals]
-    while len(boards) > 1:
-        i = data.draw(st.integers(0, len(boards) - 2))
-        boards[i : i + 2] = [merge(boards[i], boards[i + 1])]
-    assert bits(boards[0]) == bits(scored(values))
-
-
-@given(case=chunked())
-def test_merge_is_commutative_and_idempotent(
-    case: tuple[np.ndarray, int, list[tuple[int, int]]],
-) -> None:
-    values, _factors, arrivals = case
-    blank = empty(len(values), 2)
-    boards = [update(blank, start, scored(values[start:stop])) for start, stop in arrivals]
-    one, other = functools.reduce(merge, boards[::2]), functools.reduce(merge, boards[1::2], blank)
-    assert bits(merge(one, other)) == bits(merge(other, one))
-    assert bits(merge(one, one)) == bits(one)
-    assert bits(merge(blank, one)) == bits(one)
-
-
-@given(case=chunked(), data=st.data())
 def test_what_is_missing_and_what_is_complete_is_told_of_any_board(
     case: tuple[np.ndarray, int, list[tuple[int, int]]], data: st.DataObject
 ) -> None:
@@ -107,11 +81,11 @@ def test_consecutive_chunks_join_to_the_whole() -> None:
 
 def test_rows_are_a_then_b_then_c_design_row_by_design_row() -> None:
     board = update(empty(10, 2), 0, scored(np.arange(10.0)))
-    f_a, f_b, f_c = board.pick_freeze(3, 0)
-    assert f_a.tolist() == [0, 5]
-    assert f_b.tolist() == [1, 6]
-    assert f_c.tolist() == [[2, 7], [3, 8], [4, 9]]
-    assert board.pick_freeze(3, 1)[2].tolist() == [[-2, -7], [-3, -8], [-4, -9]]
+    found = board.pick_freeze(3, 0)
+    assert found.a.tolist() == [0, 5]
+    assert found.b.tolist() == [1, 6]
+    assert found.c.tolist() == [[2, 7], [3, 8], [4, 9]]
+    assert board.pick_freeze(3, 1).c.tolist() == [[-2, -7], [-3, -8], [-4, -9]]
 
 
 def test_a_partial_board_gives_the_estimate_of_its_complete_design_rows() -> None:
@@ -121,4 +95,4 @@ def test_a_partial_board_gives_the_estimate_of_its_complete_design_rows() -> Non
     board = update(board, 5, scored(values[5:8]))  # the second design row stays incomplete
     whole = update(empty(15, 2), 0, scored(np.delete(values, slice(5, 10))))
     assert board.done == 18
-    assert (jansen(*board.pick_freeze(3, 0)) == jansen(*whole.pick_freeze(3, 0))).all()
+    assert (jansen(board.pick_freeze(3, 0)) == jansen(whole.pick_freeze(3, 0))).all()

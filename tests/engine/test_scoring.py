@@ -18,10 +18,10 @@ from tests.fakes.classifiers import (
 from tests.fakes.recorders import Tally, Ticks
 from tests.oracles.rendering import mask_rows, slow_finish, slow_render
 
-from wavescope.core.rows import Nested
+from wavescope.core.rendering.masks import NestedMasks
 from wavescope.engine.plan import Plan, chunks, make_plan, make_stack, pixel_plan
-from wavescope.engine.protocols import Classifier, Recorder, Silent
-from wavescope.engine.scoring import DeviceBatches, Rendering, Scorer, to_numpy
+from wavescope.engine.protocols import Classifier, NullRecorder, Recorder
+from wavescope.engine.scoring.scorer import DeviceBatches, Rendering, Scorer, to_numpy
 from wavescope.engine.types import ExplanationRequest
 from wavescope.errors import ModelFailure
 
@@ -41,7 +41,7 @@ def weights() -> np.ndarray:
 def test_the_fakes_are_what_the_engine_asks_for() -> None:
     assert isinstance(linear_classifier(weights()), Classifier)
     assert isinstance(Tally(), Recorder)
-    assert isinstance(Silent(), Recorder)
+    assert isinstance(NullRecorder(), Recorder)
 
 
 @pytest.mark.parametrize("policy", ["clip", "minmax", "none"])
@@ -181,7 +181,7 @@ def test_every_row_comes_with_the_class_it_is_given_and_that_classs_probability(
 def test_mask_rows_are_scored_as_their_plainly_rendered_images() -> None:
     plan, classifier = make(value_policy="none"), linear_classifier(weights())
     partition = plan.make_partition()
-    rows = Nested(np.arange(plan.n_factors, dtype=np.int32)[::-1].copy(), np.array([0, 3, 16], np.int32))
+    rows = NestedMasks(np.arange(plan.n_factors, dtype=np.int32)[::-1].copy(), np.array([0, 3, 16], np.int32))
     found = Scorer(plan, classifier).score(rows, 0, 3, "logit", [0]).values[:, 0]
     for mask, score in zip(rows.masks(0, 3), found, strict=True):
         plain = slow_render(plan.array, SHAPE[1:], "haar", 2, partition.factors, mask.astype(float), 1.0)
@@ -191,7 +191,7 @@ def test_mask_rows_are_scored_as_their_plainly_rendered_images() -> None:
 def test_given_factors_of_pixels_are_removed_to_black() -> None:
     groups = (np.arange(SHAPE[1] * SHAPE[2]) % 3).reshape(SHAPE[1:]).astype(np.int32)
     plan = pixel_plan(make(), PICTURE.pixels, groups)
-    rows = Nested(np.array([2, 0, 1], np.int32), np.array([1], np.int32), keep=False)
+    rows = NestedMasks(np.array([2, 0, 1], np.int32), np.array([1], np.int32), keep=False)
     (found,) = Scorer(plan, linear_classifier(weights())).score(rows, 0, 1, "logit", [0]).values[:, 0]
     np.testing.assert_allclose(found, float((weights() * PICTURE.pixels * (groups != 2)).sum()), rtol=1e-5)
 

@@ -21,12 +21,12 @@ from tests.fakes.classifiers import (
 )
 from tests.fakes.recorders import Tally
 
-from wavescope.core.rows import Nested
-from wavescope.engine.batching import Batcher
+from wavescope.core.rendering.masks import NestedMasks
 from wavescope.engine.plan import Plan, Stack, chunks, make_plan, make_stack
 from wavescope.engine.protocols import Classifier, Rows
-from wavescope.engine.scoreboard import Scored
-from wavescope.engine.scoring import DeviceBatches, Part, Rendering, Scorer
+from wavescope.engine.scoring.batching import Batcher
+from wavescope.engine.scoring.scoreboard import Scored
+from wavescope.engine.scoring.scorer import DeviceBatches, Part, Rendering, Scorer
 from wavescope.engine.types import ExplanationRequest
 from wavescope.errors import ModelChanged, ModelFailure
 
@@ -42,7 +42,7 @@ def plan_of(picture: int, **fields: Any) -> Plan:
 
 CAT, DOG = plan_of(1), plan_of(3, partition="subbands", nb_design=4, seed=5)
 STACK = make_stack(np.random.default_rng(4).integers(0, 256, (11, *SHAPE), dtype=np.uint8))
-ROWS = Nested(np.arange(16, dtype=np.int32), np.arange(9, dtype=np.int32))
+ROWS = NestedMasks(np.arange(16, dtype=np.int32), np.arange(9, dtype=np.int32))
 
 
 def part(

@@ -1,8 +1,8 @@
-"""A listener that keeps all it is told."""
+"""A listener that keeps all it hears."""
 
 from __future__ import annotations
 
-from wavescope.engine.events import Partial
+from wavescope.engine.events import ComputePartial, PartialIndices
 
 
 class Listening:
@@ -11,19 +11,24 @@ class Listening:
     Attributes:
         announced: forwards in all, once per request.
         counts: images of every report.
-        partials: indices so far.
+        computations: of indices so far.
     """
 
     def __init__(self) -> None:
         self.announced: list[int] = []
         self.counts: list[int] = []
-        self.partials: list[Partial] = []
+        self.computations: list[ComputePartial] = []
+
+    @property
+    def partials(self) -> list[PartialIndices]:
+        """Indices so far, computed now; where the score did not vary there are none."""
+        return [partial for compute in self.computations if (partial := compute()) is not None]
 
     def planned(self, forwards: int) -> None:
         self.announced.append(forwards)
 
-    def scored(self, images: int) -> None:
-        self.counts.append(images)
+    def scored(self, image_count: int) -> None:
+        self.counts.append(image_count)
 
-    def partial(self, partial: Partial) -> None:
-        self.partials.append(partial)
+    def partial(self, compute: ComputePartial) -> None:
+        self.computations.append(compute)

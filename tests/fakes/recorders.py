@@ -22,10 +22,13 @@ class Tally:
         self.images_scored: dict[str, int] = {}
         self.seconds: float = 0.0
 
-    def rendered(self, model: str, images: int, seconds: float) -> None:
-        self.images_rendered[model] = self.images_rendered.get(model, 0) + images
+    def rendered(self, model: str, image_count: int, seconds: float) -> None:
+        self.images_rendered[model] = self.images_rendered.get(model, 0) + image_count
         self.seconds += seconds
 
-    def scored(self, model: str, images: int, seconds: float) -> None:
-        self.images_scored[model] = self.images_scored.get(model, 0) + images
+    def scored(self, model: str, image_count: int, seconds: float) -> None:
+        self.images_scored[model] = self.images_scored.get(model, 0) + image_count
         self.seconds += seconds
+
+    def set(self, metric: object, value: float, **labels: str) -> None:
+        """A gauge, which nobody reads here."""

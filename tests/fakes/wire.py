@@ -109,7 +109,7 @@ class Wire:
 class Quiet:
     """A reporter that has no hub to report to."""
 
-    def __init__(self, deployment: str, model: str = "") -> None:
+    def __init__(self, deployment: str, model: str = "", **where: object) -> None:
         self.counters = Tally()
 
     def start_once(self) -> None:

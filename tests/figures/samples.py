@@ -409,3 +409,39 @@ MAKERS = {
     "robustness": robustness_explanation,
     "zoom": zoom_explanation,
 }
+
+# Words in the figure and in the report of each kind.
+DRAWN: dict[str, tuple[str, ...]] = {
+    "fam": (
+        "Fourier magnitudes, phases kept",
+        "horizontal frequency (cycles per pixel)",
+        "logarithmic colour scale",
+        "Radial profile, with 95 % intervals",
+        "32 px",
+        "2 px",
+    ),
+    "sobol": ("Where: Sobol attribution of pixels", "masked pixels black", "8×8, 64 factors"),
+    "sufficient-image": (
+        "The 37 top factors are enough for “Egyptian cat”",
+        "Kept: 7,104 of 150,528 coefficients (4.7 %) with 93.0 % of the energy",
+        "1 of 784 factors",
+        "depth 37",
+    ),
+    "profile": ("> 8 px", "4-8 px horizontal", "1-2 px diagonal"),
+    "compare": ("Other image", "Where importance moved", "scale shift", "place shift", "tiger cat"),
+    "robustness": ("jpeg compression", "Label kept: ", "Reconstruction depth: 37 of 784 factors", "severity"),
+    "zoom": ("Enlarged ×2", "0.5-1 px", "New scale: "),
+}
+REPORTED: dict[str, tuple[str, ...]] = {
+    "fam": ("cycles per px", "px per cycle", "0.000-0.025", "0.6889"),
+    "sobol": ("84-112 px", "0.129", "0.090-0.181"),
+    "sufficient-image": (
+        "reconstruction depth 37 of 784 factors",
+        "9.3 kB compressed",
+        "the positive factors",
+    ),
+    "profile": ("0.550 ± 0.092", "33.0 % ± 5.5", "horizontal"),
+    "compare": ("Scale shift 0.273, place shift 0.222", "41.4 % +27.3", "Prediction of the other image"),
+    "robustness": ("gaussian noise", "0.11*", "Label kept: 52.6 % of all", "reconstruction depth 37"),
+    "zoom": ("0.5-1 px", "new", "Share of the new scale: 42.0 % by sums, 2.5 % by means"),
+}

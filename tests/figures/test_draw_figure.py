@@ -20,7 +20,7 @@ from matplotlib.text import Text
 from PIL import Image
 from tests.figures import samples
 
-from wavescope.engine.choices import KINDS
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.types import Explanation, Prediction
 from wavescope.errors import InvalidRequest
 from wavescope.figures.colours import COLORMAP
@@ -273,35 +273,12 @@ def test_every_kind_is_drawn_without_one_text_over_another(kind: str, shape: str
         assert words in told
 
 
-WORDS: dict[str, tuple[str, ...]] = {
-    "fam": (
-        "Fourier magnitudes, phases kept",
-        "horizontal frequency (cycles per pixel)",
-        "logarithmic colour scale",
-        "Radial profile, with 95 % intervals",
-        "32 px",
-        "2 px",
-    ),
-    "sobol": ("Where: Sobol attribution of pixels", "masked pixels black", "8×8, 64 factors"),
-    "sufficient-image": (
-        "The 37 top factors are enough for “Egyptian cat”",
-        "Kept: 7,104 of 150,528 coefficients (4.7 %) with 93.0 % of the energy",
-        "1 of 784 factors",
-        "depth 37",
-    ),
-    "profile": ("> 8 px", "4-8 px horizontal", "1-2 px diagonal"),
-    "compare": ("Other image", "Where importance moved", "scale shift", "place shift", "tiger cat"),
-    "robustness": ("jpeg compression", "Label kept: ", "Reconstruction depth: 37 of 784 factors", "severity"),
-    "zoom": ("Enlarged ×2", "0.5-1 px", "New scale: "),
-}
-
-
-@pytest.mark.parametrize("kind", WORDS)
+@pytest.mark.parametrize("kind", samples.DRAWN)
 def test_the_figure_of_a_kind_tells_what_the_kind_is_about(
     make_explanation: MakeExplanation, kind: str
 ) -> None:
     told = " ".join(_texts(build_figure(make_explanation(kind))).split())
-    for words in WORDS[kind]:
+    for words in samples.DRAWN[kind]:
         assert words in told
 
 

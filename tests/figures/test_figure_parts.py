@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 from rich.console import Console
-from tests.figures.samples import adaptive, faithfulness
+from tests.figures.samples import REPORTED, adaptive, faithfulness
 
-from wavescope.engine.choices import KINDS
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.types import Explanation
 from wavescope.figures.colours import (
     CHANGE,
@@ -241,21 +241,6 @@ def test_a_report_for_a_plain_terminal_has_no_block_and_no_sign_beyond_ascii(
     told = "".join(line for line in file if "Egyptian cat" not in line and "Worth" not in line)
     assert "#" in told or kind in ("sobol", "compare", "zoom")
     assert "?" not in told.replace("?tiger cat?", "")  # a class stands in quotes
-
-
-REPORTED: dict[str, tuple[str, ...]] = {
-    "fam": ("cycles per px", "px per cycle", "0.000-0.025", "0.6889"),
-    "sobol": ("84-112 px", "0.129", "0.090-0.181"),
-    "sufficient-image": (
-        "reconstruction depth 37 of 784 factors",
-        "9.3 kB compressed",
-        "the positive factors",
-    ),
-    "profile": ("0.550 ± 0.092", "33.0 % ± 5.5", "horizontal"),
-    "compare": ("Scale shift 0.273, place shift 0.222", "41.4 % +27.3", "Prediction of the other image"),
-    "robustness": ("gaussian noise", "0.11*", "Label kept: 52.6 % of all", "reconstruction depth 37"),
-    "zoom": ("0.5-1 px", "new", "Share of the new scale: 42.0 % by sums, 2.5 % by means"),
-}
 
 
 @pytest.mark.parametrize("kind", REPORTED)

@@ -25,6 +25,7 @@ from skimage import data as photographs
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import ImageTooLarge, InvalidRequest, NotAnImage
 from wavescope.imaging.decode import decode
+from wavescope.imaging.limits import ImageLimits
 
 MAX_PIXELS = 1_000_000
 MAX_GROWTH_MIB = 256
@@ -124,7 +125,7 @@ def _damaged(file: bytearray, files: list[bytes], rng: np.random.Generator) -> b
 def outcome(file: bytes) -> str:
     """``decoded``, or the code of the error that is told; raises whatever else happens."""
     try:
-        decode(file, PREPROCESSING, max_pixels=MAX_PIXELS)
+        decode(file, PREPROCESSING, limits=ImageLimits(max_pixels=MAX_PIXELS))
     except TOLD as error:
         return error.code
     return "decoded"

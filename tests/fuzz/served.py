@@ -15,8 +15,10 @@ from tests.ingress.fakes import FakePlane, make_app, make_explanation
 from tests.ingress.others import Servicer
 from tools.fuzz.target import Target
 
-from wavescope.ingress.edge import Edge, add_guarded
 from wavescope.ingress.plane import IngressLimits
+from wavescope.ingress.ray_proxy.connections import Bounded
+from wavescope.ingress.ray_proxy.http_guard import Edge
+from wavescope.ingress.ray_proxy.rpc_guard import RpcGuard, add_guarded
 from wavescope_proto.inference.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from wavescope_proto.v1.explanation_pb2_grpc import add_ExplanationServiceServicer_to_server
 
@@ -25,12 +27,14 @@ LIMITS = {"max_body_bytes": 256 * 1024, "max_images": 4, "max_targets": 4}
 
 
 @contextmanager
-def served(error: Exception | None = None) -> Iterator[Target]:
-    """Serves until the block ends; the plane raises ``error`` where one is given."""
-    plane = FakePlane(make_explanation(), error)
+def served(
+    error: Exception | None = None, guard: RpcGuard | None = None, plane: FakePlane | None = None
+) -> Iterator[Target]:
+    """Serves until the block ends; the plane raises ``error`` where one is given, RPCs are held to ``guard``."""
+    plane = plane or FakePlane(make_explanation(), error)
     app = Edge(make_app(plane, **LIMITS), max_body_bytes=LIMITS["max_body_bytes"])
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, http=Bounded, log_level="critical", lifespan="off"))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -39,7 +43,7 @@ def served(error: Exception | None = None) -> Iterator[Target]:
         return asyncio.run_coroutine_threadsafe(work, loop).result(START_S)
 
     serving = asyncio.run_coroutine_threadsafe(server.serve([listener]), loop)
-    rpcs, port = run(_rpcs(Servicer(plane, IngressLimits(**LIMITS))))
+    rpcs, port = run(_rpcs(Servicer(plane, IngressLimits(**LIMITS)), guard or RpcGuard("wavescope")))
     try:
         yield Target(listener.getsockname()[1], port)
     finally:
@@ -64,30 +68,32 @@ class Proxy:
     def add_registered_method_handlers(self, service_name: str, method_handlers: dict[str, Any]) -> None:
         methods = {}
         for name, method in method_handlers.items():
-            handler = self.service_handler_factory(method=method)
+            handler = self.service_handler_factory(method=method, service_method=f"/{service_name}/{name}")
             make = (
-                grpc.unary_stream_rpc_method_handler
+                grpc.stream_stream_rpc_method_handler
                 if method.response_streaming
-                else grpc.unary_unary_rpc_method_handler
+                else grpc.stream_unary_rpc_method_handler
             )
             methods[name] = make(handler, method.request_deserializer)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service_name, methods),))
 
-    def _make(self, method: Any) -> Any:
+    def _make(self, method: Any, service_method: str) -> Any:
+        del service_method
+
         async def unary(request: Any, context: Any) -> bytes:
-            return (await method.unary_unary(request, context)).SerializeToString()
+            return (await method.stream_unary(request, context)).SerializeToString()
 
         async def streamed(request: Any, context: Any) -> AsyncGenerator[bytes, None]:
-            async for message in method.unary_stream(request, context):
+            async for message in method.stream_stream(request, context):
                 yield message.SerializeToString()
 
         return streamed if method.response_streaming else unary
 
 
-async def _rpcs(servicer: Servicer) -> tuple[grpc.aio.Server, int]:
+async def _rpcs(servicer: Servicer, guard: RpcGuard) -> tuple[grpc.aio.Server, int]:
     server = grpc.aio.server()
     for add in (add_ExplanationServiceServicer_to_server, add_GRPCInferenceServiceServicer_to_server):
-        add_guarded(add, servicer, Proxy(server), application="wavescope")
+        add_guarded(add, servicer, Proxy(server), guard=guard)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     return server, port

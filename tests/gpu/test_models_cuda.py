@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 from tests.gpu.device import DEVICE, MARKS, only_cuda, torch
 
-from wavescope.core.design import sobol
 from wavescope.core.partition import partition
-from wavescope.core.render import Finish, Renderer
-from wavescope.core.wavelet_synthesis import WaveletSynthesis
+from wavescope.core.rendering.renderer import Finish, Renderer
+from wavescope.core.rendering.wavelet import WaveletSynthesis
+from wavescope.core.sobol.design import sobol
 from wavescope.core.wavelets import analyse
 from wavescope.engine.types import Preprocessing
 from wavescope.models.load import load
+from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import ModelSpec
-from wavescope.models.torch_backend import TorchBackend, load_torch
-from wavescope.models.torch_device import fixed_batch, record_compiled
+from wavescope.models.torch.backend import TorchBackend
+from wavescope.models.torch.device import fixed_batch, record_compiled
+from wavescope.models.torch.zoos import load_torchvision
 
 pytestmark = MARKS
 
@@ -38,7 +40,8 @@ def backend(**fields: Any) -> TorchBackend:
         "batch_size": BATCH,
         "preprocessing": PREPROCESSING,
     } | fields
-    return load_torch(ModelSpec(name="m", source="torchvision:resnet18", **given))
+    spec = ModelSpec(name="m", source="torchvision:resnet18", **given)
+    return load_torchvision(spec, LoadOptions(Path("unused")))
 
 
 def images(rows: int) -> np.ndarray:

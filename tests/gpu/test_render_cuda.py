@@ -12,15 +12,15 @@ from tests.fakes.classifiers import TorchClassifier, details, linear_classifier,
 from tests.gpu.device import DEVICE, MARKS, only_cuda, torch
 from tests.oracles.rendering import mask_rows, slow_finish, slow_render
 
-from wavescope.core.batches import BatchRenderer
-from wavescope.core.design import Design, sobol
-from wavescope.core.estimators import jansen, jansen_first
-from wavescope.core.fourier import FourierSynthesis
 from wavescope.core.partition import Partition, fourier_partition, partition, pixel_partition
-from wavescope.core.pixel import PixelSynthesis
-from wavescope.core.render import Finish, Renderer, Synthesis
+from wavescope.core.rendering.batch_renderer import BatchRenderer
+from wavescope.core.rendering.fourier import FourierSynthesis
+from wavescope.core.rendering.pixel import PixelSynthesis
+from wavescope.core.rendering.renderer import Finish, Renderer, Synthesis
+from wavescope.core.rendering.wavelet import WaveletSynthesis
 from wavescope.core.scores import SCORES, scores
-from wavescope.core.wavelet_synthesis import WaveletSynthesis
+from wavescope.core.sobol.design import Design, sobol
+from wavescope.core.sobol.estimators import Scores, jansen, jansen_first
 from wavescope.core.wavelets import analyse
 from wavescope.engine.run import explain
 from wavescope.engine.types import ExplanationRequest
@@ -208,7 +208,7 @@ def test_estimates_agree_with_numpy() -> None:
     values = rng.normal(size=8), rng.normal(size=8), rng.normal(size=(5, 8))
     tensors = [on_device(v) for v in values]
     for estimate in (jansen, jansen_first):
-        np.testing.assert_allclose(on_host(estimate(*tensors)), estimate(*values), rtol=1e-12)
+        np.testing.assert_allclose(on_host(estimate(Scores(*tensors))), estimate(Scores(*values)), rtol=1e-12)
 
 
 @pytest.mark.parametrize("policy", POLICIES)

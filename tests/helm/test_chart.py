@@ -80,3 +80,13 @@ def test_notes_tell_how_to_come_in(chart_path: Path, said: dict[str, Any]) -> No
     assert "Authorization: Bearer" in notes
     assert "Whoever reaches ports 8000 and 9000 is served" in open_notes
     assert "Authorization" not in open_notes
+
+
+def test_notes_warn_where_rays_ports_are_open(chart_path: Path, said: dict[str, Any]) -> None:
+    with Chart.load(chart_path) as chart:
+        closed, opened = (
+            next(text for path, text in chart.render(values).items() if path.endswith("NOTES.txt"))
+            for values in (said, {**said, "networkPolicy": {"enabled": False}})
+        )
+    assert "Ray's own ports are open" in opened
+    assert "Ray's own ports" not in closed

@@ -11,6 +11,7 @@ from ray.serve._private.deploy_utils import get_app_code_version
 from ray.serve.schema import ServeDeploySchema
 
 from wavescope.serving import proxy
+from wavescope.serving.command import cluster
 from wavescope.settings import Settings, load_settings
 
 Render = Callable[[dict[str, Any]], list[dict[str, Any]]]
@@ -202,6 +203,25 @@ def test_proxies_of_every_pod_find_what_stands_before_them_and_its_limit(
         assert proxy.environment().items() <= given.items()
         expected = scenario["settings"].get("max_body_bytes", Settings.model_fields["max_body_bytes"].default)
         assert load_settings().max_body_bytes == expected
+
+
+def containers(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    return [container for group in groups for container in group["template"]["spec"]["containers"]]
+
+
+def test_processes_of_every_container_are_as_nice_as_those_of_the_command(rayservice: dict[str, Any]) -> None:
+    found = containers(rayservice["spec"]["rayClusterConfig"])
+    name = "RAY_worker_niceness"
+    said = [[item["value"] for item in one["env"] if item["name"] == name] for one in found]
+    assert said == [[cluster.DEFAULTS[name]]] * len(found)
+
+
+@pytest.mark.parametrize("name", ["RAY_worker_niceness", "FORWARDED_ALLOW_IPS"])
+def test_what_the_operator_says_stands_once_in_every_container(render: Render, name: str) -> None:
+    spec = one(render({"extraEnv": [{"name": name, "value": "7"}]}), "RayService")["spec"]
+    for container in containers(spec["rayClusterConfig"]):
+        assert [item["value"] for item in container["env"] if item["name"] == name] == ["7"]
 
 
 def test_another_model_touches_no_other_and_no_pod(render: Render) -> None:

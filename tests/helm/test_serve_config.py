@@ -107,9 +107,7 @@ def test_settings_reach_every_application_and_apply_in_place(
         "max_forwards": 50_000,
         "result_cache_bytes": 2**40,  # Go writes large numbers with an exponent
         "drain_s": 12.5,
-        "metrics_need_key": True,
         "remote_hosts": ["models.example:8000", "*.example"],
-        "allowed_origins": [],
     }
     plain, changed = (
         next(item["spec"] for item in render(values) if item["kind"] == "RayService")
@@ -127,3 +125,52 @@ def test_settings_reach_every_application_and_apply_in_place(
         }
         assert {name: settings[name] for name in changes} == expected
         assert settings["log_level"] == "debug"
+
+
+def test_settings_that_proxies_read_are_in_the_environment_of_every_container(
+    render: Callable[[dict[str, Any]], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {
+        "allowed_origins": ["https://a.example", "https://b.example"],
+        "metrics_need_key": True,
+        "max_connections": 2_000_000,
+        "max_header_bytes": 2048,
+        "header_timeout_s": 2.5,
+        "body_timeout_s": 7,
+        "max_uploads": 3,
+        "max_uploads_per_caller": 2,
+        "max_upload_bytes": 2**40,
+        "reply_timeout_s": 5,
+    }
+    values = {"settings": changes}
+    (spec,) = [item["spec"] for item in render(values) if item["kind"] == "RayService"]
+    applications = ServeDeploySchema.model_validate(yaml.safe_load(spec["serveConfigV2"])).applications
+    assert all("WAVESCOPE_BODY_TIMEOUT_S" not in one.runtime_env["env_vars"] for one in applications)
+    cluster = spec["rayClusterConfig"]
+    for group in [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]:
+        environment = group["template"]["spec"]["containers"][0]["env"]
+        for entry in environment:
+            if entry["name"].startswith("WAVESCOPE_") and "value" in entry:
+                monkeypatch.setenv(entry["name"], entry["value"])
+        settings = Settings().model_dump()
+        expected = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()
+        }
+        assert {name: settings[name] for name in changes} == expected
+
+
+@pytest.mark.parametrize(
+    ("autoscaler", "expected"), [({}, 600.0), ({"placeTimeoutSeconds": 60}, 60.0), ({"enabled": False}, 0.0)]
+)
+def test_models_without_a_place_are_given_the_time_of_the_autoscaler(
+    render: Callable[[dict[str, Any]], list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+    autoscaler: dict[str, Any],
+    expected: float,
+) -> None:
+    rendered = render({"autoscaler": autoscaler})
+    (spec,) = (item["spec"] for item in rendered if item["kind"] == "RayService")
+    for application in ServeDeploySchema.model_validate(yaml.safe_load(spec["serveConfigV2"])).applications:
+        for name, value in application.runtime_env["env_vars"].items():
+            monkeypatch.setenv(name, value)
+        assert Settings().autoscaler_timeout_s == expected

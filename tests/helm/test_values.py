@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from helm_python.errors import HelmRenderError, HelmValuesError
 from wavescope.engine.types import Preprocessing
 from wavescope.models import spec
 from wavescope.models.remote.options import LAYOUTS, RemoteOptions, Tls
+from wavescope.models.sources import SOURCES, SourceKind
 from wavescope.models.spec import ModelSpec
 from wavescope.settings import Settings
 
@@ -176,14 +178,33 @@ def test_models_take_the_keys_and_choices_of_the_registry(chart_path: Path) -> N
     assert set(remote) == {field.name for field in fields(RemoteOptions)}
     assert set(remote["input_layout"]["enum"]) == set(LAYOUTS)
     assert set(remote["tls"]["properties"]) == {field.name for field in fields(Tls)}
-    for kind in spec.SOURCE_KINDS:
-        assert re.match(model["source"]["pattern"], f"{kind}:something")
+
+
+def test_models_take_the_sources_of_the_registry(chart_path: Path) -> None:
+    """By the records of the kinds of sources: what each has to declare, and what it may not."""
+    model = json.loads((chart_path / "values.schema.json").read_text())["definitions"]["model"]
+    kinds = list(SOURCES.values())
+
+    def beginning(chosen: Callable[[SourceKind], bool]) -> str:
+        return f"^({'|'.join(kind.name for kind in kinds if chosen(kind))}):"
+
+    source = model["properties"]["source"]
+    assert source["pattern"] == beginning(lambda kind: True) + ".+$"
+    listed = [f"{kind.name}:{kind.reference}" for kind in kinds]
+    assert source["description"] == f"{', '.join(listed[:-1])} or {listed[-1]}"
+    declared, digest, remote = (rule["if"]["properties"]["source"]["pattern"] for rule in model["allOf"])
+    assert declared == beginning(lambda kind: not kind.describes_itself)
+    assert digest == beginning(lambda kind: kind.program)
+    assert remote == beginning(lambda kind: kind.remote)
+    devices = dict.fromkeys(device for kind in kinds for device in kind.devices)
+    for device in devices:
+        assert re.match(model["properties"]["device"]["pattern"], device)
 
 
 def test_settings_take_what_the_chart_does_not_set_itself(chart_path: Path) -> None:
     schema = json.loads((chart_path / "values.schema.json").read_text())
-    local = {"host", "port", "grpc_port", "cache_dir", "state_dir"}  # of one machine
-    values = {"no_auth", "api_keys_file", "store_url", "log_level"}  # of the chart
+    local = {"host", "port", "grpc_port", "cache_dir", "state_dir", "one_process"}  # of one machine
+    values = {"no_auth", "api_keys_file", "store_url", "log_level", "autoscaler_timeout_s"}  # of the chart
     replicas = {"gateway_replicas", "generator_replicas", "aggregator_replicas"}
     properties = schema["properties"]["settings"]["properties"]
     assert set(properties) == set(Settings.model_fields) - local - values - replicas

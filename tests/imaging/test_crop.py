@@ -14,7 +14,7 @@ from torchvision.models import ResNet50_Weights
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from wavescope.engine.types import CropBox, Preprocessing
-from wavescope.imaging.crop import fit
+from wavescope.imaging.crop import resize_and_crop
 from wavescope.imaging.decode import decode, prepare
 
 MODES = {
@@ -159,7 +159,7 @@ def test_the_cropped_path_agrees_with_the_whole_one_to_rounding(turned: bool) ->
     if turned:
         image = image.transpose(Image.Transpose.ROTATE_90)
     for preprocessing, zoom in ((Preprocessing(), 1), (Preprocessing(resize=224), 1), (Preprocessing(), 2)):
-        whole = fit((image,), preprocessing, max_pixels=10**8, zoom=zoom)
-        cropped = fit((image,), preprocessing, max_pixels=1, zoom=zoom)
+        whole = resize_and_crop((image,), preprocessing, max_pixels=10**8, zoom=zoom)
+        cropped = resize_and_crop((image,), preprocessing, max_pixels=1, zoom=zoom)
         assert whole.crop == cropped.crop
         np.testing.assert_allclose(cropped.pixels, whole.pixels, atol=1.01 / 255)

@@ -16,6 +16,7 @@ from PIL import Image, features
 from wavescope.engine.types import Picture, Preprocessing
 from wavescope.errors import ImageTooLarge, InvalidRequest, NotAnImage, WavescopeError
 from wavescope.imaging.decode import decode, prepare
+from wavescope.imaging.limits import ImageLimits
 
 WHOLE = Preprocessing(size=(24, 40), resize=None)
 GREY = Preprocessing(size=(24, 40), resize=None, mean=(0.5,), std=(0.5,))
@@ -191,9 +192,9 @@ def test_a_decompression_bomb_is_refused_from_its_header(width: int, height: int
 
 def test_the_limit_on_pixels_is_inclusive() -> None:
     data = encoded(Image.fromarray(noise()), "PNG")
-    assert decode(data, WHOLE, max_pixels=24 * 40).original_size == (24, 40)
+    assert decode(data, WHOLE, limits=ImageLimits(max_pixels=24 * 40)).original_size == (24, 40)
     with pytest.raises(ImageTooLarge, match="40x24 = 960 pixels; 959"):
-        decode(data, WHOLE, max_pixels=24 * 40 - 1)
+        decode(data, WHOLE, limits=ImageLimits(max_pixels=24 * 40 - 1))
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (7, 100), (100, 7)])

@@ -19,8 +19,7 @@ from tests.fuzz.images import mutated_files, outcome, sound_files
 
 from wavescope.errors import ImageTooLarge, NotAnImage
 from wavescope.imaging.decode import open_image
-from wavescope.imaging.frames import MAX_FRAMES, MAX_GIF_BLOCKS
-from wavescope.imaging.structure import (
+from wavescope.imaging.file_structure import (
     MAX_EXIF_BYTES,
     MAX_JPEG_SCANS,
     MAX_PLAIN_BYTES,
@@ -28,6 +27,8 @@ from wavescope.imaging.structure import (
     MAX_TAG_VALUES,
     MAX_TAGS,
 )
+from wavescope.imaging.frame_count import MAX_GIF_BLOCKS
+from wavescope.imaging.limits import DEFAULT_LIMITS, ImageLimits
 
 ROOT = Path(__file__).parents[2]
 SMALL = Image.new("L", (16, 16), 128)
@@ -156,21 +157,21 @@ def pages(name: str, count: int, **options) -> bytes:
 def test_frames_are_counted_as_pillow_counts_them(name, options):
     file = pages(name, 7, **options)
     assert Image.open(io.BytesIO(file)).n_frames == 7
-    assert open_image(file, max_frames=7).size == (16, 16)
+    assert open_image(file, limits=ImageLimits(max_frames=7)).size == (16, 16)
     with pytest.raises(ImageTooLarge, match="more than 6 frames") as caught:
-        open_image(file, max_frames=6)
+        open_image(file, limits=ImageLimits(max_frames=6))
     assert (caught.value.field, caught.value.limits) == ("image", {"max_frames": 6})
 
 
 @pytest.mark.parametrize("name", ["GIF", "PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF"])
 def test_a_picture_is_one_frame(name):
-    assert open_image(encoded(name, SMALL.convert("RGB")), max_frames=1).size == (16, 16)
+    assert open_image(encoded(name, SMALL.convert("RGB")), limits=ImageLimits(max_frames=1)).size == (16, 16)
 
 
 def test_frames_after_the_first_are_not_decoded(monkeypatch):
     file = encoded("GIF")
     frame = file[file.index(b",") : -1]
-    film = file[:-1] + frame * MAX_FRAMES + b";"
+    film = file[:-1] + frame * DEFAULT_LIMITS.max_frames + b";"
     sought: list[int] = []
     seek = GifImagePlugin.GifImageFile._seek
     monkeypatch.setattr(
@@ -180,7 +181,7 @@ def test_frames_after_the_first_are_not_decoded(monkeypatch):
     )
     with pytest.raises(ImageTooLarge, match="more than 1000 frames"):
         open_image(film)
-    assert open_image(film, max_frames=MAX_FRAMES + 1).size == (16, 16)
+    assert open_image(film, limits=ImageLimits(max_frames=DEFAULT_LIMITS.max_frames + 1)).size == (16, 16)
     assert set(sought) == {0}
 
 

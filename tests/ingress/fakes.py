@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, is_dataclass, replace
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import grpc
 import httpx
 import numpy as np
 from fastapi import FastAPI
 
-from wavescope.engine.choices import KINDS
-from wavescope.engine.events import Finished, Partial, Progress
+from wavescope.engine.events import Finished, PartialIndices, Progress
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import (
     BandImportance,
-    Comparison,
-    Corrupted,
     CropBox,
     Explanation,
     ExplanationRequest,
@@ -31,23 +30,28 @@ from wavescope.engine.types import (
     ModelDetails,
     Prediction,
     Preprocessing,
-    ProfileBand,
-    Ring,
-    Robustness,
     Round,
-    ScaleChange,
     Screening,
     Sufficiency,
+    Target,
     Worth,
-    Zoom,
-    ZoomLevel,
 )
 from wavescope.errors import JobCancelled, JobUnfinished, UnknownJob, UnknownModel
-from wavescope.ingress.examples import TINY_PNG
-from wavescope.ingress.http import build_app
-from wavescope.ingress.jobs import job_failed
-from wavescope.ingress.open_streams import OpenStreams
-from wavescope.ingress.plane import Call, Estimate, Event, IngressLimits, JobStatus, Parsed, Predicted, Target
+from wavescope.ingress.app import build_app
+from wavescope.ingress.job_replies import job_failed
+from wavescope.ingress.layout import array_form, without_none
+from wavescope.ingress.openapi.request_examples import TINY_PNG
+from wavescope.ingress.plane import (
+    CallContext,
+    Estimate,
+    Event,
+    ExplainRequest,
+    IngressLimits,
+    JobStatus,
+    Predictions,
+    PredictRequest,
+)
+from wavescope.ingress.stream_limits import OpenStreams
 
 IMAGE = base64.b64decode(TINY_PNG)
 FIGURE = b"\x89PNG\r\n\x1a\n a figure"
@@ -79,7 +83,7 @@ def make_explanation(kind: str = "wcam", seed: int = 0) -> Explanation:
         prediction=predictions,
         indices=Indices(total, rng.random(k), rng.random(k), np.stack([total - 0.1, total + 0.1], axis=1)),
         maps=_maps(kind, rng),
-        levels=_levels(rng) if KINDS[kind] == "wavelet" else None,
+        levels=_levels(rng) if KINDS[kind].transform == "wavelet" else None,
         crop=CropBox(0.5, 1.25, 100.75, 99.0),
         forwards=88,
         timing={"plan_s": 0.125, "total_s": 1.5},
@@ -92,7 +96,9 @@ def make_explanation(kind: str = "wcam", seed: int = 0) -> Explanation:
 
 
 def _maps(kind: str, rng: np.random.Generator) -> Maps:
-    names = {"wavelet": ("wcam", "spatial_wcam"), "fourier": ("fam",), "pixel": ("sobol",)}[KINDS[kind]]
+    names = {"wavelet": ("wcam", "spatial_wcam"), "fourier": ("fam",), "pixel": ("sobol",)}[
+        KINDS[kind].transform
+    ]
     shapes = {"wcam": (16, 12)}
     return Maps(
         factors=rng.integers(-1, 9, (16, 12), dtype=np.int32),
@@ -111,37 +117,43 @@ def _levels(rng: np.random.Generator) -> tuple[LevelImportance, ...]:
 
 
 def _sections(kind: str, seed: int, rng: np.random.Generator) -> dict[str, Any]:
-    """What a kind has of its own; faithfulness with ``wcam``."""
-    a, b, c, d = rng.random(4).tolist()
-    match kind:
-        case "wcam":
-            return {"faithfulness": tuple(_faithfulness(domain, rng) for domain in ("pixel", "wavelet"))}
-        case "fam":
-            return {"radial": (Ring((0.0, 0.25), a, b), Ring((0.25, 0.7071), c, d))}
-        case "profile":
-            fine = ProfileBand(1, "diagonal", (2, 4), c, a, (b, d), a, b)
-            return {"profile": (ProfileBand(0, None, (4, None), a, None, None, b, None), fine)}
-        case "sufficient-image":
-            return {"sufficiency": _sufficiency(rng)}
-        case "robustness":
-            corrupted = (
-                Corrupted("fog", 1, Prediction(3, "class 3", a), b, False),
-                Corrupted("frost", 5, Prediction(1, "class 1", None), c, True),
-            )
-            return {
-                "sufficiency": _sufficiency(rng),
-                "robustness": Robustness(d, {"fog": a, "frost": 1.0}, corrupted),
-            }
-        case "compare":
-            scales = (ScaleChange(0, (4, None), a, b, b - a), ScaleChange(1, (2, 4), c, d, d - c))
-            change = rng.random((15, 11), dtype=np.float32)
-            other = make_explanation("wcam", seed + 1)
-            return {"comparison": Comparison(a, b, scales, change, replace(other, kind="compare"))}
-        case "zoom":
-            levels = (ZoomLevel(0, (4.0, None), a, b, c, d), ZoomLevel(2, (0.5, 1.0), None, None, a, b))
-            return {"zoom": Zoom(c, d, levels, replace(make_explanation("wcam", seed + 1), kind="zoom"))}
-        case _:
-            return {}
+    """The sections of a kind and of its transform, their numbers drawn; faithfulness with ``wcam``."""
+    names = [*KINDS[kind].sections, *(["radial"] if KINDS[kind].transform == "fourier" else [])]
+    hints = get_type_hints(Explanation)
+    sections: dict[str, Any] = {
+        name: _sufficiency(rng) if name == "sufficiency" else _drawn(hints[name], kind, seed, rng)
+        for name in names
+    }
+    if kind == "wcam":
+        sections["faithfulness"] = tuple(_faithfulness(domain, rng) for domain in ("pixel", "wavelet"))
+    return sections
+
+
+def _drawn(hint: Any, kind: str, seed: int, rng: np.random.Generator, *, absent: bool = False) -> Any:
+    """A value of a type, drawn; ``absent`` for ``None`` where it may be."""
+    if NoneType in get_args(hint):
+        return None if absent else _drawn(without_none(hint), kind, seed, rng)
+    if hint is Explanation:
+        return replace(make_explanation("wcam", seed + 1), kind=kind)
+    if is_dataclass(hint):
+        parts = get_type_hints(hint).items()
+        return hint(**{name: _drawn(part, kind, seed, rng, absent=absent) for name, part in parts})
+    if array_form(hint) is not None:
+        return rng.random((15, 11), dtype=np.float32)
+    if get_origin(hint) is tuple:
+        members = get_args(hint)
+        if members[-1] is Ellipsis:  # the first entry has all that may be absent absent, the second nothing
+            return tuple(_drawn(members[0], kind, seed, rng, absent=first) for first in (True, False))
+        return tuple(_drawn(member, kind, seed, rng, absent=absent) for member in members)
+    if get_origin(hint) is dict:
+        return {"fog": float(rng.random()), "frost": 1.0}
+    draw = {
+        int: rng.integers(1, 5).item(),
+        float: float(rng.random()),
+        bool: bool(rng.integers(2)),
+        str: "fog",
+    }
+    return draw[hint]
 
 
 def _sufficiency(rng: np.random.Generator) -> Sufficiency:
@@ -208,7 +220,7 @@ class Asked:
     targets: tuple[tuple[Target, ...], ...]
     other: bytes | None
     request_id: str = ""
-    call: Call | None = field(default=None, compare=False)
+    call: CallContext | None = field(default=None, compare=False)
 
 
 @dataclass
@@ -231,18 +243,19 @@ class FakePlane:
         }
     )
 
-    def _ask(self, parsed: Parsed, call: Call) -> tuple[Explanation, ...]:
+    def _ask(self, request: ExplainRequest, call: CallContext) -> tuple[Explanation, ...]:
+        images = request.images[: len(request.targets)]
         asked = Asked(
-            parsed.images, parsed.model, parsed.request, parsed.targets, parsed.other, call.request_id, call
+            images, request.model, request.request, request.targets, request.other, call.request_id, call
         )
         self.calls.append(asked)
-        self._check(parsed.model)
-        targets = [target for image in parsed.targets for target in image]
+        self._check(request.model)
+        targets = [target for image in request.targets for target in image]
         return tuple(
             replace(
                 self.explanation,
                 id=f"{self.explanation.id}-{position}" if len(targets) > 1 else self.explanation.id,
-                parameters={**parsed.request.parameters(), "target": target},
+                parameters={**request.request.parameters(), "target": target},
             )
             for position, target in enumerate(targets)
         )
@@ -253,54 +266,57 @@ class FakePlane:
         if model != MODEL:
             raise UnknownModel.among(model, self.model_names())
 
-    async def explain(self, parsed: Parsed, call: Call) -> tuple[Explanation, ...]:
-        return self._ask(parsed, call)
+    async def explain(self, request: ExplainRequest, call: CallContext) -> tuple[Explanation, ...]:
+        return self._ask(request, call)
 
-    async def stream(self, parsed: Parsed, call: Call) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: ExplainRequest, call: CallContext) -> AsyncGenerator[Event, None]:
         try:
-            explanations = self._ask(parsed, call)
+            explanations = self._ask(request, call)
             yield Progress(0, 88, 0.0, None)
             yield Progress(44, 88, 1.5, 1.5)
-            yield Partial(0, 22, 2, lambda: self.explanation.indices)
+            if self.explanation.indices is not None:  # of a constant score there are none
+                yield PartialIndices(0, 22, 2, self.explanation.indices)
             yield Finished(explanations)
         finally:
             self.closed += 1
 
-    async def estimate(self, parsed: Parsed, call: Call) -> Estimate:
-        self._ask(parsed, call)
+    async def estimate(self, request: ExplainRequest, call: CallContext) -> Estimate:
+        self._ask(request, call)
         return Estimate(88, 1.5, 0.25, cached=False)
 
-    async def predict(self, images: tuple[bytes, ...], model: str, top_k: int, call: Call) -> Predicted:
-        self._check(model)
-        outputs = np.tile(np.array([0.25, 0.5, 0.125], dtype=np.float32), (len(images), 1))
+    async def predict(self, request: PredictRequest, call: CallContext) -> Predictions:
+        self._check(request.model)
+        outputs = np.tile(np.array([0.25, 0.5, 0.125], dtype=np.float32), (len(request.images), 1))
         top = (Prediction(1, "class 1", 0.5), Prediction(0, "class 0", 0.25), Prediction(2, "class 2", 0.125))
-        return Predicted(DETAILS, outputs, (top[:top_k],) * len(images))
+        return Predictions(DETAILS, outputs, (top[: request.top_k],) * len(request.images))
 
-    async def submit(self, parsed: Parsed, call: Call, idempotency_key: str | None) -> JobStatus:
-        explanations = self._ask(parsed, call)
+    async def submit(
+        self, request: ExplainRequest, call: CallContext, idempotency_key: str | None
+    ) -> JobStatus:
+        explanations = self._ask(request, call)
         if idempotency_key is not None and (call.caller, idempotency_key) in self.keys:
             return self.jobs[self.keys[call.caller, idempotency_key]]
         job_id = f"job-{len(self.jobs) + 1}"
         self.jobs[job_id] = JobStatus(
             id=job_id,
             state="queued",
-            kind=parsed.request.kind,
-            model=parsed.model,
-            images=len(parsed.images),
+            kind=request.request.kind,
+            model=request.model,
+            images=len(request.targets),
             created_at=1000.0,
         )
         self.owners[job_id] = call.caller
-        self.results[job_id] = (explanations, parsed.batch)
+        self.results[job_id] = (explanations, request.batch)
         if idempotency_key is not None:
             self.keys[call.caller, idempotency_key] = job_id
         return self.jobs[job_id]
 
-    async def job(self, job_id: str, call: Call) -> JobStatus:
+    async def job(self, job_id: str, call: CallContext) -> JobStatus:
         if job_id not in self.jobs or self.owners[job_id] != call.caller:
             raise UnknownJob(f"no job is {job_id!r}", field="id")
         return self.jobs[job_id]
 
-    async def watch(self, job_id: str, call: Call) -> AsyncGenerator[JobStatus, None]:
+    async def watch(self, job_id: str, call: CallContext) -> AsyncGenerator[JobStatus, None]:
         """Goes through the states of a job that succeeds, unless it has ended already."""
         job = await self.job(job_id, call)
         yield job
@@ -319,7 +335,7 @@ class FakePlane:
             planned=88,
         )
 
-    async def result(self, job_id: str, call: Call) -> tuple[tuple[Explanation, ...], bool]:
+    async def result(self, job_id: str, call: CallContext) -> tuple[tuple[Explanation, ...], bool]:
         job = await self.job(job_id, call)
         if job.state == "failed":
             raise job_failed(job)
@@ -329,7 +345,7 @@ class FakePlane:
             raise JobUnfinished(f"job {job_id!r} is {job.state}")
         return self.results[job_id]
 
-    async def cancel(self, job_id: str, call: Call) -> JobStatus:
+    async def cancel(self, job_id: str, call: CallContext) -> JobStatus:
         job = await self.job(job_id, call)
         if job.state in ("queued", "running"):
             self.jobs[job_id] = replace(job, state="cancelled", finished_at=1003.0)

@@ -12,11 +12,18 @@ import httpx
 from fastapi import FastAPI
 from tests.ingress.fakes import FakeContext, MemoryRecorder, send
 
-from wavescope.ingress.examples import TINY_PNG
-from wavescope.ingress.oip.servicer import OipServicer
-from wavescope.ingress.open_streams import OpenStreams
-from wavescope.ingress.plane import DataPlane, Doorkeeper, IngressLimits, OpenDoor, RequestRecorder
-from wavescope.ingress.servicer import ExplanationServicer
+from wavescope.ingress.grpc.servicer import ExplanationServicer
+from wavescope.ingress.kserve.oip.servicer import OipServicer
+from wavescope.ingress.openapi.request_examples import TINY_PNG
+from wavescope.ingress.plane import (
+    Authenticator,
+    DataPlane,
+    IngressLimits,
+    NullAuthenticator,
+    RequestRecorder,
+)
+from wavescope.ingress.ray_proxy.ongoing import Ongoing
+from wavescope.ingress.stream_limits import OpenStreams
 from wavescope_proto.inference import open_inference_pb2 as pb
 
 
@@ -26,9 +33,10 @@ class Servicer(OipServicer, ExplanationServicer):
 
     _plane: DataPlane
     _limits: IngressLimits = field(default_factory=IngressLimits)
-    _doorkeeper: Doorkeeper = field(default_factory=OpenDoor)
+    _authenticator: Authenticator = field(default_factory=NullAuthenticator)
     _recorder: RequestRecorder = field(default_factory=MemoryRecorder)
     _streams: OpenStreams = field(default_factory=lambda: OpenStreams(IngressLimits()))
+    _ongoing: Ongoing = field(default_factory=lambda: Ongoing(IngressLimits().max_ongoing))
 
 
 def image(name: str = "image", **changed: Any) -> dict[str, Any]:

@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.ingress.fakes import IMAGE, body
 
-from wavescope.engine.choices import KINDS
+from wavescope.engine.kinds import KINDS
 from wavescope.errors import InvalidRequest
-from wavescope.ingress.examples import TINY_PNG
-from wavescope.ingress.parsing import Files, parse_json, parse_parts
-from wavescope.ingress.plane import IngressLimits, Parsed
+from wavescope.ingress.openapi.request_examples import TINY_PNG
+from wavescope.ingress.plane import ExplainRequest, IngressLimits
+from wavescope.ingress.schemas.parsing import Files, parse_json, parse_parts
 
 LIMITS = IngressLimits(max_images=3, max_targets=4)
 ONE = {"base64": TINY_PNG}
 TWO = [ONE, ONE]
 
 
-def parse(**fields: Any) -> Parsed:
+def parse(**fields: Any) -> ExplainRequest:
     return parse_json(json.dumps(body(fields)).encode(), LIMITS)
 
 
@@ -57,7 +57,12 @@ def test_one_image_is_no_batch_and_is_explained_for_its_target() -> None:
 
 def test_a_comparison_takes_both_images_and_one_target() -> None:
     parsed = parse(kind="compare", target=3)
-    assert (parsed.images, parsed.other, parsed.targets, parsed.batch) == ((IMAGE,), IMAGE, ((3,),), False)
+    assert (parsed.images, parsed.other, parsed.targets, parsed.batch) == (
+        (IMAGE, IMAGE),
+        IMAGE,
+        ((3,),),
+        False,
+    )
 
 
 @pytest.mark.parametrize(

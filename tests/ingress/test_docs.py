@@ -11,12 +11,12 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from tests.ingress.fakes import FakePlane, make_app, send
 
-from wavescope.engine.choices import KINDS
-from wavescope.ingress import example_replies, examples
-from wavescope.ingress.example_replies import REPLIES
-from wavescope.ingress.openapi import document
+from wavescope.engine.kinds import KINDS
+from wavescope.ingress.openapi import reply_examples, request_examples
+from wavescope.ingress.openapi.document import document
+from wavescope.ingress.openapi.reply_examples import REPLIES
 from wavescope.ingress.problems import TABLE
-from wavescope.ingress.reply_models import (
+from wavescope.ingress.schemas.reply import (
     BatchReply,
     EstimateReply,
     ExplanationReply,
@@ -26,7 +26,7 @@ from wavescope.ingress.reply_models import (
     PredictionsReply,
     ProgressEvent,
 )
-from wavescope.ingress.schemas import PredictionBody
+from wavescope.ingress.schemas.request import PredictionBody
 
 
 @pytest.fixture
@@ -126,13 +126,13 @@ def test_every_status_of_an_error_is_documented() -> None:
 @pytest.mark.parametrize(
     ("example", "model"),
     [
-        (example_replies.ESTIMATE, EstimateReply),
-        (example_replies.PREDICTIONS, PredictionsReply),
-        (example_replies.JOB, JobReply),
-        (example_replies.PROGRESS, ProgressEvent),
-        (example_replies.PARTIAL, PartialEvent),
-        (example_replies.JOB_PROGRESS, JobProgressEvent),
-        (examples.PREDICTION, PredictionBody),
+        (reply_examples.ESTIMATE, EstimateReply),
+        (reply_examples.PREDICTIONS, PredictionsReply),
+        (reply_examples.JOB, JobReply),
+        (reply_examples.PROGRESS, ProgressEvent),
+        (reply_examples.PARTIAL, PartialEvent),
+        (reply_examples.JOB_PROGRESS, JobProgressEvent),
+        (request_examples.PREDICTION, PredictionBody),
     ],
 )
 def test_other_examples_match_their_schemas(example: Any, model: type[BaseModel]) -> None:
@@ -149,24 +149,20 @@ def test_every_kind_has_an_example_reply_with_what_it_alone_has() -> None:
     assert set(KINDS) <= set(REPLIES)
     usual = {name for name, value in REPLIES["wcam"]["value"].items() if value is None} - {"screening"}
     own = {kind: {name for name in usual if REPLIES[kind]["value"][name] is not None} for kind in KINDS}
-    found = {"reconstruction_depth", "sufficient_image", "curve", "sufficiency"}
-    assert own == {
-        "wcam": set(),
-        "fam": {"radial"},
-        "sobol": set(),
-        "sufficient-image": found,
-        "profile": {"profile"},
-        "compare": {"comparison"},
-        "robustness": found | {"robustness"},
-        "zoom": {"zoom"},
+    keys = {"sufficiency": {"reconstruction_depth", "sufficient_image", "curve", "sufficiency"}}
+    expected = {
+        name: {key for section in kind.sections for key in keys.get(section, {section})}
+        | ({"radial"} if kind.transform == "fourier" else set())
+        for name, kind in KINDS.items()
     }
+    assert own == expected
 
 
-@pytest.mark.parametrize("name", examples.REQUESTS)
+@pytest.mark.parametrize("name", request_examples.REQUESTS)
 def test_examples_of_requests_match_the_document(name: str) -> None:
     schemas = document()["components"]["schemas"]
     jsonschema.validate(
-        examples.REQUESTS[name]["value"],
+        request_examples.REQUESTS[name]["value"],
         _nullable({**schemas["ExplanationBody"], "components": {"schemas": schemas}}),
     )
 
@@ -193,8 +189,8 @@ def _nullable(schema: Any) -> Any:
     return {"anyOf": [changed, {"type": "null"}]} if changed.pop("nullable", False) else changed
 
 
-@pytest.mark.parametrize("status", sorted(examples.PROBLEMS))
+@pytest.mark.parametrize("status", sorted(request_examples.PROBLEMS))
 def test_examples_of_problems_match_their_schema(status: int) -> None:
     schema = {**document()["components"]["schemas"]["Problem"]}
     schema["properties"] = {**schema["properties"], "field": {"type": ["string", "null"]}}
-    jsonschema.validate(examples.PROBLEMS[status], schema)
+    jsonschema.validate(request_examples.PROBLEMS[status], schema)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+import threading
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +19,16 @@ from tests.fuzz.served import served
 from tests.ingress.fakes import chunks
 from tools.fuzz.rpcs import channel_to
 
-from wavescope.ingress.edge import Edge, add_guarded
+from wavescope.auth.api_keys import ApiKey, KeySet, digest
+from wavescope.ingress.access import Access
+from wavescope.ingress.ray_proxy.http_guard import Edge
+from wavescope.ingress.ray_proxy.rpc_guard import RpcGuard, add_guarded
+from wavescope.ingress.ray_proxy.uploads import UploadLimits, Uploads
+from wavescope_proto.inference import open_inference_pb2
 
 LIMIT = 10_000
+ALICE = "wsk_" + "a" * 43
+KEYS = KeySet([ApiKey("alice", digest(ALICE))])
 
 
 @dataclass
@@ -46,9 +57,11 @@ class Proxy:
         await send({"type": "http.response.body", "body": b"answer"})
 
 
-def send(proxy: Any, path: str = "/v1/explanations", **options: Any) -> httpx.Response:
+def send(
+    proxy: Any, path: str = "/v1/explanations", access: Access | None = None, **options: Any
+) -> httpx.Response:
     async def run() -> httpx.Response:
-        transport = httpx.ASGITransport(Edge(proxy, max_body_bytes=LIMIT))
+        transport = httpx.ASGITransport(Edge(proxy, max_body_bytes=LIMIT, access=access))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.post(path, **options)
 
@@ -146,6 +159,199 @@ def test_the_health_of_the_proxy_is_told_by_itself():
     assert send(Proxy(503, "text/plain"), "/-/healthz").text == "an answer"
 
 
+@pytest.mark.parametrize("path", ["/-/healthz", "/-/routes"])
+def test_the_paths_of_the_proxy_are_answered_to_whom_all_others_are(path):
+    local, keyed = Access(local_names_only=True), Access(authenticator=KEYS)
+    for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
+        assert send(Proxy(), path, access=local, headers=headers).status_code == 403
+    assert send(Proxy(), path, access=local, headers={"Host": "127.0.0.1:8000"}).status_code == 200
+    assert send(Proxy(), path, access=keyed).status_code == (200 if path == "/-/healthz" else 401)
+
+
+@pytest.mark.parametrize(
+    ("path", "told"), [("/livez", {"status": "live"}), ("/v2/health/live", {"live": True})]
+)
+def test_whether_it_lives_is_told_without_anybody_else(path, told):
+    proxy = Proxy()
+    exchange = Exchange(proxy, path=path, method="GET")
+    exchange.run()
+    assert (exchange.status, exchange.json(), proxy.headers) == (200, told, [])
+    assert exchange.headers["x-request-id"]
+
+
+def test_a_request_is_passed_on_when_its_body_is_whole():
+    proxy = Proxy()
+    exchange = Exchange(proxy, [b"a" * 600, b"", b"b" * 400])
+    seen: list[int] = []
+    exchange.on_receive = lambda: seen.append(len(proxy.headers))
+    exchange.run()
+    assert (exchange.status, proxy.received) == (200, 1000)
+    assert seen == [0, 0, 0], "nothing had been heard of it before"
+
+
+def test_a_client_that_leaves_is_seen_before_and_after_its_body():
+    proxy = Proxy()
+    exchange = Exchange(proxy, [b"half"], leaves=True)
+    exchange.run()
+    assert (exchange.status, proxy.headers) == (None, [])
+
+    async def waits(scope: Scope, receive: Receive, send: Send) -> None:
+        assert (await receive())["body"] == b"whole"
+        assert (await receive())["type"] == "http.disconnect"
+
+    exchange = Exchange(waits, [b"whole"])
+    exchange.run()
+    assert exchange.status is None, "nobody is there to be told"
+
+
+@pytest.mark.parametrize("begun", [[], [b"half"]])
+def test_a_body_that_does_not_come_is_told_so(begun):
+    proxy = Proxy()
+    limits = UploadLimits(body_timeout_s=0.01)
+    exchange = Exchange(proxy, begun, stalls=True, uploads=Uploads(limits))
+    exchange.run()
+    assert (exchange.status, exchange.json()["code"]) == (408, "body_timeout")
+    assert exchange.headers["connection"] == "close"
+    assert proxy.headers == []
+
+
+def test_a_stranger_is_refused_before_the_body_is_read():
+    exchange = Exchange(Proxy(), [b"x"], access=Access(authenticator=KEYS))
+    exchange.on_receive = lambda: pytest.fail("the body was asked for")
+    exchange.run()
+    assert (exchange.status, exchange.headers["www-authenticate"]) == (401, "Bearer")
+    assert exchange.headers["connection"] == "close", "what is left of the body is no request"
+
+
+def test_a_caller_has_a_share_of_the_bodies():
+    uploads = Uploads(UploadLimits(max_uploads_per_caller=1))
+    key = [(b"x-api-key", ALICE.encode())]
+    options = {"access": Access(authenticator=KEYS), "uploads": uploads}
+
+    async def run() -> None:
+        first = Exchange(Proxy(), [b"half"], stalls=True, headers=key, **options)
+        held = asyncio.create_task(first())
+        while not uploads.receiving:
+            await asyncio.sleep(0)
+        second = Exchange(Proxy(), [b"whole"], headers=key, **options)
+        await second()
+        assert (second.status, second.json()["code"]) == (429, "quota_exceeded")
+        assert (second.headers["retry-after"], second.headers["connection"]) == ("1", "close")
+        held.cancel()
+        await asyncio.gather(held, return_exceptions=True)
+        third = Exchange(Proxy(), [b"whole"], headers=key, **options)
+        await third()
+        assert third.status == 200
+
+    asyncio.run(run())
+
+
+def test_a_body_is_counted_until_its_reply_begins():
+    uploads = Uploads(UploadLimits(max_upload_bytes=20))
+    held: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        held.append(uploads.held_bytes)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        held.append(uploads.held_bytes)
+        await send({"type": "http.response.body", "body": b""})
+
+    Exchange(app, [b"x" * 10], uploads=uploads).run()
+    assert held == [10, 0]
+    refused = Exchange(app, [b"x" * 11], uploads=uploads)
+    refused.run()
+    assert (refused.status, refused.json()["limits"]["max_upload_bytes"]) == (429, 20)
+    assert uploads.held_bytes == 0
+
+
+def test_a_body_is_in_memory_once():
+    piece, count = bytes(64 * 1024), 256
+    sizes: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        sizes.append(len((await receive())["body"]))
+
+    async def run() -> int:
+        left = count
+
+        async def receive() -> dict[str, Any]:
+            nonlocal left
+            left -= 1
+            return {"type": "http.request", "body": piece, "more_body": left > 0}
+
+        async def send(message: Any) -> None:
+            del message
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+        scope["headers"] = [(b"host", b"test"), (b"transfer-encoding", b"chunked")]
+        edge = Edge(app, max_body_bytes=count * len(piece))
+        tracemalloc.start()
+        try:
+            await edge(scope, receive, send)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak = asyncio.run(run())
+    assert sizes == [count * len(piece)]
+    assert peak < 1.3 * count * len(piece)
+
+
+class Exchange:
+    """One request to an edge, its body piece by piece; what came of it."""
+
+    def __init__(
+        self,
+        app: Any,
+        pieces: list[bytes] | None = None,
+        *,
+        path: str = "/v1/explanations",
+        method: str = "POST",
+        headers: list[tuple[bytes, bytes]] | None = None,
+        stalls: bool = False,
+        leaves: bool = False,
+        **options: Any,
+    ) -> None:
+        self._edge = Edge(app, max_body_bytes=LIMIT, **options)
+        kept = [(b"host", b"test"), *(headers or [])]
+        if pieces is not None:
+            kept.append((b"transfer-encoding", b"chunked"))
+        self._scope = {"type": "http", "method": method, "path": path, "headers": kept}
+        self._scope["client"] = ("127.0.0.1", 50000)
+        self._pieces = list(pieces or [])
+        self._stalls, self._leaves = stalls, leaves
+        self.on_receive: Any = lambda: None
+        self.status: int | None = None
+        self.headers: dict[str, str] = {}
+        self._body = b""
+
+    def run(self) -> None:
+        asyncio.run(self())
+
+    async def __call__(self) -> None:
+        await self._edge(self._scope, self._receive, self._send)
+
+    async def _receive(self) -> dict[str, Any]:
+        self.on_receive()
+        if self._pieces:
+            piece = self._pieces.pop(0)
+            more = bool(self._pieces) or self._stalls or self._leaves
+            return {"type": "http.request", "body": piece, "more_body": more}
+        if self._stalls:
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+        self._body += message.get("body", b"")
+
+    def json(self) -> Any:
+        return json.loads(self._body)
+
+
 @dataclass
 class Context:
     """Of a gRPC server."""
@@ -198,16 +404,30 @@ class Server:
             context.set_details(told)
             context.set_trailing_metadata(trailing)
 
-        async def unary(request: bytes, context: Context) -> bytes:
+        async def unary(request: Message, context: Context) -> bytes:
             end(context)
-            return request
+            return request.content
 
-        async def streamed(request: bytes, context: Context) -> AsyncIterator[bytes]:
-            yield request
-            yield request
+        async def streamed(request: Message, context: Context) -> AsyncIterator[bytes]:
+            yield request.content
+            yield request.content
             end(context)
 
         return streamed if stream else unary
+
+
+@dataclass(frozen=True)
+class Message:
+    """One that a client sends."""
+
+    content: bytes
+
+    def ByteSize(self) -> int:  # noqa: N802 - its name in protobuf
+        return len(self.content)
+
+
+async def one(message: Message) -> AsyncIterator[Message]:
+    yield message
 
 
 def call(
@@ -223,12 +443,12 @@ def call(
         del servicer, registering
         server.handlers.append(server.service_handler_factory(stream=stream))
 
-    add_guarded(add, object(), server, application="ours")
+    add_guarded(add, object(), server, guard=RpcGuard("ours"))
     assert server.service_handler_factory == made, "other services are left alone"
     context = context or Context(metadata=metadata)
 
     async def run() -> list[bytes]:
-        answered = server.handlers[0](b"a", context)
+        answered = server.handlers[0](one(Message(b"a")), context)
         return [message async for message in answered] if stream else [await answered]
 
     return asyncio.run(run()), context
@@ -307,3 +527,74 @@ def test_the_peer_is_not_asked_for_once_the_client_may_be_gone(stream):
     server.service_handler_factory = made
     call(server, stream=stream, context=context)
     assert server.logged == "ipv4:127.0.0.1:50000"
+
+
+def never() -> Iterator[bytes]:
+    """Messages that do not come, until the RPC has ended."""
+    threading.Event().wait(30)
+    yield b""
+
+
+@pytest.mark.parametrize("name", ["Explain", "ExplainStream"])
+def test_the_message_of_an_rpc_has_its_time(name: str) -> None:
+    guard = RpcGuard("wavescope", uploads=Uploads(UploadLimits(body_timeout_s=0.2)))
+    with served(guard=guard) as target, channel_to(target) as channel:
+        make = channel.stream_stream if name == "ExplainStream" else channel.stream_unary
+        with pytest.raises(grpc.RpcError, match="did not come within") as caught:
+            list(make(f"/wavescope.v1.ExplanationService/{name}")(never(), timeout=30))
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert dict(caught.value.trailing_metadata())["wavescope-code"] == "body_timeout"
+    assert (guard.uploads.receiving, guard.uploads.held_bytes) == (0, 0)
+
+
+def test_an_rpc_is_let_in_before_its_message_comes() -> None:
+    guard = RpcGuard("wavescope", KEYS, uploads=Uploads(UploadLimits(max_uploads_per_caller=1)))
+    with served(guard=guard) as target, channel_to(target) as channel:
+        call = channel.stream_unary("/wavescope.v1.ExplanationService/Explain")
+        with pytest.raises(grpc.RpcError, match="an API key is needed") as caught:
+            call(never(), timeout=30)
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        key = [("x-api-key", ALICE)]
+        held = call.future(never(), timeout=30, metadata=key)
+        while not guard.uploads.receiving:
+            time.sleep(0.01)
+        with pytest.raises(grpc.RpcError, match="1 bodies of this caller") as caught:
+            call(never(), timeout=30, metadata=key)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        held.cancel()
+        while guard.uploads.receiving:
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("by_address", [False, True])
+def test_rpcs_of_one_address_have_a_share_where_addresses_tell_callers_apart(by_address: bool) -> None:
+    uploads = Uploads(UploadLimits(max_uploads_per_caller=1))
+    guard = RpcGuard("wavescope", uploads=uploads, by_address=by_address)
+    with served(guard=guard) as target, channel_to(target) as channel:
+        call = channel.stream_unary("/wavescope.v1.ExplanationService/Explain")
+        held = call.future(never(), timeout=30)
+        while not uploads.receiving:
+            time.sleep(0.01)
+        with pytest.raises(grpc.RpcError, match="bodies of this caller" if by_address else "cannot be read"):
+            channel.unary_unary("/wavescope.v1.ExplanationService/Explain")(b"\xff", timeout=30)
+        held.cancel()
+
+
+def test_probes_over_grpc_need_no_place() -> None:
+    live = open_inference_pb2.ServerLiveResponse(live=True).SerializeToString()
+    service = "/inference.GRPCInferenceService"
+    guard = RpcGuard(
+        "wavescope",
+        uploads=Uploads(UploadLimits(max_uploads_per_caller=1)),
+        probes=frozenset((f"{service}/ServerReady",)),
+        told_here={f"{service}/ServerLive": live},
+    )
+    with served(guard=guard) as target, channel_to(target) as channel:
+        held = channel.stream_unary("/wavescope.v1.ExplanationService/Explain").future(never(), timeout=30)
+        while not guard.uploads.receiving:
+            time.sleep(0.01)
+        assert channel.unary_unary(f"{service}/ServerLive")(b"", timeout=30) == live
+        assert channel.unary_unary(f"{service}/ServerReady")(b"", timeout=30)
+        with pytest.raises(grpc.RpcError, match="bodies of this caller"):
+            channel.unary_unary(f"{service}/ServerMetadata")(b"", timeout=30)
+        held.cancel()

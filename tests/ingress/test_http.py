@@ -31,10 +31,10 @@ from tests.ingress.fakes import (
 from wavescope import errors
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import Explanation
-from wavescope.ingress.examples import TINY_PNG
-from wavescope.ingress.http import build_app
+from wavescope.ingress.app import build_app
+from wavescope.ingress.openapi.request_examples import TINY_PNG
 from wavescope.ingress.plane import IngressLimits
-from wavescope.ingress.reply_models import ExplanationReply
+from wavescope.ingress.schemas.reply import ExplanationReply
 
 
 def assert_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -423,3 +423,18 @@ def test_other_requests_are_served_while_a_figure_is_drawn(plane: FakePlane) -> 
             return live.status_code, (await figure).content
 
     assert asyncio.run(run()) == (200, FIGURE)
+
+
+def test_readyz_tells_what_the_cluster_lacks_and_names_no_model(plane: FakePlane) -> None:
+    app = make_app(plane)
+    plane.is_ready = False
+    lacking = {
+        "state": "unplaceable",
+        "ready": False,
+        "message": "needs 3 CPUs on one node; the largest has 2",
+    }
+    plane.registered = {"secret": lacking}
+    reply = send(app, "GET", "/readyz")
+    assert_problem(reply, 503, "model_unavailable")
+    assert "no model can be placed: one needs 3 CPUs on one node" in reply.text
+    assert "secret" not in reply.text

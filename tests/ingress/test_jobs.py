@@ -16,10 +16,10 @@ from fastapi import FastAPI
 from tests.ingress.fakes import FIGURE, IMAGE, FakePlane, body, make_app, post, send
 
 from wavescope import errors
-from wavescope.ingress.jobs import job_failed, job_reply, rfc3339
-from wavescope.ingress.plane import Call, JobStatus
-from wavescope.ingress.reply_models import JobProgressEvent, JobReply
-from wavescope.ingress.sse import KEEP_ALIVE, job_events
+from wavescope.ingress.job_replies import job_failed, job_reply, rfc3339
+from wavescope.ingress.plane import CallContext, JobStatus
+from wavescope.ingress.rest.sse import KEEP_ALIVE, job_events
+from wavescope.ingress.schemas.reply import JobProgressEvent, JobReply
 
 JOB = "/v1/jobs/job-1"
 
@@ -256,4 +256,4 @@ def test_the_call_reaches_the_plane(app: FastAPI, plane: FakePlane) -> None:
     headers = {"X-Request-ID": "mine", "Wavescope-Priority": "batch", "Cache-Control": "no-cache"}
     submit(app, **headers)
     assert plane.calls[0].images == (IMAGE,)
-    assert plane.calls[0].call == Call("mine", "", "batch", fresh=True)
+    assert plane.calls[0].call == CallContext("mine", "", "batch", fresh=True)

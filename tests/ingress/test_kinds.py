@@ -24,11 +24,11 @@ from tests.ingress.fakes import (
 )
 
 from wavescope import errors
-from wavescope.engine.choices import KINDS
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
-from wavescope.ingress.examples import TINY_PNG
+from wavescope.ingress.openapi.request_examples import TINY_PNG
 from wavescope.ingress.replies import encode_png, to_reply
-from wavescope.ingress.reply_models import BatchReply, ExplanationReply
+from wavescope.ingress.schemas.reply import BatchReply, ExplanationReply
 
 NPZ = {"Accept": "application/x-npz"}
 FIGURES = {"Accept": "application/json; figure=png"}
@@ -83,7 +83,7 @@ def test_a_constant_score_has_no_section_of_any_kind(plane: FakePlane, kind: str
 
 def test_only_the_maps_of_a_kind_are_told(plane: FakePlane, kind: str) -> None:
     maps = post(make_app(plane), {"kind": kind}).json()["maps"]
-    own = {"wavelet": {"wcam", "spatial_wcam"}, "fourier": {"fam"}, "pixel": {"sobol"}}[KINDS[kind]]
+    own = {"wavelet": {"wcam", "spatial_wcam"}, "fourier": {"fam"}, "pixel": {"sobol"}}[KINDS[kind].transform]
     assert {name for name, value in maps.items() if value is not None} == own | {"factors"}
     for name in own | {"factors"}:
         np.testing.assert_array_equal(read(maps[name]), getattr(plane.explanation.maps, name))
@@ -170,7 +170,9 @@ def test_an_archive_names_arrays_by_their_place(plane: FakePlane, kind: str) -> 
         io.BytesIO(post(make_app(plane), {"kind": kind}, headers=NPZ).content), allow_pickle=False
     )
     usual = {"explanation", "image", "factors", "total", "first", "standard_error", "interval_95"}
-    maps = {"wavelet": {"wcam", "spatial_wcam"}, "fourier": {"fam"}, "pixel": {"sobol"}}[KINDS[kind]]
+    maps = {"wavelet": {"wcam", "spatial_wcam"}, "fourier": {"fam"}, "pixel": {"sobol"}}[
+        KINDS[kind].transform
+    ]
     sufficiency = {"sufficient_image", "curve/n", "curve/probability", "curve/predicted"} | {
         f"sufficiency/{name}" for name in ("order", "top_factor_image", "positive_image")
     }

@@ -23,7 +23,7 @@ from tests.ingress.fakes import (
 
 from wavescope import errors
 from wavescope.engine.requests import make_request
-from wavescope.ingress.examples import TINY_PNG
+from wavescope.ingress.openapi.request_examples import TINY_PNG
 
 B64 = {"b64": TINY_PNG}
 PIXELS = np.random.default_rng(7).integers(0, 256, (3, 4, 3), dtype=np.uint8)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from starlette.requests import Request
 from tests.ingress.fakes import FakeContext, FakePlane, chunks, make_explanation, send
 
+from wavescope.auth.api_keys import ApiKey, KeySet, digest
+from wavescope.auth.key_file import FileKeys, make_access
 from wavescope.errors import Forbidden, InvalidRequest, Unauthenticated
-from wavescope.ingress.access import Access
-from wavescope.ingress.calls import admit, call_of, request_id_of
-from wavescope.ingress.http import build_app
-from wavescope.ingress.keys import ApiKey, Keys, digest
-from wavescope.ingress.plane import Call, IngressLimits, OpenDoor
+from wavescope.ingress.access import Access, check
+from wavescope.ingress.app import build_app
+from wavescope.ingress.call_context import admit, call_of, request_id_of
+from wavescope.ingress.plane import CallContext, IngressLimits, NullAuthenticator
+from wavescope.ingress.problems import MalformedRequest
 from wavescope.settings import Settings
-from wavescope.settings.keys import FileKeys, access
 
 ALICE, BOB = "wsk_" + "a" * 43, "wsk_" + "b" * 43
-KEYS = Keys([ApiKey("alice", digest(ALICE)), ApiKey("bob", digest(BOB), "batch")])
+KEYS = KeySet([ApiKey("alice", digest(ALICE)), ApiKey("bob", digest(BOB), "batch")])
 BEARER = {"Authorization": f"Bearer {ALICE}"}
 OPEN = ["/livez", "/readyz", "/docs", "/docs/swagger-ui.css", "/openapi.json", "/metrics"]
 
 
-def app_with(calls: list[Call] | None = None, **given):
+def app_with(calls: list[CallContext] | None = None, **given):
     """An application that also tells with which call its endpoint was reached."""
     app = build_app(
         FakePlane(make_explanation()), limits=IngressLimits(), draw=lambda _: b"", access=Access(**given)
@@ -45,8 +48,8 @@ def app_with(calls: list[Call] | None = None, **given):
     ],
 )
 def test_a_key_comes_in_either_header(headers):
-    calls: list[Call] = []
-    assert send(app_with(calls, doorkeeper=KEYS), "GET", "/whoami", headers=headers).status_code == 200
+    calls: list[CallContext] = []
+    assert send(app_with(calls, authenticator=KEYS), "GET", "/whoami", headers=headers).status_code == 200
     assert calls[0].caller == "alice"
 
 
@@ -54,7 +57,7 @@ def test_a_key_comes_in_either_header(headers):
     "headers", [{}, {"X-API-Key": "wsk_" + "c" * 43}, {"Authorization": f"Basic {ALICE}"}]
 )
 def test_without_a_known_key_it_is_401_and_says_how(headers):
-    reply = send(app_with(doorkeeper=KEYS), "POST", "/v1/explanations", headers=headers)
+    reply = send(app_with(authenticator=KEYS), "POST", "/v1/explanations", headers=headers)
     assert reply.status_code == 401
     assert reply.headers["www-authenticate"] == "Bearer"
     assert reply.headers["content-type"] == "application/problem+json"
@@ -65,7 +68,7 @@ def test_without_a_known_key_it_is_401_and_says_how(headers):
 
 def test_nothing_of_the_body_is_read_without_a_key():
     sent: list[int] = []
-    reply = send(app_with(doorkeeper=KEYS), "POST", "/v1/explanations", content=chunks(100, 1024, sent))
+    reply = send(app_with(authenticator=KEYS), "POST", "/v1/explanations", content=chunks(100, 1024, sent))
     assert reply.status_code == 401
     assert sent == []
 
@@ -74,7 +77,7 @@ def test_nothing_of_the_body_is_read_without_a_key():
     "path", ["/v1/models", "/nowhere", "/", "/docsx", "/livez/", "//livez", "/v2/models/m"]
 )
 def test_every_other_path_needs_a_key(path):
-    app = app_with(doorkeeper=KEYS, metrics_need_key=True)
+    app = app_with(authenticator=KEYS, metrics_need_key=True)
     assert send(app, "GET", path).status_code == 401
     assert send(app, "GET", "/metrics").status_code == 401
     assert send(app, "GET", path, headers=BEARER).status_code in (200, 307, 404)
@@ -82,12 +85,12 @@ def test_every_other_path_needs_a_key(path):
 
 @pytest.mark.parametrize("path", OPEN)
 def test_probes_documentation_and_metrics_need_none(path):
-    assert send(app_with(doorkeeper=KEYS), "GET", path).status_code in (200, 404)
+    assert send(app_with(authenticator=KEYS), "GET", path).status_code in (200, 404)
 
 
 def test_priority_is_the_best_allowed_unless_less_is_asked_for():
-    calls: list[Call] = []
-    app = app_with(calls, doorkeeper=KEYS)
+    calls: list[CallContext] = []
+    app = app_with(calls, authenticator=KEYS)
     for key, asked in [(ALICE, None), (ALICE, "batch"), (BOB, None), (BOB, "interactive")]:
         asked_for = {} if asked is None else {"Wavescope-Priority": asked}
         send(app, "GET", "/whoami", headers={"X-API-Key": key, **asked_for})
@@ -106,7 +109,7 @@ def test_no_such_priority_names_the_header():
     [(None, False), ("no-cache", True), ("max-age=0, No-Store", True), ("no-cached", False), ("", False)],
 )
 def test_cache_control_asks_for_a_fresh_result(value, fresh):
-    calls: list[Call] = []
+    calls: list[CallContext] = []
     send(app_with(calls), "GET", "/whoami", headers={} if value is None else {"Cache-Control": value})
     assert calls[0].fresh is fresh
 
@@ -155,9 +158,6 @@ def test_pages_of_other_sites_may_not_call(origin, host, status):
         ("127.0.0.1.evil.example", 403),
         ("10.0.0.1", 403),
         ("0.0.0.0", 403),
-        ("evil@localhost.example", 403),
-        ("[", 403),
-        ("", 403),
     ],
 )
 def test_without_keys_only_names_of_this_host_are_answered(host, status):
@@ -169,16 +169,63 @@ def test_without_keys_only_names_of_this_host_are_answered(host, status):
         assert (reply.json()["code"], reply.json()["field"]) == ("forbidden", "Host")
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        ["localhost", "localhost"],
+        ["localhost", "evil.example"],
+        [""],
+        ["localhost/evil.example"],
+        ["localhost:8000/"],
+        ["evil.example@localhost"],
+        ["localhost?evil"],
+        ["localhost#evil"],
+        ["localhost, evil.example"],
+        ["localhost:80:80"],
+        ["localhost:port"],
+        ["["],
+        ["::1"],
+        ["local host"],
+        ["lo\xe9al"],
+    ],
+)
+def test_a_request_has_one_host_and_nothing_around_it(headers):
+    scope = asked(*(("host", value) for value in headers))
+    with pytest.raises(MalformedRequest, match="Host") as caught:
+        check(scope, Access())
+    assert caught.value.field == "Host"
+
+
+def test_http_1_0_needs_no_host():
+    assert check(asked(version="1.0"), Access(local_names_only=True)) == ("", "interactive")
+
+
+def test_of_two_origins_none_counts():
+    ours = "http://localhost"
+    access = Access(allowed_origins=("https://partner.example",))
+    for pair in [(ours, ours), (ours, "https://evil.example"), ("https://partner.example", ours)]:
+        with pytest.raises(Forbidden, match="Origin"):
+            check(asked(("host", "localhost"), *(("origin", one) for one in pair)), access)
+    assert check(asked(("host", "localhost"), ("origin", ours)), access) == ("", "interactive")
+
+
+def asked(*headers: tuple[str, str], version: str = "1.1") -> dict[str, Any]:
+    """The scope of a request."""
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+    return {"type": "http", "http_version": version, "path": "/v1/models", "headers": encoded}
+
+
 def test_settings_say_who_may_come_in(tmp_path):
     keys = tmp_path / "keys.yaml"
     keys.write_text("keys: []")
     given = Settings(api_keys_file=keys, metrics_need_key=True, allowed_origins="https://a.example, null")
-    found = access(given, local_only=False)
-    assert isinstance(found.doorkeeper, FileKeys)
+    found = make_access(given, local_only=False)
+    assert isinstance(found.authenticator, FileKeys)
     assert (found.allowed_origins, found.metrics_need_key) == (("https://a.example", "null"), True)
     assert not found.local_names_only
-    unkeyed = access(Settings(), local_only=True)
-    assert isinstance(unkeyed.doorkeeper, OpenDoor)
+    unkeyed = make_access(Settings(), local_only=True)
+    assert isinstance(unkeyed.authenticator, NullAuthenticator)
     assert unkeyed.local_names_only
 
 
@@ -190,11 +237,11 @@ def test_metadata_gives_the_call_of_an_rpc():
         ("cache-control", "no-cache"),
     ]
     call = admit(FakeContext(metadata), KEYS, IngressLimits(), request_id="r")
-    assert call == Call("r", "alice", "batch", fresh=True)
-    assert admit(FakeContext([("x-api-key", BOB)]), KEYS, IngressLimits(), request_id="r") == Call(
+    assert call == CallContext("r", "alice", "batch", fresh=True)
+    assert admit(FakeContext([("x-api-key", BOB)]), KEYS, IngressLimits(), request_id="r") == CallContext(
         "r", "bob", "batch"
     )
-    assert admit(FakeContext(), OpenDoor(), IngressLimits(), request_id="r") == Call("r")
+    assert admit(FakeContext(), NullAuthenticator(), IngressLimits(), request_id="r") == CallContext("r")
 
 
 def test_an_rpc_has_the_id_of_its_caller_else_that_of_the_proxy():

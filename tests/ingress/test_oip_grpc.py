@@ -16,7 +16,7 @@ from tests.ingress.others import Servicer, in_binary, infer_rpc, parameters
 
 from wavescope import __version__, errors
 from wavescope.engine.requests import make_request
-from wavescope.ingress.oip.tensors import DTYPES
+from wavescope.ingress.kserve.oip.tensors import DTYPES
 from wavescope.ingress.plane import IngressLimits
 from wavescope_proto.inference import open_inference_pb2 as pb
 from wavescope_proto.inference import open_inference_pb2_grpc as pb_grpc
@@ -170,7 +170,7 @@ class Locked:
 
 def test_a_key_is_asked_for(plane: FakePlane) -> None:
     context = FakeContext()
-    servicer = Servicer(plane, _doorkeeper=Locked())
+    servicer = Servicer(plane, _authenticator=Locked())
     infer_rpc(servicer, pb.ModelInferRequest(model_name=MODEL, inputs=[typed()]), context)
     assert context.code is grpc.StatusCode.UNAUTHENTICATED
     assert plane.calls == []

@@ -27,11 +27,11 @@ from tests.ingress.fakes import (
 from tests.ingress.others import image, in_binary, infer
 
 from wavescope import __version__, errors
-from wavescope.engine.choices import KINDS
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
-from wavescope.ingress.examples import TINY_PNG
-from wavescope.ingress.oip.outputs import outputs_of
-from wavescope.ingress.oip.tensors import DTYPES, datatype_of
+from wavescope.ingress.kserve.oip.outputs import outputs_of
+from wavescope.ingress.kserve.oip.tensors import DTYPES, datatype_of
+from wavescope.ingress.openapi.request_examples import TINY_PNG
 from wavescope.ingress.replies import to_arrays
 
 EXPLAINER = f"{MODEL}-wcam"

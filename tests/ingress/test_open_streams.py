@@ -13,12 +13,13 @@ import pytest
 from tests.contract.rpcs import Service, ask
 from tests.ingress.fakes import IMAGE, FakeContext, FakePlane, MemoryRecorder, body, make_app, post, send
 
+from wavescope.admission.wait_estimate import Priority
 from wavescope.engine.events import Progress
 from wavescope.errors import ModelChanged, QueueFull, QuotaExceeded, UnknownTarget
 from wavescope.ingress.access import Access
-from wavescope.ingress.http import build_app
-from wavescope.ingress.open_streams import OpenStreams
-from wavescope.ingress.plane import Call, Event, IngressLimits, Parsed, Priority
+from wavescope.ingress.app import build_app
+from wavescope.ingress.plane import CallContext, Event, ExplainRequest, IngressLimits
+from wavescope.ingress.stream_limits import OpenStreams
 from wavescope_proto.v1 import explanation_pb2 as pb
 
 STREAM = {"Accept": "text/event-stream"}
@@ -43,7 +44,7 @@ def is_free(streams: OpenStreams) -> bool:
 class Late(FakePlane):
     """Fails after its first event."""
 
-    async def stream(self, parsed: Parsed, call: Call) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: ExplainRequest, call: CallContext) -> AsyncGenerator[Event, None]:
         yield Progress(0, 88, 0.0, None)
         raise self.error or AssertionError
 
@@ -161,13 +162,13 @@ def test_a_key_has_a_share_of_the_streams(plane: FakePlane) -> None:
     limits = IngressLimits(max_streams=9, max_streams_per_caller=1)
     streams = OpenStreams(limits)
     app = build_app(
-        plane, limits=limits, draw=lambda _: b"", access=Access(doorkeeper=Door()), streams=streams
+        plane, limits=limits, draw=lambda _: b"", access=Access(authenticator=Door()), streams=streams
     )
     with streams.place("alice"):
         refused = post(app, headers=STREAM)
         assert (refused.status_code, refused.json()["code"]) == (429, "quota_exceeded")
         assert refused.json()["limits"] == {"max_streams_per_caller": 1, "retry_after_s": 5}
         context = FakeContext()
-        ask(plane, "ExplainStream", EXPLAIN_STREAM, context, streams=streams, doorkeeper=Door())
+        ask(plane, "ExplainStream", EXPLAIN_STREAM, context, streams=streams, authenticator=Door())
         assert context.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert post(app, headers=STREAM).status_code == 200

@@ -12,9 +12,9 @@ from tests.ingress.fakes import DETAILS, IMAGE, MODEL, FakePlane, body, make_app
 
 from wavescope import errors
 from wavescope.engine.types import Prediction
-from wavescope.ingress.examples import TINY_PNG
-from wavescope.ingress.plane import Call, Predicted
-from wavescope.ingress.reply_models import EstimateReply, PredictionsReply
+from wavescope.ingress.openapi.request_examples import TINY_PNG
+from wavescope.ingress.plane import CallContext, Predictions
+from wavescope.ingress.schemas.reply import EstimateReply, PredictionsReply
 
 ENCODED = {"base64": TINY_PNG}
 
@@ -84,8 +84,10 @@ def test_errors_of_the_plane_are_told(app: FastAPI, plane: FakePlane) -> None:
 
 
 def test_nothing_but_finite_probabilities_is_told(plane: FakePlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def predict(*_: Any) -> Predicted:
-        return Predicted(DETAILS, np.zeros((1, 3), dtype=np.float32), ((Prediction(0, "a", float("nan")),),))
+    async def predict(*_: Any) -> Predictions:
+        return Predictions(
+            DETAILS, np.zeros((1, 3), dtype=np.float32), ((Prediction(0, "a", float("nan")),),)
+        )
 
     monkeypatch.setattr(plane, "predict", predict)
     assert send(make_app(plane), "POST", "/v1/predictions", json={"image": ENCODED}).status_code == 500
@@ -121,7 +123,10 @@ def test_the_priority_and_freshness_of_a_call_reach_the_plane(app: FastAPI, plan
     headers = {"X-Request-ID": "a", "Wavescope-Priority": "batch", "Cache-Control": "max-age=0, no-cache"}
     post(app, headers=headers)
     post(app, headers={"X-Request-ID": "b"})
-    assert [asked.call for asked in plane.calls] == [Call("a", "", "batch", fresh=True), Call("b")]
+    assert [asked.call for asked in plane.calls] == [
+        CallContext("a", "", "batch", fresh=True),
+        CallContext("b"),
+    ]
 
 
 @pytest.mark.parametrize(

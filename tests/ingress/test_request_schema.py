@@ -9,21 +9,23 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fakes.requests import FIELDS, another_value
 from tests.ingress.fakes import IMAGE, body
 
-from wavescope.engine.choices import CHOICES, KINDS, PARTITIONS_OF
+from wavescope.engine.choices import CHOICES
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import ExplanationRequest
 from wavescope.errors import InvalidRequest
-from wavescope.ingress.examples import REQUESTS
-from wavescope.ingress.parsing import Files, parse_fields, parse_json, parse_parts
-from wavescope.ingress.plane import IngressLimits, Parsed
-from wavescope.ingress.schemas import ExplanationFields
+from wavescope.ingress.openapi.request_examples import REQUESTS
+from wavescope.ingress.plane import ExplainRequest, IngressLimits
+from wavescope.ingress.schemas.parsing import Files, parse_fields, parse_json, parse_parts
+from wavescope.ingress.schemas.request import ExplanationFields
 
 LIMITS = IngressLimits(max_images=3, max_targets=4)
 
 
-def parse(**fields: Any) -> Parsed:
+def parse(**fields: Any) -> ExplainRequest:
     return parse_json(json.dumps(body(fields)).encode(), LIMITS)
 
 
@@ -48,7 +50,7 @@ def test_every_default_that_depends_on_the_kind_is_told_and_none_is_shown_for_al
     assert "Default 28, 8 for kind sobol, 32 for kind zoom." in properties["grid_size"]["description"]
     assert "Default probability, logit for compat reference." in properties["score"]["description"]
     assert "Default 8 with plan full, for kind zoom 4." in properties["nb_design"]["description"]
-    assert "there 628 by default" in properties["max_forwards"]["description"]
+    assert "Default 628 with plan adaptive." in properties["max_forwards"]["description"]
     usual = make_request()
     for name, schema in properties.items():
         defaults = {
@@ -64,27 +66,16 @@ def test_every_default_that_depends_on_the_kind_is_told_and_none_is_shown_for_al
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_partition_of_a_kind_can_be_asked_for(kind: str) -> None:
-    for partition in PARTITIONS_OF[kind]:
+    for partition in KINDS[kind].partitions:
         assert parse(kind=kind, partition=partition).request.partition == partition
 
 
 def test_every_field_arrives() -> None:
-    changed: dict[str, Any] = {
-        "target": 7,
-        "score": "margin",
-        "seed": 3,
-        "wavelet": "db4",
-        "levels": 2,
-        "partition": "aligned",
-        "grid_size": 14,
-        "nb_design": 16,
-        "approximation": "keep",
-        "value_policy": "none",
-        "sampler": "halton",
-        "estimator": "janon",
-        "baseline": "blur",
-        "faithfulness": True,
-    }
+    usual = ExplanationRequest().parameters()
+    one_by_one = {name: another_value(name, usual[name]) for name in FIELDS if name != "target"}
+    for name, value in {**one_by_one, "target": 7}.items():
+        assert getattr(parse(**{name: value}).request, name) == value
+    changed: dict[str, Any] = {"target": 7, "score": "margin", "seed": 3, "levels": 2, "nb_design": 16}
     parsed = parse(model="other", **changed)
     assert parsed.model == "other"
     assert parsed.request == ExplanationRequest(**changed)

@@ -15,16 +15,16 @@ from tests.ingress.fakes import FakePlane, MemoryRecorder, constant, make_app, p
 from wavescope import errors
 from wavescope.engine.events import Progress
 from wavescope.engine.types import Explanation
-from wavescope.ingress.examples import TINY_PNG
-from wavescope.ingress.open_streams import OpenStreams
-from wavescope.ingress.plane import Call, Event, IngressLimits, Parsed
-from wavescope.ingress.reply_models import (
+from wavescope.ingress.openapi.request_examples import TINY_PNG
+from wavescope.ingress.plane import CallContext, Event, ExplainRequest, IngressLimits
+from wavescope.ingress.rest.sse import KEEP_ALIVE, explanation_events
+from wavescope.ingress.schemas.reply import (
     BatchReply,
     ExplanationReply,
     PartialEvent,
     ProgressEvent,
 )
-from wavescope.ingress.sse import KEEP_ALIVE, explanation_events
+from wavescope.ingress.stream_limits import OpenStreams
 
 STREAM = {"Accept": "text/event-stream"}
 
@@ -45,7 +45,7 @@ class FailingPlane(FakePlane):
 
     late: Exception | None = None
 
-    async def stream(self, parsed: Parsed, call: Call) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: ExplainRequest, call: CallContext) -> AsyncGenerator[Event, None]:
         try:
             yield Progress(0, 88, 0.0, None)
             assert self.late is not None
@@ -172,7 +172,7 @@ class Endless(FakePlane):
     started: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def stream(self, parsed: Parsed, call: Call) -> AsyncGenerator[Event, None]:
+    def stream(self, request: ExplainRequest, call: CallContext) -> AsyncGenerator[Event, None]:
         return endless(self.started, self.ended)
 
 
@@ -208,7 +208,11 @@ def test_the_work_ends_when_the_client_leaves(
             "path": "/v1/explanations",
             "raw_path": b"/v1/explanations",
             "query_string": b"",
-            "headers": [(b"content-type", b"application/json"), (b"accept", b"text/event-stream")],
+            "headers": [
+                (b"host", b"test"),
+                (b"content-type", b"application/json"),
+                (b"accept", b"text/event-stream"),
+            ],
         }
         serving = asyncio.ensure_future(make_app(plane, recorder, streams)(scope, receive, transmit))
         if how == "cancelled":

@@ -11,9 +11,9 @@ import skimage.data
 
 from wavescope.engine.types import Preprocessing
 from wavescope.imaging.decode import decode
-from wavescope.models.embedded import exported
 from wavescope.models.load import load
-from wavescope.models.onnx_backend import OnnxBackend
+from wavescope.models.onnx.backend import OnnxBackend
+from wavescope.models.onnx.embedded import exported
 from wavescope.models.spec import DEFAULT_MODEL
 from wavescope.settings import Settings
 

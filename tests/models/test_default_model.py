@@ -14,9 +14,9 @@ import torch
 
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import RegistryInvalid, WeightsUnavailable
-from wavescope.models import embedded, export
 from wavescope.models.load import load
-from wavescope.models.onnx_backend import OnnxBackend
+from wavescope.models.onnx import embedded, export
+from wavescope.models.onnx.backend import OnnxBackend
 from wavescope.models.spec import DEFAULT_MODEL, ModelSpec
 
 Normalised = Callable[[str, Preprocessing], np.ndarray]

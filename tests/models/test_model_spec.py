@@ -11,7 +11,6 @@ import pytest
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import RegistryInvalid
 from wavescope.models.remote.options import Header, RemoteOptions, Tls
-from wavescope.models.remote.predictor import remote_spec
 from wavescope.models.spec import DEFAULT_MODEL, ModelSpec
 
 REMOTE = {
@@ -194,26 +193,3 @@ def test_a_remote_specification_crosses_processes_and_shows_no_secret() -> None:
 def test_wrong_options_of_a_remote_model_are_named(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
         make()
-
-
-@pytest.mark.parametrize(
-    ("host", "protocol", "secure", "source"),
-    [
-        ("birds-predictor.ns", "v1", False, "kserve-v1:http://birds-predictor.ns/v1/models/birds"),
-        ("birds-predictor.ns:8080", "v2", False, "oip:http://birds-predictor.ns:8080/v2/models/birds"),
-        ("birds-predictor.ns", "v2", True, "oip:https://birds-predictor.ns/v2/models/birds"),
-        ("birds-predictor.ns", "grpc-v2", False, "oip:grpc://birds-predictor.ns:80/birds"),
-        ("[::1]", "grpc-v2", True, "oip:grpcs://[::1]:443/birds"),
-        ("birds-predictor.ns:8081", "grpc-v2", False, "oip:grpc://birds-predictor.ns:8081/birds"),
-    ],
-)
-def test_kserves_predictor_is_a_remote_model(host: str, protocol: str, secure: bool, source: str) -> None:
-    made = remote_spec(
-        "birds", host, protocol, preprocessing=Preprocessing(), outputs="logits", secure=secure
-    )
-    assert (made.source, made.num_cpus) == (source, 0.1)
-
-
-def test_a_protocol_that_kserve_does_not_have_is_refused() -> None:
-    with pytest.raises(RegistryInvalid, match="'v3' is none of"):
-        remote_spec("birds", "h", "v3", preprocessing=Preprocessing(), outputs="logits")

@@ -15,7 +15,7 @@ import skimage.data
 from tests.fakes.onnx_models import CLASSES, GREY, MULTISPECTRAL, ODD, TOYS, OnnxToy
 
 import wavescope
-from wavescope.engine.choices import KINDS
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.protocols import Classifier
 from wavescope.engine.types import Explanation, Preprocessing
 from wavescope.errors import InvalidRequest
@@ -26,7 +26,7 @@ Explained = Callable[[str], Explanation]
 
 LEVELS = 2
 SMALL = {"grid_size": 4, "nb_design": 4, "levels": LEVELS, "seed": 0}
-WAVELET_KINDS = sorted(kind for kind, transform in KINDS.items() if transform == "wavelet")
+WAVELET_KINDS = sorted(name for name, kind in KINDS.items() if kind.transform == "wavelet")
 PHOTOGRAPH = skimage.data.chelsea()
 OTHER = PHOTOGRAPH[::-1]
 

@@ -262,7 +262,7 @@ def test_tensorrt_runs_onnx_models_alone(source: str) -> None:
 def test_tensors_are_scored_where_they_lie(tmp_path: Path, graph: dict[str, Any], rows: int | None) -> None:
     """The path of a GPU, on a CPU: the same scores as through NumPy, for batches that are full and not."""
     torch = pytest.importorskip("torch")
-    from wavescope.models.onnx_binding import Binding
+    from wavescope.models.onnx.binding import Binding
 
     model = backend(write(tmp_path / "toy.onnx", **graph))
     row_shape = (CLASSES, 1, 1) if "keep_axes" in graph else (CLASSES,)
@@ -278,7 +278,7 @@ def test_tensors_are_scored_where_they_lie(tmp_path: Path, graph: dict[str, Any]
 
 def test_a_model_bound_to_torch_takes_and_gives_tensors(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from wavescope.models.onnx_binding import Binding
+    from wavescope.models.onnx.binding import Binding
 
     path = write(tmp_path / "toy.onnx")
     expected = backend(path, batch_size=2).forward(images(5))
@@ -306,6 +306,6 @@ def test_what_the_file_cannot_say_must_be_declared(tmp_path: Path, field: str) -
 
 def test_loading_leaves_no_file_of_onnx_runtime_behind(tmp_path):
     """Its telemetry would write a session file the moment it is imported."""
-    code = "import wavescope.models.onnx_backend"
+    code = "import wavescope.models.onnx.backend"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "TMPDIR": str(tmp_path)})
     assert list(tmp_path.iterdir()) == []

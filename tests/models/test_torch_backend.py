@@ -19,8 +19,9 @@ from wavescope.engine.types import Preprocessing
 from wavescope.errors import RegistryInvalid, WeightsUnavailable
 from wavescope.models.labels import IMAGENET
 from wavescope.models.load import load
+from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import ModelSpec
-from wavescope.models.torch_backend import load_torch
+from wavescope.models.torch.zoos import load_torchvision
 
 SMALL = Preprocessing(size=(64, 64), resize=64)
 
@@ -133,12 +134,10 @@ def test_bfloat16_is_close_to_float32_and_returns_float32() -> None:
 
 
 def test_results_are_fetched_and_images_rendered_as_a_device_wants_it() -> None:
-    model = load_torch(
-        ModelSpec(
-            name="m", source="torchvision:resnet18", weights="random", device="cpu", preprocessing=SMALL
-        ),
-        threads=2,
+    spec = ModelSpec(
+        name="m", source="torchvision:resnet18", weights="random", device="cpu", preprocessing=SMALL
     )
+    model = load_torchvision(spec, LoadOptions(Path("unused"), threads=2))
     with model.rendering():
         given = model.to_device(images())
     found = model.forward(given)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from wavescope.models.torch_device import FixedBatch, Mode, Module, RenderStream, Replay, fetch, fixed_batch
+from wavescope.models.torch.device import FixedBatch, Mode, Module, RenderStream, Replay, fetch, fixed_batch
 
 CPU = torch.device("cpu")
 BATCH = 4

@@ -17,7 +17,7 @@ from tests.fakes.onnx_models import WIDE
 from tests.venvs import python_of
 
 from wavescope.engine.types import Preprocessing
-from wavescope.models.embedded import exported
+from wavescope.models.onnx.embedded import exported
 from wavescope.models.spec import ModelSpec
 from wavescope.settings import Settings
 

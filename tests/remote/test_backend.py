@@ -35,6 +35,7 @@ from wavescope.errors import ModelChanged, ModelFailure, ModelUnavailable, Regis
 from wavescope.models.remote.backend import RemoteBackend, load_remote
 from wavescope.models.remote.http import MAX_REPLY_BYTES, Http
 from wavescope.models.remote.options import Header, RemoteOptions
+from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import ModelSpec
 
 PREPROCESSING = Preprocessing(size=(SIDE, SIDE), resize=None)
@@ -58,7 +59,7 @@ def backend(source: str | FakeServer, *, batch_size: int | None = None, **option
         batch_size=batch_size,
         remote=RemoteOptions(**fields),
     )
-    return load_remote(spec, remote_hosts=["127.0.0.1", "localhost"])
+    return load_remote(spec, LoadOptions(Path("unused"), remote_hosts=("127.0.0.1", "localhost")))
 
 
 def images(rows: int) -> np.ndarray:

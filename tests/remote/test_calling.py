@@ -10,8 +10,9 @@ import pytest
 
 from wavescope.errors import ModelUnavailable
 from wavescope.models.remote.breaker import FAILURES, OPEN_S, Breaker, Open
-from wavescope.models.remote.calling import FIRST_WAIT_S, MAX_WAIT_S, Caller
+from wavescope.models.remote.calling import Caller
 from wavescope.models.remote.faults import Refused, TooLarge, Unavailable
+from wavescope.retries import RetryPolicy
 
 
 class Clock:
@@ -29,8 +30,9 @@ class Clock:
         self.now += seconds
 
 
-def caller(clock: Clock, breaker: Breaker | None = None, **fields: Any) -> Caller:
-    fields = {"attempts": 4, "timeout_s": 30.0} | fields
+def caller(clock: Clock, breaker: Breaker | None = None, *, attempts: int = 4, **fields: Any) -> Caller:
+    retries = RetryPolicy(attempts=attempts, first_delay_s=0.2, max_delay_s=0.5)
+    fields = {"retries": retries, "timeout_s": 30.0} | fields
     return Caller("m", breaker=breaker or Breaker(clock=clock), clock=clock, sleep=clock.sleep, **fields)
 
 
@@ -48,10 +50,9 @@ def failing(times: int, error: Exception) -> Callable[[float], str]:
 
 def test_what_may_pass_is_tried_again_after_growing_random_waits() -> None:
     clock = Clock()
-    assert caller(clock)(failing(3, Unavailable("away"))) == "sent"
-    assert len(clock.slept) == 3
-    for count, slept in enumerate(clock.slept):
-        assert 0 <= slept <= min(FIRST_WAIT_S * 2**count, MAX_WAIT_S)
+    chances = [0.5, 0.0, 1.0]
+    assert caller(clock, chance=lambda: chances.pop(0))(failing(3, Unavailable("away"))) == "sent"
+    assert clock.slept == [0.1, 0.0, 0.5]  # of 0.2, 0.4 and at most 0.5 s
 
 
 def test_attempts_end() -> None:

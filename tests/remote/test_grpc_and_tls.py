@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,6 +21,7 @@ from wavescope.engine.types import Preprocessing
 from wavescope.errors import ModelChanged, ModelUnavailable, RegistryInvalid, RemoteFailure
 from wavescope.models.remote.backend import RemoteBackend, load_remote
 from wavescope.models.remote.options import Header, RemoteOptions, Tls
+from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import ModelSpec
 from wavescope_proto.inference import open_inference_pb2 as pb
 from wavescope_proto.inference import open_inference_pb2_grpc as pb_grpc
@@ -118,7 +120,7 @@ def backend(source: str, *, batch_size: int | None = None, **options: Any) -> Re
         batch_size=batch_size,
         remote=RemoteOptions(**{"attempts": 1, "timeout_s": 20.0} | options),
     )
-    return load_remote(spec, remote_hosts=["127.0.0.1", "localhost"])
+    return load_remote(spec, LoadOptions(Path("unused"), remote_hosts=("127.0.0.1", "localhost")))
 
 
 def images(rows: int) -> np.ndarray:

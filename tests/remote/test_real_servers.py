@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from wavescope.models.labels import IMAGENET
 from wavescope.models.load import load
 from wavescope.models.remote.backend import RemoteBackend, load_remote
 from wavescope.models.remote.options import RemoteOptions
+from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import DEFAULT_MODEL, ModelSpec
 
 SMALL = {"grid_size": 4, "nb_design": 4, "levels": 2, "seed": 0}
@@ -28,9 +30,8 @@ PHOTOGRAPH = skimage.data.chelsea()
 
 def backend(source: str, *, batch_size: int | None = None, **fields: Any) -> RemoteBackend:
     fields = {"preprocessing": WIDE.preprocessing, "outputs": "logits"} | fields
-    return load_remote(
-        ModelSpec(name="toy", source=source, batch_size=batch_size, **fields), remote_hosts=HOSTS
-    )
+    spec = ModelSpec(name="toy", source=source, batch_size=batch_size, **fields)
+    return load_remote(spec, LoadOptions(Path("unused"), remote_hosts=HOSTS))
 
 
 def images(rows: int, preprocessing: Preprocessing = WIDE.preprocessing) -> np.ndarray:
@@ -85,7 +86,7 @@ def test_the_batch_is_halved_until_the_server_takes_it(mlserver: Server, local: 
 
 
 def test_the_real_default_model_scores_the_same_on_a_server(mlserver: Server, tmp_path: Any) -> None:
-    from wavescope.models.embedded import PREPROCESSING
+    from wavescope.models.onnx.embedded import PREPROCESSING
 
     model = backend(f"oip:{mlserver.grpc}/lite0", preprocessing=PREPROCESSING, labels=IMAGENET, batch_size=2)
     here = wavescope.load_model(DEFAULT_MODEL)

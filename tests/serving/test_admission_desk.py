@@ -7,61 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray.exceptions import ActorDiedError
+from tests.fakes.handles import AT_ONCE, FakeHandle
+from tests.polling import until
 
-from wavescope.engine.admission import Ask
+from wavescope.admission.policy import AdmissionRequest
 from wavescope.errors import ModelUnavailable, QueueFull
-from wavescope.serving.admission import AdmissionDesk, Door
+from wavescope.serving.admission.desk import AdmissionClient, AdmissionDesk
 from wavescope.serving.reporting import Reporter
 from wavescope.settings import Settings
 
-WAIT_S = 20.0
-
-
-class Response:
-    """Of a call, as Ray Serve's: awaited or cancelled."""
-
-    def __init__(self, call: Any) -> None:
-        self._task = asyncio.ensure_future(call)
-
-    def __await__(self):
-        return self._task.__await__()
-
-    def cancel(self) -> None:
-        self._task.cancel()
-
-
-class Handle:
-    """Calls the desk's methods; a dead one fails every call, and those that wait."""
-
-    def __init__(self, desk: AdmissionDesk) -> None:
-        self.desk = desk
-        self.waiting: list[asyncio.Task[Any]] = []
-
-    def __getattr__(self, method: str) -> Any:
-        handle = self
-
-        class Method:
-            def remote(self, *args: Any) -> Response:
-                return Response(handle.call(method, *args))
-
-        return Method()
-
-    async def call(self, method: str, *args: Any) -> Any:
-        task = asyncio.ensure_future(getattr(self.desk, method)(*args))
-        self.waiting.append(task)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise ActorDiedError from None
-            task.cancel()
-            raise
-
-    def replace(self, desk: AdmissionDesk) -> None:
-        self.desk = desk
-        for task in self.waiting:
-            task.cancel()
+HANG_S = 120.0
 
 
 @pytest.fixture(autouse=True)
@@ -75,13 +30,23 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(state_dir=tmp_path, max_running=1, max_waiting=1)
 
 
-def ask(name: str) -> Ask:
-    return Ask(name, "", "interactive", 100, 1.0)
+def ask(name: str) -> AdmissionRequest:
+    return AdmissionRequest(name, "", "interactive", 100, 1.0)
+
+
+def client(handle: FakeHandle) -> AdmissionClient:
+    return AdmissionClient(handle, retries=AT_ONCE)  # type: ignore[arg-type]
+
+
+def counts(desk: AdmissionDesk) -> tuple[int, int]:
+    """How many requests run, and how many wait."""
+    lane = desk._lanes["computing"]
+    return lane.running, lane.waiting
 
 
 def timed(coroutine: Any) -> Any:
     async def run() -> Any:
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(HANG_S):
             return await coroutine
 
     return asyncio.run(run())
@@ -89,13 +54,13 @@ def timed(coroutine: Any) -> Any:
 
 def test_who_waits_enters_when_another_leaves(settings: Settings) -> None:
     async def run() -> list[str]:
-        door, order, first_in = Door(Handle(AdmissionDesk(settings))), [], asyncio.Event()
+        desk, order, first_in = AdmissionDesk(settings), list[str](), asyncio.Event()
+        door = client(FakeHandle(desk))
 
         async def first() -> None:
             async with door.through(ask("first")):
                 first_in.set()
-                while not order:
-                    await asyncio.sleep(0)
+                await until(lambda: counts(desk) == (1, 1))
                 order.append("first leaves")
 
         async def second() -> None:
@@ -112,7 +77,8 @@ def test_who_waits_enters_when_another_leaves(settings: Settings) -> None:
 
 def test_who_leaves_while_waiting_frees_the_place_in_the_queue(settings: Settings) -> None:
     async def run() -> None:
-        door = Door(Handle(AdmissionDesk(settings)))
+        desk = AdmissionDesk(settings)
+        door = client(FakeHandle(desk))
 
         async def enter(name: str) -> None:
             async with door.through(ask(name)):
@@ -120,15 +86,13 @@ def test_who_leaves_while_waiting_frees_the_place_in_the_queue(settings: Setting
 
         async with door.through(ask("inside")):
             waiting = asyncio.create_task(enter("waiting"))
-            while await door.wait_s("interactive") < 1.5:
-                await asyncio.sleep(0)
+            await until(lambda: counts(desk) == (1, 1))
             with pytest.raises(QueueFull, match="at most 1 may"):
                 await enter("refused")
             waiting.cancel()
             await asyncio.wait((waiting,))
             another = asyncio.create_task(enter("another"))
-            while await door.wait_s("interactive") < 1.5:
-                await asyncio.sleep(0)
+            await until(lambda: counts(desk) == (1, 1))
         await another
 
     timed(run())
@@ -136,8 +100,9 @@ def test_who_leaves_while_waiting_frees_the_place_in_the_queue(settings: Setting
 
 def test_a_new_desk_learns_who_is_in_and_who_waits_asks_it_again(settings: Settings) -> None:
     async def run() -> None:
-        handle = Handle(AdmissionDesk(settings))
-        door, entered = Door(handle), []
+        desk, fresh, entered = AdmissionDesk(settings), AdmissionDesk(settings), list[str]()
+        handle = FakeHandle(desk)
+        door = client(handle)
 
         async def enter() -> None:
             async with door.through(ask("waiting")):
@@ -145,13 +110,10 @@ def test_a_new_desk_learns_who_is_in_and_who_waits_asks_it_again(settings: Setti
 
         async with door.through(ask("inside")):
             waiting = asyncio.create_task(enter())
-            while await door.wait_s("interactive") < 1.5:
-                await asyncio.sleep(0)
-            fresh = AdmissionDesk(settings)
+            await until(lambda: counts(desk) == (1, 1))
             await fresh.renew([ask("inside")], [])
-            handle.replace(fresh)
-            while await door.wait_s("interactive") < 1.5:  # half of what runs, all of what waits
-                await asyncio.sleep(0.01)
+            handle.die(fresh)
+            await until(lambda: counts(fresh) == (1, 1))
             assert entered == []
         await waiting
         assert entered == ["waiting"]

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from skimage import data
-from tests.serving.cluster import SMALL, SMALL_FORWARDS, body, eventually, png, settled
 
 import wavescope
-from wavescope.core.rows import Nested
+from wavescope.core.rendering.masks import NestedMasks
 from wavescope.engine.plan import Plan, chunks, make_plan
 from wavescope.engine.protocols import Classifier
 from wavescope.engine.requests import make_request
-from wavescope.engine.scoring import Rendering, Scorer
+from wavescope.engine.scoring.scorer import Rendering, Scorer
 from wavescope.engine.types import ModelDetails
 from wavescope.errors import ModelFailure
 from wavescope.imaging.source import ImageSource
@@ -51,7 +49,7 @@ class Counted:
 class Quiet:
     """A reporter that has no hub to report to."""
 
-    def __init__(self, deployment: str, model: str = "") -> None:
+    def __init__(self, deployment: str, model: str = "", **where: object) -> None:
         self.counters = Counters()
 
     def start_once(self) -> None:
@@ -95,7 +93,7 @@ def replica(model: Counted, monkeypatch: pytest.MonkeyPatch) -> ModelReplica:
 
 
 def plan_of(image: np.ndarray, model: Counted, **fields: Any) -> Plan:
-    source = ImageSource(image, model.details.preprocessing, max_pixels=10**7)
+    source = ImageSource(image, model.details.preprocessing)
     return make_plan(source.picture(1), make_request(**fields), max_forwards=10_000)
 
 
@@ -178,7 +176,7 @@ def test_the_plans_kept_are_bounded(replica: ModelReplica, model: Counted) -> No
 
 def test_a_cancelled_chunk_leaves_the_device_to_others(replica: ModelReplica, model: Counted) -> None:
     plan = plan_of(data.chelsea(), model, grid_size=8, nb_design=2)
-    rows = Nested(np.arange(plan.n_factors, dtype=np.int32), np.arange(8, dtype=np.int32))
+    rows = NestedMasks(np.arange(plan.n_factors, dtype=np.int32), np.arange(8, dtype=np.int32))
 
     async def leaves() -> Any:
         await replica.predict("", plan.digest, [Given(plan)])
@@ -229,20 +227,3 @@ def test_a_replica_that_no_longer_scores_is_unhealthy(replica: ModelReplica) -> 
     replica._loaded = replace(replica._loaded, thread=Ended())
     (found,) = run(replica.check_health())
     assert isinstance(found, RuntimeError)
-
-
-def test_concurrent_requests_of_the_service_get_the_numbers_of_each_alone(service: Any) -> None:
-    bodies = [body(png(image), **SMALL) for image in (data.chelsea(), data.coffee())]
-    alone = [service.http.post("/v1/explanations", json=one).json() for one in bodies]
-    before = settled(service, "wavescope_forwards_total")
-    with ThreadPoolExecutor(6) as pool:
-        together = list(
-            pool.map(lambda one: service.http.post("/v1/explanations", json=one).json(), bodies * 3)
-        )
-    for found, expected in zip(together, alone * 3, strict=True):
-        assert found["indices"] == expected["indices"]
-        assert found["worth"] == expected["worth"]
-    eventually(
-        lambda: service.metric("wavescope_forwards_total") - before == 6 * SMALL_FORWARDS,
-        "every forward counted, once",
-    )

@@ -13,13 +13,21 @@ from ray.serve.exceptions import DeploymentUnavailableError
 
 from wavescope.engine.types import ModelDetails, Preprocessing
 from wavescope.errors import ModelUnavailable, UnknownModel
-from wavescope.serving.directory import STATUS_S, Directory
-from wavescope.serving.registry_file import RegistryFile
-from wavescope.serving.status import Deployed, reason
+from wavescope.serving.models.capacity import Node, Room
+from wavescope.serving.models.directory import STATUS_S, ModelDirectory
+from wavescope.serving.models.placement import NOTICE_S
+from wavescope.serving.models.registry_file import RegistryFile
+from wavescope.serving.models.status import Deployed, reason
 from wavescope.settings import Settings, load_registry
 
 POLL_S = 0.01
 READY = Deployed("steady", running=1, starting=0, deployed_at=1.0)
+LOADING = Deployed("changing", running=0, starting=1, deployed_at=1.0)
+ASLEEP = Deployed("steady", running=0, starting=0, deployed_at=1.0)
+CORES = {"CPU": 2.0}
+EMPTY = Room((Node(CORES, CORES),))
+FULL = Room((Node(CORES, {}),))
+QUEUED = Room((Node(CORES, {}),), demands=(CORES,), waiting=frozenset({"model-one"}))
 
 
 def registry(*names: str, **fields: Any) -> str:
@@ -71,13 +79,24 @@ class World:
         self.replicas = Replicas()
         self.status: dict[str, Deployed] | Exception = {"model-one": READY}
         self.asked = 0
-        self.directory = Directory(
-            Settings(models_poll_s=POLL_S),
+        self.room = EMPTY
+        self.rooms_asked = 0
+        self.directory = self.make()
+
+    def make(self, **settings: Any) -> ModelDirectory:
+        """Another process' view of the same."""
+        return ModelDirectory(
+            Settings(models_poll_s=POLL_S, **settings),
             RegistryFile(self.file, load_registry(self.file)),
             clock=lambda: self.now,
             status=self._status,
+            room=self._room,
             connect=lambda application: self.replicas,  # type: ignore[arg-type,return-value]
         )
+
+    def _room(self) -> Room:
+        self.rooms_asked += 1
+        return self.room
 
     def _status(self) -> dict[str, Deployed]:
         self.asked += 1
@@ -133,7 +152,7 @@ def test_a_file_that_was_only_touched_is_not_read_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.directory.names()
-    monkeypatch.setattr("wavescope.serving.registry_file.load_registry", None)
+    monkeypatch.setattr("wavescope.serving.models.registry_file.load_registry", None)
     world.write(world.file.read_text())
     assert world.directory.names() == ("one", "two")
 
@@ -209,6 +228,7 @@ def test_the_controller_is_asked_once_a_second(world: World) -> None:
         (Deployed("failed", 0, 0, 1.0, "no weights"), "failed"),
         (Deployed("failed", 1, 0, 1.0, "no weights"), "ready"),  # the update failed; what was there answers
         (Deployed("leaving", 1, 0, 1.0), "removed"),
+        (Deployed("steady", 0, 1, 1.0, "no weights", failures=2, retry_in_s=5.0), "failed"),
     ],
 )
 def test_state(world: World, found: Deployed | None, expected: str) -> None:
@@ -217,7 +237,7 @@ def test_state(world: World, found: Deployed | None, expected: str) -> None:
     told = state(world)
     assert told["state"] == expected
     assert told["replicas"] == {"running": found.running if found else 0, "min": 0, "max": 3}
-    assert ("no weights" in told.get("message", "")) == (found is not None and found.phase == "failed")
+    assert ("no weights" in told.get("message", "")) == (found is not None and bool(found.message))
 
 
 def test_a_model_that_does_not_answer_elsewhere_is_loading_and_says_why(world: World) -> None:
@@ -242,7 +262,7 @@ def test_state_and_details_take_one_question_to_a_replica(world: World) -> None:
 def test_a_replica_that_says_nothing_is_waited_for_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wavescope.serving.directory.PROBE_S", POLL_S)
+    monkeypatch.setattr("wavescope.serving.models.directory.PROBE_S", POLL_S)
     world.replicas.answer = None
     state, details = asyncio.run(world.directory.describe("one"))
     assert (state["state"], details) == ("loading", None)
@@ -284,8 +304,30 @@ def test_what_failed_is_told_without_paths_of_the_server(world: World) -> None:
     assert world.replicas.asked == 0
 
 
+def test_a_model_that_fails_again_and_again_is_refused_at_once_and_says_when_it_is_tried(
+    world: World,
+) -> None:
+    world.status = {"model-one": Deployed("steady", 0, 1, 1.0, "it died", failures=3, retry_in_s=10.0)}
+    with pytest.raises(
+        ModelUnavailable, match="cannot score: it died; 3 times in a row; tried again in 10 s"
+    ):
+        asyncio.run(world.directory.details("one"))
+    assert world.replicas.asked == 0
+    world.tell({"model-one": READY})
+    assert asyncio.run(world.directory.details("one")) == told()
+    world.tell({"model-one": Deployed("steady", 0, 1, 1.0, "it died", failures=2, retry_in_s=0.0)})
+    state(world)
+    with pytest.raises(ModelUnavailable, match="tried again now"):
+        asyncio.run(world.directory.details("one"))
+
+
+def test_one_failure_is_waited_out(world: World) -> None:
+    world.status = {"model-one": Deployed("steady", 0, 1, 1.0, "it died", failures=1, retry_in_s=0.0)}
+    assert asyncio.run(world.directory.details("one")) == told()
+
+
 def test_a_model_that_is_not_deployed_is_unavailable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wavescope.serving.directory.LOOKS", 2)
+    monkeypatch.setattr("wavescope.serving.models.directory.LOOKS", 2)
     with pytest.raises(ModelUnavailable, match="'two' is not deployed yet"):
         asyncio.run(world.directory.details("two"))
     world.replicas.answer = DeploymentUnavailableError(None)  # type: ignore[arg-type]
@@ -349,6 +391,148 @@ def test_a_caller_that_leaves_is_not_told_of_the_model(world: World) -> None:
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(leave())
+
+
+async def tried(world: World, directory: ModelDirectory | None = None) -> str:
+    """What somebody who asks for the model is told; time passes while they wait."""
+
+    async def ask() -> ModelDetails:
+        return await (directory or world.directory).details("one")
+
+    asking = asyncio.create_task(ask())
+    while not asking.done():
+        world.now += NOTICE_S
+        await asyncio.sleep(POLL_S)
+    with pytest.raises(ModelUnavailable) as refused:
+        await asking
+    return refused.value.message
+
+
+@pytest.mark.parametrize("found", [None, LOADING, ASLEEP])
+def test_a_model_that_fits_no_node_is_refused_at_once_with_numbers(
+    world: World, found: Deployed | None
+) -> None:
+    world.write(registry("one", "two", num_cpus=3, min_replicas=0))
+    world.status = {"model-one": found} if found else {}
+    with pytest.raises(ModelUnavailable) as refused:
+        asyncio.run(asyncio.wait_for(world.directory.details("one"), STATUS_S))
+    assert refused.value.message == (
+        "model 'one' cannot be placed: it needs 3 CPUs on one node; the largest node has 2"
+    )
+    assert world.replicas.asked == 0
+    told = state(world)
+    assert (told["state"], told["message"]) == (
+        "unplaceable",
+        "needs 3 CPUs on one node; the largest node has 2",
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "room", "fields"), [(LOADING, QUEUED, {}), (ASLEEP, FULL, {"min_replicas": 0})]
+)
+def test_a_model_whose_room_others_hold_is_refused_until_they_leave(
+    world: World, found: Deployed, room: Room, fields: dict[str, Any]
+) -> None:
+    world.write(registry("one", "two", **fields))
+    world.status, world.room = {"model-one": found}, room
+    why = asyncio.run(tried(world))
+    assert "needs 2 CPUs on one node; at most 0 CPUs of one are free" in why
+    assert state(world)["state"] == "unplaceable"
+    world.room = EMPTY
+    world.tell({"model-one": READY})
+    assert state(world)["state"] == "ready"
+
+
+def test_a_request_that_waits_ends_when_its_model_loses_its_place(world: World) -> None:
+    async def wait() -> None:
+        await world.directory.details("one")
+        async with world.directory.guard("one"):
+            world.room = QUEUED
+            world.tell({"model-one": LOADING})
+            while True:
+                world.now += NOTICE_S
+                await asyncio.sleep(POLL_S)
+
+    with pytest.raises(ModelUnavailable, match="cannot be placed"):
+        asyncio.run(asyncio.wait_for(wait(), 10))
+
+
+@pytest.mark.parametrize(
+    ("found", "room"),
+    [
+        (replace(LOADING, stopping=1), QUEUED),  # an old replica makes room for the new one
+        (LOADING, FULL),  # it holds what it needs itself, and loads
+        (
+            LOADING,
+            Room((Node(CORES, CORES),), (CORES,), frozenset({"model-one"})),
+        ),  # its process is being started
+    ],
+)
+def test_a_model_that_loads_is_waited_for(world: World, found: Deployed, room: Room) -> None:
+    async def ask() -> ModelDetails:
+        world.status, world.room = {"model-one": found}, room
+        asking = asyncio.create_task(world.directory.details("one"))
+        for _ in range(5):
+            world.now += STATUS_S
+            await asyncio.sleep(POLL_S)
+        return await asking
+
+    assert asyncio.run(ask()) == told()
+
+
+def test_further_replicas_without_a_place_are_told_and_disturb_nobody(world: World) -> None:
+    world.write(registry("one", "two", max_replicas=3))
+    world.status, world.room = {"model-one": replace(READY, starting=1)}, QUEUED
+    state(world)
+    world.now += STATUS_S
+    found = state(world)
+    assert found["state"] == "ready"
+    assert found["message"].startswith("further replicas find no place: each needs 2 CPUs")
+    assert asyncio.run(world.directory.details("one")) == told()
+
+
+def test_a_model_that_is_removed_is_not_told_as_ready_for_want_of_room(world: World) -> None:
+    world.write(registry("one", "two", max_replicas=3))
+    world.status, world.room = {"model-one": replace(READY, starting=1)}, QUEUED
+    state(world)
+    world.now += STATUS_S
+    assert state(world)["state"] == "ready"
+    world.tell({"model-one": replace(READY, phase="leaving", starting=1)})
+    assert state(world) == {"state": "removed", "message": "being removed"} | {
+        "replicas": {"running": 1, "min": 1, "max": 3}
+    }
+
+
+def test_an_autoscaler_is_given_its_time(world: World) -> None:
+    world.write(registry("one", "two", num_cpus=3))
+    queued = Room((Node(CORES, CORES),), ({"CPU": 3.0},), frozenset({"model-one"}))
+    world.status, world.room = {"model-one": LOADING}, queued
+    patient = world.make(autoscaler_timeout_s=60.0)
+
+    def look() -> dict[str, Any]:
+        return asyncio.run(patient.describe("one"))[0]
+
+    assert look()["state"] == "loading"
+    assert look()["message"] == "waits for room: needs 3 CPUs on one node; the largest node has 2"
+    world.now += 60.0
+    look()
+    assert look()["state"] == "unplaceable"
+    assert "needs 3 CPUs" in asyncio.run(tried(world, patient))
+
+
+def test_an_autoscaler_is_asked_for_a_node_by_waking_the_model(world: World) -> None:
+    world.write(registry("one", "two", num_cpus=3, min_replicas=0))
+    world.status = {"model-one": ASLEEP}
+    assert asyncio.run(world.make(autoscaler_timeout_s=60.0).details("one")) == told()
+    assert world.replicas.asked == 1
+
+
+def test_nodes_are_looked_at_only_where_a_replica_is_missing(world: World) -> None:
+    world.write(registry("one"))
+    for _ in range(5):
+        world.now += STATUS_S
+        state(world)
+    assert world.rooms_asked == 0
 
 
 def test_the_reason_is_our_own_words() -> None:

@@ -3,92 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import threading
 from typing import Any
 
+import numpy as np
 import pytest
 from ray.exceptions import ActorDiedError, ObjectLostError, OwnerDiedError, RayTaskError
 from tests.fakes.classifiers import details
+from tests.fakes.handles import AT_ONCE, NEVER, Answers, FakeHandle
+from tests.polling import until
 
 from wavescope.engine.plan import make_stack
 from wavescope.errors import ModelFailure, ModelUnavailable
-from wavescope.serving import dispatch
 from wavescope.serving import runner as runners
-from wavescope.serving.dispatch import call, fan_out
+from wavescope.serving.calls.dispatch import call, fan_out
+from wavescope.serving.calls.local_handle import LocalHandle
 from wavescope.serving.runner import RayRunner, Replicas
 from wavescope.telemetry.counters import Counters
-
-
-class Answer:
-    """A response that does what it is told."""
-
-    def __init__(self, work: Callable[[], Awaitable[Any]]) -> None:
-        self._work = work
-        self.cancelled = False
-
-    def __await__(self) -> Any:
-        return self._work().__await__()
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-def failing(error: Exception) -> Callable[[], Awaitable[Any]]:
-    async def fail() -> Any:
-        raise error
-
-    return fail
-
-
-def giving(value: Any) -> Callable[[], Awaitable[Any]]:
-    async def give() -> Any:
-        return value
-
-    return give
-
-
-@pytest.fixture(autouse=True)
-def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "FIRST_DELAY_S", 0.0)
-
 
 # ---- one call ----------------------------------------------------------------------------------
 
 
 def test_a_call_whose_replica_died_is_sent_again() -> None:
-    answers = [Answer(failing(ActorDiedError())), Answer(failing(ActorDiedError())), Answer(giving(7))]
+    replicas = FakeHandle(Answers(ActorDiedError(), ActorDiedError(), 7))
     retries: list[None] = []
-    found = asyncio.run(call(lambda: answers.pop(0), what="a chunk", retried=lambda: retries.append(None)))
+    found = asyncio.run(
+        call(replicas.score.remote, what="a chunk", policy=AT_ONCE, retried=lambda: retries.append(None))
+    )
     assert (found, len(retries)) == (7, 2)
 
 
 def test_replica_after_replica_dying_is_an_error_that_may_be_retried() -> None:
     with pytest.raises(ModelUnavailable, match=r"^a chunk: 8 replicas in a row died") as caught:
-        asyncio.run(call(lambda: Answer(failing(ActorDiedError())), what="a chunk", retried=lambda: None))
+        asyncio.run(call(FakeHandle(Answers(ActorDiedError())).score.remote, what="a chunk", policy=AT_ONCE))
     assert caught.value.retryable
 
 
 def test_errors_raised_on_purpose_come_without_rays_envelope_and_are_not_retried() -> None:
     cause = ModelFailure("not a number", row=3)
     envelope = RayTaskError("score", "traceback", cause).as_instanceof_cause()
-    answers = [Answer(failing(envelope))]
+    replicas = FakeHandle(Answers(envelope))
     with pytest.raises(ModelFailure) as caught:
-        asyncio.run(call(lambda: answers.pop(0), what="a chunk", retried=lambda: None))
+        asyncio.run(call(replicas.score.remote, what="a chunk", policy=AT_ONCE))
     assert caught.value is cause
+    assert len(replicas.calls) == 1
 
 
 def test_cancelling_cancels_what_is_on_its_way() -> None:
-    answer = Answer(asyncio.Event().wait)
+    replicas = FakeHandle(Answers(NEVER))
 
     async def cancelled() -> None:
-        task = asyncio.create_task(call(lambda: answer, what="a chunk", retried=lambda: None))
-        await asyncio.sleep(0)
+        task = asyncio.create_task(call(replicas.score.remote, what="a chunk", policy=AT_ONCE))
+        await replicas.until_called()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     asyncio.run(cancelled())
-    assert answer.cancelled
+    assert replicas.cancelled == 1
 
 
 # ---- many --------------------------------------------------------------------------------------
@@ -157,44 +129,38 @@ def test_the_first_failure_is_told_and_the_others_are_cancelled() -> None:
 
 
 def test_a_cancelled_fan_out_cancels_every_chunk_in_flight_and_sends_no_other() -> None:
-    answers: list[Answer] = []
-    full = asyncio.Event()
-
-    def send() -> Answer:
-        answers.append(Answer(asyncio.Event().wait))
-        if len(answers) == 3:
-            full.set()
-        return answers[-1]
+    replicas = FakeHandle(Answers(NEVER))
 
     async def score(start: int, stop: int) -> Any:
-        return await call(send, what=f"chunk {start}..{stop}", retried=lambda: None)
+        return await call(replicas.score.remote, what=f"chunk {start}..{stop}", policy=AT_ONCE)
 
     async def cancelled() -> None:
         task = asyncio.create_task(fan_out(CHUNKS, score, lambda start, scores: True, window=3))
-        await full.wait()
+        await until(lambda: len(replicas.calls) == 3)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     asyncio.run(cancelled())
-    assert [answer.cancelled for answer in answers] == [True] * 3
+    assert (len(replicas.calls), replicas.cancelled) == (3, 3)
 
 
 # ---- the plan's object -------------------------------------------------------------------------
 
 
 class Losing:
-    """A model whose replicas cannot fetch the first objects they are sent."""
+    """A model whose replicas cannot fetch some objects that they are sent."""
 
     def __init__(self, lost: set[str], error: Exception) -> None:
         self._lost, self._error = lost, error
         self.sent: list[str] = []
-        self.predict = self
 
-    def remote(self, revision: str, digest: str, work: list[str]) -> Answer:
+    async def predict(self, revision: str, digest: str, work: list[str]) -> str:
         del revision, digest
         self.sent.append(work[0])
-        return Answer(failing(self._error) if work[0] in self._lost else giving("outputs"))
+        if work[0] in self._lost:
+            raise self._error
+        return "outputs"
 
 
 @pytest.fixture
@@ -211,11 +177,49 @@ def puts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def asked(model: Losing) -> Any:
-    import numpy as np
-
-    handles = Replicas(generator=None, model=model, name="fake", window=2, chunk_rows=8)  # type: ignore[arg-type]
+    handles = Replicas(
+        generator=None, model=FakeHandle(model), name="fake", window=2, chunk_rows=8, chunk_retries=AT_ONCE
+    )  # type: ignore[arg-type]
     runner = RayRunner([], details((1, 4, 4)), handles, Counters())
     return asyncio.run(runner.clean(make_stack(np.zeros((1, 1, 4, 4), np.uint8))))  # type: ignore[arg-type]
+
+
+class Planner:
+    """A generator of this process."""
+
+    def __init__(self, made: Any) -> None:
+        self._made = made
+
+    async def plan(self, *_: Any) -> Any:
+        return self._made
+
+    async def corrupt(self, *_: Any) -> Any:
+        return (("fog", 1),), self._made
+
+
+def test_what_a_generator_of_this_process_made_is_put_once_when_it_is_asked_about(puts: list[Any]) -> None:
+    made = make_stack(np.zeros((1, 1, 4, 4), np.uint8))
+
+    async def run() -> None:
+        model = Losing(set(), ObjectLostError("00" * 28, None, ""))
+        handles = Replicas(LocalHandle(Planner(made)), FakeHandle(model), "fake", 2, 8, plan_retries=AT_ONCE)  # type: ignore[arg-type]
+        runner = RayRunner([b""], details((1, 4, 4)), handles, Counters())
+        _, stack = await runner.corrupt(0, None)  # type: ignore[arg-type]
+        plan = await runner.plan(0, None, 1)  # type: ignore[arg-type]
+        assert plan is stack is made
+        assert puts == []
+        await asyncio.gather(*(runner.clean(plan) for _ in range(5)))
+        assert model.sent == ["object 1"] * 5
+
+    asyncio.run(run())
+    assert puts == [made]
+
+
+def test_putting_does_not_hold_up_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr(runners.ray, "put", lambda work: threads.append(threading.get_ident()) or "object 1")
+    assert asked(Losing(set(), ObjectLostError("00" * 28, None, ""))) == "outputs"
+    assert threads != [threading.get_ident()]
 
 
 @pytest.mark.parametrize("error", [ObjectLostError, OwnerDiedError])

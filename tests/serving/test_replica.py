@@ -17,6 +17,7 @@ from wavescope.engine.plan import Stack, make_stack
 from wavescope.engine.protocols import Classifier
 from wavescope.errors import ModelChanged, ModelUnavailable, RegistryInvalid, RemoteFailure
 from wavescope.models.spec import ModelSpec
+from wavescope.retries import RetryPolicy
 from wavescope.serving import replica as serving
 from wavescope.serving.replica import TIMED_BATCHES, ModelReplica, seconds_per_image
 from wavescope.serving.scaling import QUEUED
@@ -46,8 +47,8 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Make:
 
         monkeypatch.setattr(serving, "load", load)
         monkeypatch.setattr(serving, "Reporter", Quiet)
-        monkeypatch.setattr(serving, "FIRST_DELAY_S", 0.0)
-        return ModelReplica(SPEC, Settings(log_level="error"))
+        retries = RetryPolicy(attempts=9, first_delay_s=0.0, max_delay_s=0.0)
+        return ModelReplica(SPEC, Settings(log_level="error"), retries=retries)
 
     return made
 
@@ -173,8 +174,8 @@ def test_a_model_elsewhere_that_does_not_answer_is_waited_for(make: Make, missin
         with pytest.raises(ModelUnavailable, match="'fake' cannot score yet: connection refused"):
             await replica.details()
         await replica.check_health()
-        assert replica._reaching is not None
-        await replica._reaching
+        assert replica._connecting is not None
+        await replica._connecting
         assert (await replica.details()).revision == "now"
         assert (await outputs(replica, "now")).shape == (10, 2)
 
@@ -231,8 +232,8 @@ def test_calls_that_wait_while_the_model_is_replaced_may_be_sent_again(make: Mak
         late.comes.set()
         with pytest.raises(ModelChanged, match="send it again"):
             await asyncio.wait_for(asking, 60)
-        assert replica._reaching is not None
-        await replica._reaching
+        assert replica._connecting is not None
+        await replica._connecting
         assert (await replica.details()).revision == "next"
         # The plan is rendered for the model that scores it.
         again = Given(STACK)
@@ -253,8 +254,8 @@ def test_a_model_elsewhere_that_fails_while_it_is_timed_is_closed(make: Make) ->
 
     async def recover() -> str:
         await replica.check_health()
-        assert replica._reaching is not None
-        await replica._reaching
+        assert replica._connecting is not None
+        await replica._connecting
         return (await replica.details()).revision
 
     assert asyncio.run(recover()) == "now"

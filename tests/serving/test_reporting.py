@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 from ray.exceptions import RayError
+from tests.fakes.handles import NEVER, Answers, FakeHandle
 
 from wavescope.errors import ModelUnavailable
 from wavescope.serving.reporting import FOLD_S, SILENT_S, MetricsHub, Reporter
@@ -41,7 +41,7 @@ async def told(hub: MetricsHub) -> tuple[float, float]:
 def test_a_process_that_died_keeps_its_counts_and_loses_its_gauges() -> None:
     async def story() -> None:
         clock = Clock()
-        hub = MetricsHub(clock)
+        hub = MetricsHub(clock=clock)
         await hub.push("a", counted(3, queued=2))
         await hub.push("b", counted(4, queued=1))
         assert await told(hub) == (7, 3)
@@ -57,7 +57,7 @@ def test_a_process_that_died_keeps_its_counts_and_loses_its_gauges() -> None:
 def test_nothing_is_kept_of_processes_that_are_long_dead_though_nobody_scrapes() -> None:
     async def story() -> None:
         clock = Clock()
-        hub = MetricsHub(clock)
+        hub = MetricsHub(clock=clock)
         for process in range(1000):
             await hub.push(f"process {process}", counted(1, queued=1))
             clock.now += FOLD_S / 10
@@ -67,42 +67,15 @@ def test_nothing_is_kept_of_processes_that_are_long_dead_though_nobody_scrapes()
     asyncio.run(story())
 
 
-class Hub:
-    """A handle whose replica answers with what is set here, or never."""
-
-    def __init__(self, answer: str | Exception | None) -> None:
-        self._answer = answer
-        self.cancelled = 0
-        self.exposition = self
-
-    def remote(self, process: str, snapshot: Snapshot) -> Hub:
-        return self
-
-    def cancel(self) -> None:
-        self.cancelled += 1
-
-    def __await__(self) -> Any:
-        async def answer() -> str:
-            while self._answer is None:
-                await asyncio.Event().wait()
-            if isinstance(self._answer, Exception):
-                raise self._answer
-            return self._answer
-
-        return answer().__await__()
-
-
-@pytest.mark.parametrize("answer", [None, RayError("it is gone")])
-def test_a_hub_that_does_not_answer_is_not_waited_for(
-    answer: Exception | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("wavescope.serving.reporting.HEARTBEAT_S", 0.01)
-    hub = Hub(answer)
+@pytest.mark.parametrize("answer", [NEVER, RayError("it is gone")], ids=["silent", "gone"])
+def test_a_hub_that_does_not_answer_is_not_waited_for(answer: object) -> None:
+    hub = FakeHandle(Answers(answer))
     with pytest.raises(ModelUnavailable, match="the metrics hub does not answer") as caught:
-        asyncio.run(Reporter("Gateway", hub=hub).exposition())  # type: ignore[arg-type]
+        asyncio.run(Reporter("Gateway", hub=hub, answer_s=0.01).exposition())  # type: ignore[arg-type]
     assert caught.value.retryable
-    assert hub.cancelled == (answer is None), "what nobody waits for is not computed"
+    assert hub.cancelled == (answer is NEVER), "what nobody waits for is not computed"
 
 
 def test_what_the_hub_says_is_told() -> None:
-    assert asyncio.run(Reporter("Gateway", hub=Hub("all")).exposition()) == "all"  # type: ignore[arg-type]
+    hub = FakeHandle(Answers("all"))
+    assert asyncio.run(Reporter("Gateway", hub=hub).exposition()) == "all"  # type: ignore[arg-type]

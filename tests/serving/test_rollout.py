@@ -10,9 +10,10 @@ from ray.exceptions import RayActorError
 
 from wavescope.models.spec import ModelSpec
 from wavescope.serving import app
-from wavescope.serving.registry_file import RegistryFile
-from wavescope.serving.rollout import Rollout
-from wavescope.serving.status import Deployed
+from wavescope.serving.models.capacity import Node, Room
+from wavescope.serving.models.registry_file import RegistryFile
+from wavescope.serving.models.rollout import MAX_RETRY_S, RETRY_S, Rollout
+from wavescope.serving.models.status import Deployed
 from wavescope.settings import Settings, load_registry
 
 
@@ -25,11 +26,17 @@ class Cluster:
         self.did: list[str] = []
         self.status: dict[str, Deployed] = {}
         self.away = False
+        self.room = Room((Node({"CPU": 2.0}, {"CPU": 2.0}),))
+        self.now = 0.0
+        self.postponed: list[tuple[str, float]] = []
         self.rollout = Rollout(
             RegistryFile(file, load_registry(file)),
             deploy=self._deploy,
             delete=lambda name: self.did.append(f"-{name}"),
             status=lambda: self.status,
+            room=lambda: self.room,
+            postpone=lambda name, delay_s: self.postponed.append((name, delay_s)),
+            clock=lambda: self.now,
         )
 
     def _deploy(self, spec: ModelSpec, attempt: int) -> None:
@@ -104,6 +111,79 @@ def test_a_failure_is_logged_once(cluster: Cluster, caplog: pytest.LogCaptureFix
         ("the model failed", "three"),
     ]
     assert caplog.records[1].reason == "no weights"
+
+
+FAILED = Deployed("failed", 0, 0, 1.0, "no weights")
+
+
+def test_a_model_that_failed_is_tried_again_ever_more_rarely(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.status = {"model-one": FAILED, "model-two": Deployed("steady", 1, 0, 1.0)}
+    assert cluster.look() == []
+    pauses = []
+    for attempt in range(1, 8):
+        began = cluster.now
+        while not (did := cluster.look()):
+            cluster.now += 1.0
+        assert did == [f"+one{attempt}"]
+        pauses.append(cluster.now - began)
+    assert pauses == [30.0, 60.0, 120.0, 240.0, 480.0, MAX_RETRY_S, MAX_RETRY_S]
+    assert cluster.postponed[:2] == [("one", RETRY_S), ("one", 2 * RETRY_S)]
+    assert [record.message for record in caplog.records] == ["the model failed"]
+
+
+def test_a_model_that_came_up_begins_anew_when_it_fails(cluster: Cluster) -> None:
+    cluster.status = {"model-one": FAILED}
+    cluster.look()
+    cluster.now += RETRY_S
+    assert cluster.look() == ["+one1"]
+    cluster.status = {"model-one": Deployed("steady", 1, 0, 1.0)}
+    cluster.look()
+    cluster.write("one:8", "two")
+    cluster.status = {"model-one": FAILED}
+    assert cluster.look() == ["+one1"]
+    assert cluster.look() == []
+    assert cluster.postponed == [("one", RETRY_S), ("one", RETRY_S)]
+
+
+def test_an_update_that_failed_is_not_tried_again_where_the_old_replicas_answer(cluster: Cluster) -> None:
+    cluster.status = {"model-one": Deployed("failed", 1, 0, 1.0, "no weights")}
+    for _ in range(3):
+        assert cluster.look() == []
+        cluster.now += MAX_RETRY_S
+    assert cluster.look(again=True) == ["+one1"]
+
+
+def test_a_model_that_waits_for_its_next_attempt_is_tried_at_once_when_asked(cluster: Cluster) -> None:
+    cluster.status = {"model-one": Deployed("steady", 0, 1, 1.0, "it died", failures=3, retry_in_s=60.0)}
+    assert cluster.look() == []
+    assert cluster.look(again=True) == ["+one1"]
+
+
+def test_a_model_without_a_place_is_logged_once(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    cluster.room = Room((Node({"CPU": 1.0}, {}),))
+    cluster.write("one", "two", "three")
+    there = Deployed("steady", 1, 0, 1.0)
+    cluster.status = {
+        "model-one": there,
+        "model-two": there,
+        "model-three": Deployed("changing", 0, 1, 1.0),
+    }
+    for _ in range(3):
+        cluster.look()
+        cluster.now += 1.0
+    told = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [(record.message, record.model) for record in told] == [("the model cannot be placed", "three")]
+    assert told[0].reason == "needs 2 CPUs on one node; the largest node has 1"
+
+
+def test_an_update_that_fits_no_node_leaves_the_model_as_it_is(cluster: Cluster) -> None:
+    cluster.room = Room((Node({"CPU": 1.0}, {}),))
+    cluster.write("one:8", "two")
+    assert cluster.look() == []
+    cluster.room = Room((Node({"CPU": 2.0}, {}),))
+    assert cluster.look() == ["+one"]
 
 
 @pytest.mark.parametrize(

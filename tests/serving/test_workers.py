@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.ingress.fakes import make_explanation
 
 from wavescope.engine.requests import make_request
+from wavescope.engine.types import ExplanationRequest
 from wavescope.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -17,16 +21,18 @@ from wavescope.errors import (
     QuotaExceeded,
     StoreUnavailable,
     UnknownJob,
+    UnknownModel,
 )
-from wavescope.serving import jobs
-from wavescope.serving.jobs import Done, Tally, Work, Workers
+from wavescope.ingress.plane import ExplainRequest
+from wavescope.serving.jobs import workers
+from wavescope.serving.jobs.workers import Done, Tally, Workers
 from wavescope.settings import Settings
 from wavescope.store import open_store
 from wavescope.store.codec import decode, encode
 from wavescope.store.protocols import FINAL, Job, NewJob, Store
 
 WAIT_S = 20.0
-WORK = Work("m", (b"image",), ("image",), ((None,),), ("an-id",), make_request(), batch=False, fresh=False)
+REQUEST = ExplainRequest("m", (b"image",), ((None,),), make_request(), batch=False, identities=("an-id",))
 
 
 @pytest.fixture
@@ -39,18 +45,18 @@ def store(tmp_path: Path):
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause is worth waiting for here."""
-    for name in ("IDLE_S", "BEAT_S", "RETRY_S"):
-        monkeypatch.setattr(jobs, name, 0.01)
+    for name in ("IDLE_S", "HEARTBEAT_S", "RETRY_S"):
+        monkeypatch.setattr(workers, name, 0.01)
 
 
 def submit(store: Store, name: str = "one") -> None:
     labels = {"kind": "wcam", "model": "m", "images": 1}
-    store.submit(NewJob(id=name, owner="", payload=encode(WORK), content=name, labels=labels))
+    store.submit(NewJob(id=name, owner="", payload=encode(REQUEST), content=name, labels=labels))
 
 
 def run(
     store: Store,
-    carry: Callable[[Job, Work, Tally], Awaitable[tuple]],
+    carry: Callable[[Job, ExplainRequest, Tally], Awaitable[tuple]],
     until: Callable[[], bool],
     *,
     ends: int = 1,
@@ -78,8 +84,8 @@ def over(store: Store, name: str = "one") -> Callable[[], bool]:
 def test_a_job_ends_with_its_explanations_and_its_forwards(store: Store) -> None:
     explanation = make_explanation()
 
-    async def carry(job: Job, work: Work, tally: Tally) -> tuple:
-        assert work == WORK
+    async def carry(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
+        assert request == REQUEST
         tally.planned(88)
         tally.scored(80)
         tally.scored(8)
@@ -94,7 +100,7 @@ def test_a_job_ends_with_its_explanations_and_its_forwards(store: Store) -> None
 
 
 def test_what_is_wrong_with_a_request_fails_its_job_in_the_same_words(store: Store) -> None:
-    async def carry(job: Job, work: Work, tally: Tally) -> tuple:
+    async def carry(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
         raise InvalidRequest("levels must be at most 5, not 9", field="levels", maximum=5)
 
     submit(store)
@@ -110,7 +116,7 @@ def test_what_is_wrong_with_a_request_fails_its_job_in_the_same_words(store: Sto
 def test_what_was_not_there_is_tried_again_without_a_new_attempt(store: Store) -> None:
     turns: list[int] = []
 
-    async def carry(job: Job, work: Work, tally: Tally) -> tuple:
+    async def carry(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
         turns.append(job.attempts)
         if len(turns) < 4:
             raise ModelUnavailable("no replica yet")
@@ -122,7 +128,7 @@ def test_what_was_not_there_is_tried_again_without_a_new_attempt(store: Store) -
 
 
 def test_a_job_that_waits_for_its_quota_does_not_hold_up_others(store: Store) -> None:
-    async def carry(job: Job, work: Work, tally: Tally) -> tuple:
+    async def carry(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
         if job.id == "one":
             raise QuotaExceeded("later", retry_after_s=3600)
         return (make_explanation(),)
@@ -134,7 +140,7 @@ def test_a_job_that_waits_for_its_quota_does_not_hold_up_others(store: Store) ->
 
 
 def test_jobs_that_ended_long_ago_are_forgotten(store: Store) -> None:
-    async def carry(job: Job, work: Work, tally: Tally) -> tuple:
+    async def carry(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
         return (make_explanation(),)
 
     submit(store)
@@ -153,7 +159,7 @@ def test_jobs_that_ended_long_ago_are_forgotten(store: Store) -> None:
 def test_a_deadline_is_not_met_by_trying_again(store: Store) -> None:
     turns: list[int] = []
 
-    async def carry(job: Job, work: Work, tally: Tally) -> tuple:
+    async def carry(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
         turns.append(1)
         raise DeadlineExceeded("too late")
 
@@ -162,8 +168,105 @@ def test_a_deadline_is_not_met_by_trying_again(store: Store) -> None:
     assert (len(turns), store.get("one").error["code"]) == (1, "deadline_exceeded")
 
 
+def test_a_job_of_a_model_that_only_another_service_has_goes_there(store: Store, tmp_path: Path) -> None:
+    """Two services on one file: whichever claims it, it ends where its model is."""
+
+    async def without_it(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
+        turns.append("without")
+        raise UnknownModel("no model is called 'm'", field="model")
+
+    async def with_it(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
+        turns.append("with")
+        return (make_explanation(),)
+
+    turns: list[str] = []
+    submit(store)
+    assert run(store, without_it, lambda: len(turns) >= 3, ends=0) == []
+    assert store.get("one").state in ("queued", "running")
+    other = open_store("", state_dir=tmp_path, result_bytes=0)
+    assert run(other, with_it, over(store)) == ["succeeded"]
+    assert store.get("one").attempts == 1
+    other.close()
+
+
+def test_a_worker_that_is_stopped_while_the_store_hands_a_job_over_gives_it_back(store: Store) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    class Slow:
+        """The store, whose answer to a claim comes after the worker was stopped."""
+
+        def __getattr__(self, name: str):
+            return getattr(store, name)
+
+        def claim(self, worker: str, lease_s: float):
+            claimed = store.claim(worker, lease_s)
+            asked.set()
+            assert answered.wait(WAIT_S)
+            return claimed
+
+    async def never(job: Job, work: ExplainRequest, tally: Tally) -> tuple:
+        raise AssertionError("it was stopped before")
+
+    async def work() -> None:
+        workers = Workers(Slow(), Settings(job_workers=1), never, ended=lambda state: None)
+        workers.start_once()
+        assert await asyncio.to_thread(asked.wait, WAIT_S)
+        stopping = asyncio.create_task(workers.stop())
+        await asyncio.sleep(0)
+        answered.set()
+        await stopping
+
+    submit(store)
+    asyncio.run(work())
+    assert (store.get("one").state, store.get("one").attempts) == ("queued", 0)
+
+
+def test_a_job_of_a_model_that_nobody_has_fails_after_a_while(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def carry(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
+        raise UnknownModel("no model is called 'm'", field="model")
+
+    monkeypatch.setattr(workers, "ELSEWHERE_S", 0.0)
+    submit(store)
+    assert run(store, carry, over(store)) == ["failed"]
+    assert store.get("one").error["code"] == "unknown_model"
+
+
+def test_what_a_store_lacks_is_told_once_and_a_clock_set_forward_forgets_no_result(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Lacking:
+        """The store, which says that it lacks something, and how old what it forgets is."""
+
+        checks = 0
+        before_s: list[float] = []  # noqa: RUF012
+
+        def __getattr__(self, name: str):
+            return getattr(store, name)
+
+        def check(self) -> list[str]:
+            self.checks += 1
+            return ["it keeps nothing"]
+
+        def purge(self, *, finished_before: float, max_bytes: int | None = None) -> int:
+            self.before_s.append(finished_before)
+            monkeypatch.setattr(workers.time, "time", lambda: now_s + 1e6)
+            return 0
+
+    async def carry(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
+        return ()
+
+    now_s = time.time()
+    monkeypatch.setattr(workers, "PURGE_S", 0.01)
+    lacking = Lacking()
+    run(lacking, carry, lambda: lacking.checks >= 3, ends=0, job_retention_s=100.0)
+    assert caplog.text.count("it keeps nothing") == 1
+    assert max(lacking.before_s) < now_s
+
+
 def test_a_defect_fails_its_job_without_details_and_the_worker_goes_on(store: Store) -> None:
-    async def carry(job: Job, work: Work, tally: Tally) -> tuple:
+    async def carry(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
         if job.id == "one":
             raise ZeroDivisionError("a secret path")
         return (make_explanation(),)
@@ -178,7 +281,7 @@ def test_a_defect_fails_its_job_without_details_and_the_worker_goes_on(store: St
 def test_a_cancelled_job_is_let_go(store: Store) -> None:
     begun, let_go = asyncio.Event(), []
 
-    async def carry(job: Job, work: Work, tally: Tally) -> tuple:
+    async def carry(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
         if job.id == "two":
             return (make_explanation(),)
         begun.set()
@@ -199,12 +302,12 @@ def test_a_cancelled_job_is_let_go(store: Store) -> None:
 def test_a_leaving_process_gives_its_job_back_at_once(store: Store) -> None:
     begun: list[str] = []
 
-    async def forever(job: Job, work: Work, tally: Tally) -> tuple:
+    async def forever(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
         begun.append(job.id)
         await asyncio.Event().wait()
         return ()
 
-    async def carry(job: Job, work: Work, tally: Tally) -> tuple:
+    async def carry(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
         return (make_explanation(),)
 
     submit(store)
@@ -215,7 +318,7 @@ def test_a_leaving_process_gives_its_job_back_at_once(store: Store) -> None:
 
 
 def test_a_job_that_kills_its_workers_is_given_up(store: Store) -> None:
-    async def carry(job: Job, work: Work, tally: Tally) -> tuple:
+    async def carry(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
         raise AssertionError("it was not to be begun again")
 
     submit(store)
@@ -240,8 +343,30 @@ def test_a_finished_job_is_told_once_the_store_answers_again(store: Store) -> No
                 raise StoreUnavailable("not now")
             return store.finish(*args)
 
-    async def carry(job: Job, work: Work, tally: Tally) -> tuple:
+    async def carry(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
         return (make_explanation(),)
 
     submit(store)
     assert run(Silent(), carry, over(store)) == ["succeeded"]
+
+
+@dataclass(frozen=True)
+class EarlierRequest:
+    """The fields of a job that an earlier version has stored."""
+
+    model: str
+    images: tuple[bytes, ...]
+    names: tuple[str, ...]
+    targets: tuple[tuple[int | str | None, ...], ...]
+    identities: tuple[str, ...]
+    request: ExplanationRequest
+    batch: bool
+    fresh: bool
+
+
+def test_a_job_stored_by_an_earlier_version_is_read() -> None:
+    request = ExplanationRequest(kind="compare")
+    stored = EarlierRequest("m", (b"1", b"2"), ("image", "other"), ((3,),), ("id",), request, False, True)
+    found = decode(encode(stored), ExplainRequest)
+    assert found == ExplainRequest("m", (b"1", b"2"), ((3,),), request, False, ("id",), fresh=True)
+    assert (found.image_names, found.other) == (stored.names, b"2")

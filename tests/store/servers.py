@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from tests.programs import find_program
 
 from wavescope.store.protocols import Store
 from wavescope.store.redis import RedisStore
@@ -24,16 +23,6 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
-
-
-def find_tool(name: str) -> str:
-    """Its path; a missing one is a skip that names it, and a failure in CI."""
-    path = shutil.which(name)
-    if path is None and os.environ.get("CI") == "true":
-        pytest.fail(f"{name} is not installed")
-    if path is None:
-        pytest.skip(f"{name} is not installed")
-    return path
 
 
 @dataclass
@@ -66,7 +55,7 @@ class RedisServer:
 
     def _try(self, port: int) -> bool:
         ports = ("--port", "0", "--tls-port", str(port), *self.tls) if self.tls else ("--port", str(port))
-        command = (find_tool("redis-server"), *ports, "--bind", "127.0.0.1", "--dir", str(self.directory))
+        command = (find_program("redis-server"), *ports, "--bind", "127.0.0.1", "--dir", str(self.directory))
         self._process = subprocess.Popen(
             (*command, "--save", "", "--daemonize", "no", *self.options), stdout=subprocess.PIPE, text=True
         )
@@ -98,7 +87,7 @@ class Place:
     def open(self, clock: Callable[[], float] | None = None, result_bytes: int = 10_000) -> Store:
         if self.kind == "redis":
             return RedisStore(self.address, prefix=self.prefix, clock=clock, result_bytes=result_bytes)
-        options = {} if clock is None else {"clock": clock}
+        options = {} if clock is None else {"clock": clock, "steady": clock}
         return SqliteStore(Path(self.address), result_bytes=result_bytes, **options)
 
 

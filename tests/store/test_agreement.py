@@ -32,20 +32,20 @@ NEW_JOBS = st.builds(
     idempotency_key=st.none() | st.sampled_from(["", "k"]),
     priority=st.integers(-(2**40), 2**40) | st.integers(-1, 1),
 )
-STEPS = st.one_of(
+MIGRATIONS = st.one_of(
     st.tuples(st.just("submit"), NEW_JOBS),
     st.tuples(st.just("submit within"), NEW_JOBS, LIMITS, LIMITS, LIMITS),
-    st.tuples(st.just("find"), OWNERS, st.sampled_from(["", "k"]), CONTENTS),
+    st.tuples(st.just("find_by_key"), OWNERS, st.sampled_from(["", "k"]), CONTENTS),
     st.tuples(st.sampled_from(["get", "cancel", "result"]), IDS),
-    st.tuples(st.just("unfinished"), st.sampled_from([None, "", "ann"])),
+    st.tuples(st.just("count_unfinished"), st.sampled_from([None, "", "ann"])),
     st.tuples(st.just("claim"), WORKERS, LEASES),
-    st.tuples(st.just("beat"), IDS, WORKERS, LEASES, st.integers(0, 9), st.integers(0, 9)),
+    st.tuples(st.just("heartbeat"), IDS, WORKERS, LEASES, st.integers(0, 9), st.integers(0, 9)),
     st.tuples(st.just("finish"), IDS, WORKERS, st.sampled_from([b"", b"done", {"code": "internal"}])),
     st.tuples(st.just("release"), IDS, WORKERS, st.sampled_from([-1.0, 0.0, 5.0, 20.0])),
-    st.tuples(st.just("keep"), IDS, CALLS, st.integers(0, 3), st.binary(max_size=2)),
-    st.tuples(st.just("kept"), IDS, CALLS),
-    st.tuples(st.just("recall"), KEYS),
-    st.tuples(st.just("remember"), KEYS, st.binary(max_size=8)),
+    st.tuples(st.just("save_chunk"), IDS, CALLS, st.integers(0, 3), st.binary(max_size=2)),
+    st.tuples(st.just("load_chunks"), IDS, CALLS),
+    st.tuples(st.just("get_cached"), KEYS),
+    st.tuples(st.just("put_cached"), KEYS, st.binary(max_size=8)),
     st.tuples(st.just("purge"), st.sampled_from([0.0, 10.0]), LIMITS),
     st.tuples(st.just("wait"), st.sampled_from([0.0, 1.5, 5.0, 12.25])),
 )
@@ -54,9 +54,9 @@ STEPS = st.one_of(
 def answer(store: Store, clock: Clock, name: str, *arguments: Any) -> Any:
     """What a store says to one step, errors included."""
     try:
-        if name == "beat":
+        if name == "heartbeat":
             *first, forwards, planned = arguments
-            return store.beat(*first, forwards=forwards, planned=planned)
+            return store.heartbeat(*first, forwards=forwards, planned=planned)
         if name == "submit within":
             job, jobs, owned, size = arguments
             return store.submit(job, max_unfinished=jobs, max_owned=owned, max_bytes=size)
@@ -70,7 +70,7 @@ def answer(store: Store, clock: Clock, name: str, *arguments: Any) -> Any:
 
 
 @settings(max_examples=150)
-@given(steps=st.lists(STEPS, max_size=40))
+@given(steps=st.lists(MIGRATIONS, max_size=40))
 def test_both_stores_answer_the_same(redis_server: RedisServer, steps: list[tuple[Any, ...]]) -> None:
     clock = Clock()
     with tempfile.TemporaryDirectory() as directory:

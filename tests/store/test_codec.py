@@ -18,11 +18,11 @@ from skimage import data
 from tests.ingress.fakes import IMAGE, adaptive, constant, make_explanation, without_depth
 from tests.store.examples import JSON, assert_same, instances
 
-from wavescope.engine.choices import KINDS
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
-from wavescope.engine.scoreboard import Scored
+from wavescope.engine.scoring.scoreboard import Scored
 from wavescope.engine.types import Explanation, ExplanationRequest, ModelDetails
-from wavescope.ingress.plane import Parsed
+from wavescope.ingress.plane import ExplainRequest
 from wavescope.store.codec import MAGIC, VERSION, decode, encode
 
 INVALID = "these bytes are not a stored value"
@@ -70,7 +70,7 @@ def read(written: bytes) -> Explanation | None:
 
 # ---- there and back --------------------------------------------------------------------------------------------------
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # beartype does
-@pytest.mark.parametrize("cls", [Explanation, ExplanationRequest, Scored, Parsed, ModelDetails])
+@pytest.mark.parametrize("cls", [Explanation, ExplanationRequest, Scored, ExplainRequest, ModelDetails])
 @given(drawn=st.data())
 def test_any_value_comes_back_to_the_bit(cls: type, drawn: st.DataObject) -> None:
     value = drawn.draw(instances(cls))
@@ -89,8 +89,8 @@ def test_explanations_of_every_kind_come_back_to_the_bit(kind: str) -> None:
 
 def test_a_request_comes_back_with_its_images() -> None:
     request = make_request(kind="compare", seed=0)
-    value = Parsed("model", (IMAGE, b""), ((None, 3), ("cat",)), IMAGE, request, batch=True)
-    assert_same(decode(encode(value), Parsed), value)
+    value = ExplainRequest("model", (IMAGE, b"", IMAGE), ((None, 3), ("cat",)), request, batch=True)
+    assert_same(decode(encode(value), ExplainRequest), value)
 
 
 @given(

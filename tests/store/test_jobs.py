@@ -41,19 +41,19 @@ def test_ids_and_owners_may_hold_any_character(store: Store) -> None:
     for job_id, owner in (("a:b", ""), ("ü 1", "x:y"), ("*", "*")):
         store.submit(new(job_id, owner=owner))
         assert store.get(job_id).owner == owner
-        assert store.unfinished(owner) == 1
-    assert store.unfinished() == 3
+        assert store.count_unfinished(owner) == 1
+    assert store.count_unfinished() == 3
 
 
 def test_an_unknown_job_is_named(store: Store) -> None:
     for call in (store.get, store.cancel, store.result):
         with pytest.raises(UnknownJob, match="'nowhere'"):
             call("nowhere")
-    assert not store.beat("nowhere", "w1", 15.0, forwards=0, planned=0)
+    assert not store.heartbeat("nowhere", "w1", 15.0, forwards=0, planned=0)
     assert not store.finish("nowhere", "w1", b"")
     store.release("nowhere", "w1")
-    store.keep("nowhere", "call", 0, b"scores")
-    assert store.kept("nowhere", "call") == []
+    store.save_chunk("nowhere", "call", 0, b"scores")
+    assert store.load_chunks("nowhere", "call") == []
 
 
 # ---- idempotency keys ------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def test_the_same_key_with_other_content_is_a_conflict(store: Store) -> None:
     store.submit(new("1", idempotency_key="k"))
     with pytest.raises(IdempotencyConflict, match="'k'"):
         store.submit(new("2", idempotency_key="k", content="another digest"))
-    assert store.unfinished() == 1
+    assert store.count_unfinished() == 1
 
 
 def test_the_same_key_of_another_owner_is_another_job(store: Store) -> None:
@@ -123,7 +123,7 @@ def test_a_lapsed_lease_is_claimed_by_another_and_the_first_one_is_told(store: S
     assert found is not None
     assert found[1] == PAYLOAD
     assert (found[0].attempts, found[0].started_at) == (2, began)
-    assert not store.beat("1", "w1", 15.0, forwards=9, planned=9)
+    assert not store.heartbeat("1", "w1", 15.0, forwards=9, planned=9)
     assert not store.finish("1", "w1", b"late")
     store.release("1", "w1")
     assert store.get("1").state == "running"
@@ -136,7 +136,7 @@ def test_a_beat_renews_the_lease_and_tells_the_progress(store: Store, clock: Clo
     claimed(store)
     for forwards in (10, 20):
         clock.pass_s(14)
-        assert store.beat("1", "w1", 15.0, forwards=forwards, planned=88)
+        assert store.heartbeat("1", "w1", 15.0, forwards=forwards, planned=88)
         assert claimed(store, "w2") is None
     assert (store.get("1").forwards, store.get("1").planned) == (20, 88)
 
@@ -146,7 +146,7 @@ def test_progress_never_goes_back(store: Store) -> None:
     claimed(store)
     told = []
     for forwards, planned in ((20, 88), (0, 0), (10, 90), (21, 0), (21, 80)):
-        assert store.beat("1", "w1", 15.0, forwards=forwards, planned=planned)
+        assert store.heartbeat("1", "w1", 15.0, forwards=forwards, planned=planned)
         told.append((store.get("1").forwards, store.get("1").planned))
     assert told == [(20, 88), (20, 88), (20, 90), (21, 90), (21, 80)]
 
@@ -158,7 +158,7 @@ def test_a_lapsed_lease_that_nobody_took_is_still_the_workers(store: Store, cloc
     clock.pass_s(60)
     assert claimed(store, "w4") == "1"  # which looks at all that lapsed
     assert store.get("2").state == "running"
-    assert store.beat("2", "2", 15.0, forwards=1, planned=2)
+    assert store.heartbeat("2", "2", 15.0, forwards=1, planned=2)
     assert store.finish("3", "3", b"done")
     assert claimed(store, "w5") is None
     clock.pass_s(15)
@@ -183,7 +183,7 @@ def test_a_released_job_is_claimed_at_once_in_its_old_place(store: Store) -> Non
     assert store.get("1").state == "running"
     store.release("1", "w1")
     assert store.get("1").state == "queued"
-    assert not store.beat("1", "w1", 15.0, forwards=0, planned=0)
+    assert not store.heartbeat("1", "w1", 15.0, forwards=0, planned=0)
     assert not store.finish("1", "w1", b"late")
     found = store.claim("w2", 15.0)
     assert found is not None
@@ -210,7 +210,7 @@ def test_a_job_released_for_later_is_not_claimed_before_and_keeps_its_place(
         store.submit(new(job_id))
     claimed(store)
     store.release("1", "w1", after_s=30.0)
-    assert (store.get("1").state, store.unfinished()) == ("queued", 3)
+    assert (store.get("1").state, store.count_unfinished()) == ("queued", 3)
     assert claimed(store) == "2"
     clock.pass_s(29.5)
     store.release("2", "w1", after_s=60.0)
@@ -264,7 +264,7 @@ def test_a_finish_whose_answer_was_lost_may_be_repeated(store: Store) -> None:
     assert store.finish("1", "w1", b"second")
     assert store.result("1") == b"first"
     assert not store.finish("1", "w2", b"third")
-    assert not store.beat("1", "w1", 15.0, forwards=1, planned=1)
+    assert not store.heartbeat("1", "w1", 15.0, forwards=1, planned=1)
 
 
 def test_a_failed_job_has_its_problem_and_no_result(store: Store) -> None:
@@ -290,7 +290,7 @@ def test_the_worker_of_a_cancelled_job_is_told(store: Store, clock: Clock) -> No
     store.submit(new("1"))
     claimed(store)
     assert store.cancel("1").state == "cancelled"
-    assert not store.beat("1", "w1", 15.0, forwards=1, planned=1)
+    assert not store.heartbeat("1", "w1", 15.0, forwards=1, planned=1)
     assert not store.finish("1", "w1", b"late")
     store.release("1", "w1")
     clock.pass_s(60)
@@ -320,10 +320,10 @@ def test_unfinished_jobs_are_counted_per_owner(store: Store) -> None:
     for job_id, owner in (("1", "ann"), ("2", "ann"), ("3", "bob"), ("4", "")):
         store.submit(new(job_id, owner=owner))
     claimed(store)
-    assert [store.unfinished(who) for who in ("ann", "bob", "", "eve", None)] == [2, 1, 1, 0, 4]
+    assert [store.count_unfinished(who) for who in ("ann", "bob", "", "eve", None)] == [2, 1, 1, 0, 4]
     store.finish("1", "w1", b"done")
     store.cancel("3")
-    assert [store.unfinished(who) for who in ("ann", "bob", "", "eve", None)] == [1, 0, 1, 0, 2]
+    assert [store.count_unfinished(who) for who in ("ann", "bob", "", "eve", None)] == [1, 0, 1, 0, 2]
 
 
 # ---- purge -----------------------------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def test_a_purge_forgets_what_finished_earlier_only(store: Store, clock: Clock) 
     with pytest.raises(UnknownJob):
         store.result("old")
     assert store.result("new") == b"done"
-    assert store.unfinished() == 2
+    assert store.count_unfinished() == 2
     assert store.purge(finished_before=finished) == 0
 
 
@@ -387,95 +387,95 @@ def test_a_purge_by_bytes_forgets_any_number_of_jobs(store: Store) -> None:
 def test_scores_are_kept_per_job_and_call_in_order(store: Store) -> None:
     for job_id in ("1", "2"):
         store.submit(new(job_id))
-    store.keep("1", "a:b", 64, b"second")
-    store.keep("1", "a:b", 0, b"\x00first")
-    store.keep("1", "a", 0, b"other call")
-    store.keep("2", "a:b", 0, b"other job")
-    assert store.kept("1", "a:b") == [(0, b"\x00first"), (64, b"second")]
-    assert store.kept("1", "a") == [(0, b"other call")]
-    assert store.kept("1", "b") == []
+    store.save_chunk("1", "a:b", 64, b"second")
+    store.save_chunk("1", "a:b", 0, b"\x00first")
+    store.save_chunk("1", "a", 0, b"other call")
+    store.save_chunk("2", "a:b", 0, b"other job")
+    assert store.load_chunks("1", "a:b") == [(0, b"\x00first"), (64, b"second")]
+    assert store.load_chunks("1", "a") == [(0, b"other call")]
+    assert store.load_chunks("1", "b") == []
 
 
 def test_keeping_scores_twice_changes_nothing(store: Store) -> None:
     store.submit(new("1"))
-    store.keep("1", "call", 0, b"first")
-    store.keep("1", "call", 0, b"second")
-    assert store.kept("1", "call") == [(0, b"first")]
+    store.save_chunk("1", "call", 0, b"first")
+    store.save_chunk("1", "call", 0, b"second")
+    assert store.load_chunks("1", "call") == [(0, b"first")]
 
 
 def test_scores_outlast_their_worker(store: Store, clock: Clock) -> None:
     store.submit(new("1"))
     claimed(store, "w1")
-    store.keep("1", "call", 0, b"scores")
+    store.save_chunk("1", "call", 0, b"scores")
     clock.pass_s(60)
     assert claimed(store, "w2") == "1"
-    assert store.kept("1", "call") == [(0, b"scores")]
+    assert store.load_chunks("1", "call") == [(0, b"scores")]
 
 
 @pytest.mark.parametrize("end", ["finish", "fail", "cancel"])
 def test_no_scores_are_kept_of_a_job_that_ended(store: Store, end: str) -> None:
     store.submit(new("1"))
     claimed(store)
-    store.keep("1", "call", 0, b"scores")
+    store.save_chunk("1", "call", 0, b"scores")
     if end == "cancel":
         store.cancel("1")
     else:
         store.finish("1", "w1", b"done" if end == "finish" else PROBLEM)
-    assert store.kept("1", "call") == []
-    store.keep("1", "call", 0, b"late")
-    assert store.kept("1", "call") == []
+    assert store.load_chunks("1", "call") == []
+    store.save_chunk("1", "call", 0, b"late")
+    assert store.load_chunks("1", "call") == []
 
 
 # ---- results of earlier requests -------------------------------------------------------------------------------------
 def test_a_result_is_recalled_as_it_was(store: Store) -> None:
-    assert store.recall("k") is None
-    store.remember("k", b"\x00result\xff")
-    assert store.recall("k") == b"\x00result\xff"
-    store.remember("k", b"the same key again")
-    assert store.recall("k") == b"the same key again"
+    assert store.get_cached("k") is None
+    store.put_cached("k", b"\x00result\xff")
+    assert store.get_cached("k") == b"\x00result\xff"
+    store.put_cached("k", b"the same key again")
+    assert store.get_cached("k") == b"the same key again"
 
 
 def test_the_least_recently_used_results_go_first(place: Place) -> None:
     store = place.open(result_bytes=303)
     for key in "abc":
-        store.remember(key, bytes(100))
-    assert store.recall("a") is not None
-    store.remember("d", bytes(100))
-    assert [key for key in "abcd" if store.recall(key) is not None] == ["a", "c", "d"]
-    store.remember("e", bytes(201))  # room for it, and for one more
-    assert [key for key in "acde" if store.recall(key) is not None] == ["d", "e"]
-    store.remember("d", bytes(1))  # a key takes its own room only
-    store.remember("f", bytes(96))
-    assert [key for key in "def" if store.recall(key) is not None] == ["d", "e", "f"]
+        store.put_cached(key, bytes(100))
+    assert store.get_cached("a") is not None
+    store.put_cached("d", bytes(100))
+    assert [key for key in "abcd" if store.get_cached(key) is not None] == ["a", "c", "d"]
+    store.put_cached("e", bytes(201))  # room for it, and for one more
+    assert [key for key in "acde" if store.get_cached(key) is not None] == ["d", "e"]
+    store.put_cached("d", bytes(1))  # a key takes its own room only
+    store.put_cached("f", bytes(96))
+    assert [key for key in "def" if store.get_cached(key) is not None] == ["d", "e", "f"]
     store.close()
 
 
 def test_a_result_larger_than_the_bound_is_not_kept_and_drives_nothing_out(place: Place) -> None:
     store = place.open(result_bytes=100)
-    store.remember("a", bytes(50))
-    store.remember("b", bytes(100))  # with its key one more
-    assert store.recall("b") is None
-    assert store.recall("a") == bytes(50)
-    store.remember("c", bytes(99))
-    assert store.recall("c") == bytes(99)
-    assert store.recall("a") is None
+    store.put_cached("a", bytes(50))
+    store.put_cached("b", bytes(100))  # with its key one more
+    assert store.get_cached("b") is None
+    assert store.get_cached("a") == bytes(50)
+    store.put_cached("c", bytes(99))
+    assert store.get_cached("c") == bytes(99)
+    assert store.get_cached("a") is None
     store.close()
 
 
 def test_a_bound_of_0_keeps_nothing(place: Place) -> None:
     store = place.open(result_bytes=0)
     for result in (b"", b"result"):
-        store.remember("k", result)
-        assert store.recall("k") is None
+        store.put_cached("k", result)
+        assert store.get_cached("k") is None
     store.close()
 
 
 def test_a_smaller_bound_drives_out_what_an_earlier_one_let_in(place: Place) -> None:
     large = place.open(result_bytes=1000)
     for key in "abc":
-        large.remember(key, bytes(100))
+        large.put_cached(key, bytes(100))
     large.close()
     small = place.open(result_bytes=202)
-    small.remember("d", bytes(100))
-    assert [key for key in "abcd" if small.recall(key) is not None] == ["c", "d"]
+    small.put_cached("d", bytes(100))
+    assert [key for key in "abcd" if small.get_cached(key) is not None] == ["c", "d"]
     small.close()

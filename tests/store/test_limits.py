@@ -54,7 +54,7 @@ def test_no_more_bytes_than_may_be_unfinished(store: Store) -> None:
 def test_a_refused_job_is_not_known(store: Store) -> None:
     with pytest.raises(QueueFull):
         store.submit(new("1", idempotency_key="k"), max_unfinished=0)
-    assert store.find("ann", "k", "a digest") is None
+    assert store.find_by_key("ann", "k", "a digest") is None
     assert store.submit(new("1", idempotency_key="k", content="another digest"))[1]
 
 
@@ -71,12 +71,12 @@ def test_a_known_job_is_told_whatever_the_limits(store: Store) -> None:
 
 def test_a_job_is_found_by_its_owners_key(store: Store) -> None:
     first, _ = store.submit(new("1", idempotency_key="k"))
-    assert store.find("ann", "k", "a digest") == first
-    assert store.find("bob", "k", "a digest") is None
-    assert store.find("ann", "another", "a digest") is None
-    assert store.find("ann", "1", "a digest") is None  # an id is no key
+    assert store.find_by_key("ann", "k", "a digest") == first
+    assert store.find_by_key("bob", "k", "a digest") is None
+    assert store.find_by_key("ann", "another", "a digest") is None
+    assert store.find_by_key("ann", "1", "a digest") is None  # an id is no key
     with pytest.raises(IdempotencyConflict, match="'k'"):
-        store.find("ann", "k", "another digest")
+        store.find_by_key("ann", "k", "another digest")
 
 
 @pytest.mark.parametrize("limit", ["max_unfinished", "max_owned", "max_bytes"])
@@ -97,7 +97,7 @@ def test_threads_that_submit_at_once_get_in_up_to_the_limit(place: Place, limit:
                 assert isinstance(refused, QueueFull | QuotaExceeded)  # noqa: PT017
             else:
                 assert made
-                assert opened.unfinished() <= most
+                assert opened.count_unfinished() <= most
                 if number < 3:
                     opened.cancel(job_id)
                     ended += 1
@@ -108,5 +108,5 @@ def test_threads_that_submit_at_once_get_in_up_to_the_limit(place: Place, limit:
     with ThreadPoolExecutor(THREADS) as pool:
         ended = sum(pool.map(submit, range(THREADS)))
     assert ended > 0
-    assert store.unfinished() == store.unfinished("ann") == most
+    assert store.count_unfinished() == store.count_unfinished("ann") == most
     store.close()

@@ -40,7 +40,7 @@ def test_threads_claim_every_job_once(place: Place, shared: bool) -> None:
         mine: list[str] = []
         opened = store if shared else place.open()
         while (found := opened.claim(worker, workers.LEASE_S)) is not None:
-            assert opened.beat(found[0].id, worker, workers.LEASE_S, forwards=1, planned=2)
+            assert opened.heartbeat(found[0].id, worker, workers.LEASE_S, forwards=1, planned=2)
             assert opened.finish(found[0].id, worker, worker.encode())
             mine.append(found[0].id)
         if not shared:
@@ -70,7 +70,7 @@ def test_processes_that_open_a_new_store_at_once_make_one_job_per_key(place: Pla
         made = [job_id for ids in pool.map(workers.submit, [place] * PROCESSES, names) for job_id in ids]
     assert sorted(int(job_id.partition("-")[2]) for job_id in made) == list(range(20))
     store = place.open()
-    assert store.unfinished() == 20
+    assert store.count_unfinished() == 20
     store.close()
 
 
@@ -82,7 +82,7 @@ def test_the_job_of_a_killed_process_goes_on_with_the_scores_it_had(place: Place
     found = store.claim("another", workers.LEASE_S)
     assert found is not None
     assert (found[0].id, found[0].attempts) == ("job 0", 2)
-    assert store.kept("job 0", "call") == [(0, b"scores")]
+    assert store.load_chunks("job 0", "call") == [(0, b"scores")]
     store.close()
 
 

@@ -17,6 +17,7 @@ from wavescope.store.sqlite import SqliteStore
 def test_without_a_url_a_file_is_made_in_the_state_directory(tmp_path: Path) -> None:
     store = open_store("", state_dir=tmp_path / "state", result_bytes=0)
     assert isinstance(store, SqliteStore)
+    assert store.check() == []
     assert (tmp_path / "state" / "wavescope.db").exists()
     store.close()
 
@@ -24,7 +25,7 @@ def test_without_a_url_a_file_is_made_in_the_state_directory(tmp_path: Path) -> 
 def test_a_redis_url_is_a_redis_server(tmp_path: Path, redis_server: RedisServer) -> None:
     store = open_store(redis_server.url, state_dir=tmp_path, result_bytes=0)
     assert isinstance(store, RedisStore)
-    assert store.unfinished("nobody of this name") == 0
+    assert store.count_unfinished("nobody of this name") == 0
     store.close()
 
 

@@ -12,7 +12,7 @@ from tests.store.servers import Clock
 from tests.store.test_jobs import new
 
 from wavescope.errors import InvalidRequest, QueueFull, StoreUnavailable
-from wavescope.store.layout import LAYOUT, STEPS
+from wavescope.store.migrations import MIGRATIONS, SCHEMA_VERSION
 from wavescope.store.sqlite import SqliteStore
 
 
@@ -22,7 +22,10 @@ def path(tmp_path: Path) -> Path:
 
 
 def open_file(path: Path, **options: float) -> SqliteStore:
-    return SqliteStore(path, result_bytes=1000, clock=Clock(), **options)
+    clock = Clock()
+    store = SqliteStore(path, result_bytes=1000, clock=clock, steady=clock, **options)
+    store.check()
+    return store
 
 
 def mode(path: Path) -> int:
@@ -47,34 +50,36 @@ def test_everything_outlasts_closing(path: Path) -> None:
     first.claim("w1", 15.0)
     first.finish("1", "w1", b"done")
     first.claim("w1", 15.0)
-    first.keep("2", "call", 0, b"scores")
-    first.remember("k", b"result")
+    first.save_chunk("2", "call", 0, b"scores")
+    first.put_cached("k", b"result")
     before = [first.get(job_id) for job_id in ("1", "2", "3")]
     first.close()
     second = open_file(path)
     assert [second.get(job_id) for job_id in ("1", "2", "3")] == before
     assert second.result("1") == b"done"
-    assert second.kept("2", "call") == [(0, b"scores")]
-    assert second.recall("k") == b"result"
-    assert second.beat("2", "w1", 15.0, forwards=1, planned=2)
+    assert second.load_chunks("2", "call") == [(0, b"scores")]
+    assert second.get_cached("k") == b"result"
+    assert second.heartbeat("2", "w1", 15.0, forwards=1, planned=2)
     second.close()
 
 
 def test_a_file_of_a_newer_version_is_refused_and_stays_as_it_is(path: Path) -> None:
     open_file(path).close()
     with sqlite3.connect(path) as connection:
-        connection.execute(f"PRAGMA user_version = {LAYOUT + 1}")
-    with pytest.raises(InvalidRequest, match=f"layout {LAYOUT + 1}.*knows {LAYOUT}") as caught:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(
+        InvalidRequest, match=f"layout {SCHEMA_VERSION + 1}.*knows {SCHEMA_VERSION}"
+    ) as caught:
         open_file(path)
     assert caught.value.field == "state_dir"
-    assert connection.execute("PRAGMA user_version").fetchone() == (LAYOUT + 1,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION + 1,)
     connection.close()
 
 
 def test_jobs_in_a_file_of_the_first_layout_go_on(path: Path) -> None:
     path.parent.mkdir()
     connection = sqlite3.connect(path, isolation_level=None)
-    for statement in (*STEPS[0], "PRAGMA user_version = 1"):
+    for statement in (*MIGRATIONS[0], "PRAGMA user_version = 1"):
         connection.execute(statement)
     for number, state in enumerate(("queued", "running", "succeeded")):
         connection.execute(
@@ -126,7 +131,7 @@ def test_a_store_that_another_process_keeps_locked_is_unavailable_until_it_lets_
     with pytest.raises(StoreUnavailable, match="database is locked") as caught:
         store.submit(new("1"))
     assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
-    assert store.unfinished() == 0  # reading goes on
+    assert store.count_unfinished() == 0  # reading goes on
     assert store.claim("w1", 15.0) is None
     other.execute("ROLLBACK")
     assert store.submit(new("1"))[1]
@@ -142,7 +147,9 @@ def test_a_full_disk_loses_nothing_and_is_told(path: Path) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StoreUnavailable, match="full"):
         store.submit(new("2", payload=bytes(100_000)))
-    assert store.unfinished() == 1
+    assert store.count_unfinished() == 1
+    with store._session() as connection:
+        connection.execute(f"PRAGMA max_page_count = {pages + 1000}")
     assert store.submit(new("2", payload=bytes(100_000)))[1]
     store.close()
 

@@ -96,7 +96,7 @@ def test_a_job_that_lapsed_is_not_in_hand(store: Store, clock: Clock) -> None:
     store.cancel("ann 0")
     assert claimed(store, lease_s=10.0) == "ann 1"
     clock.pass_s(9)
-    store.beat("bob 0", "w1", 0.5, forwards=0, planned=0)
+    store.heartbeat("bob 0", "w1", 0.5, forwards=0, planned=0)
     assert claimed(store) == "bob 1"  # the oldest, as the fourth
     clock.pass_s(0.5)
     store.submit(new("ann 2", owner="ann"))
@@ -135,11 +135,11 @@ def pick(jobs: list[Slow], turn: int, now: float) -> Slow | None:
     return min(ready, key=lambda job: (-job.priority, leased[job.owner]))  # the first of equals
 
 
-STEPS = st.one_of(
+MIGRATIONS = st.one_of(
     st.tuples(st.just("submit"), st.sampled_from("abc"), st.sampled_from([0, 0, 1])),
     st.tuples(st.just("claim"), st.sampled_from([5.0, 20.0])),
     st.tuples(st.just("claim"), st.sampled_from([5.0, 20.0])),
-    st.tuples(st.just("beat"), st.integers(0, 9)),
+    st.tuples(st.just("heartbeat"), st.integers(0, 9)),
     st.tuples(st.just("release"), st.integers(0, 9), st.sampled_from([0.0, 3.0, 30.0])),
     st.tuples(st.just("finish"), st.integers(0, 9)),
     st.tuples(st.just("wait"), st.sampled_from([1.0, 6.0, 21.0])),
@@ -147,7 +147,7 @@ STEPS = st.one_of(
 
 
 @settings(max_examples=200)
-@given(steps=st.lists(STEPS, min_size=10, max_size=60))
+@given(steps=st.lists(MIGRATIONS, min_size=10, max_size=60))
 def test_claims_are_those_of_a_list_that_is_looked_through(
     redis_server: RedisServer, steps: list[tuple[Any, ...]]
 ) -> None:
@@ -179,8 +179,8 @@ def walk(store: Store, clock: Clock, steps: list[tuple[Any, ...]]) -> None:
                 held = [(other, by) for other, by in held if other is not best] + [(best, str(number))]
         elif name == "wait":
             clock.pass_s(arguments[0])
-        elif job is not None and name == "beat":
-            assert store.beat(job.id, worker, 10.0, forwards=0, planned=0)
+        elif job is not None and name == "heartbeat":
+            assert store.heartbeat(job.id, worker, 10.0, forwards=0, planned=0)
             job.until = clock.now + 10.0
         elif job is not None:
             held.remove((job, worker))
@@ -190,4 +190,4 @@ def walk(store: Store, clock: Clock, steps: list[tuple[Any, ...]]) -> None:
             else:
                 assert store.finish(job.id, worker, b"done")
                 jobs.remove(job)
-    assert store.unfinished() == len(jobs)
+    assert store.count_unfinished() == len(jobs)

@@ -43,5 +43,5 @@ def die_in_the_middle(place: Place) -> None:
     store = place.open()
     found = store.claim("the dead", 0.0)
     assert found is not None
-    store.keep(found[0].id, "call", 0, b"scores")
+    store.save_chunk(found[0].id, "call", 0, b"scores")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -4,7 +4,8 @@
 
 Needs Linux and redis-server. Every fault: jobs are accepted, synchronous callers keep calling, the part dies while a
 job is being computed, and then every job must end with the numbers of an undisturbed run, and every caller must have
-got a result or an error that says to come again.
+got a result or an error that says to come again. At last, every kind of slow client holds the service at once
+(:mod:`tools.faults.slow`), and whoever asks meanwhile must be answered.
 """
 
 from __future__ import annotations
@@ -26,14 +27,19 @@ from typing import Any
 
 import httpx
 from tools.demo import free_port
+from tools.faults import slow
 from tools.faults.cable import Cable
+from tools.faults.listeners import listeners, outside, send_killing_message
 from tools.faults.requests import ANSWER_S, FRESH, MODELS, RETRYABLE, Answers, body, truth
 from tools.faults.service import CONTROLLER, PROXY, Service, replica
+from tools.fuzz.target import Target
 
 JOBS = 6
 CALLERS = 3
 SEEDS = range(JOBS)
 CUT_S = 10.0
+SLOW = "slow clients"
+SLOW_S = 60.0
 END_S = 300.0
 POLL_S = 0.2
 SETTINGS = {
@@ -103,6 +109,30 @@ def faults(bench: Bench) -> dict[str, Callable[[], None]]:
         "controller": kill(CONTROLLER),
         f"store's connection, {CUT_S:g} s": bench.break_store,
         "whole service": bench.break_all,
+    }
+
+
+def small_faults(bench: Bench) -> dict[str, Callable[[], None]]:
+    """What is broken of a service in one process, and of its cluster, after which it is started again."""
+
+    def end(strike: Callable[[], None]) -> Callable[[], None]:
+        def ended() -> None:
+            strike()
+            bench.service.wait_until_ended()
+            bench.service.start()
+
+        return ended
+
+    def message(command: str) -> None:
+        (found,) = [
+            one for one in listeners(bench.service.processes()) if command in one.command.split(" ")[0]
+        ]
+        send_killing_message(found.port)
+
+    return {
+        "one process": lambda: bench.service.kill(replica("Gateway")),
+        "Ray's head, by one empty message": end(lambda: message("gcs_server")),
+        "Ray's raylet": end(lambda: bench.service.kill_command("raylet")),
     }
 
 
@@ -222,8 +252,9 @@ def table(rows: list[Row]) -> str:
         "# What is lost when a part dies",
         "",
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores. Every row: {JOBS} jobs accepted and "
-        f"{CALLERS} synchronous callers calling while the part is killed (SIGKILL), two replicas of each part, the "
-        "store a Redis. Lost: jobs that did not end with the numbers of an undisturbed run, to the bit. Wrong: "
+        f"{CALLERS} synchronous callers calling while the part is killed (SIGKILL), the store a Redis; two replicas of "
+        "each part, and in the last three rows all parts in one process, where a service that ends is started again "
+        "at once. Lost: jobs that did not end with the numbers of an undisturbed run, to the bit. Wrong: "
         "synchronous calls that got neither these numbers nor an error that says to come again.",
         "",
         "    make chaos",
@@ -250,6 +281,9 @@ def main() -> int:
         print("redis-server is missing", file=sys.stderr)
         return 2
     rows: list[Row] = []
+    asked: list[slow.Asked] = []
+    held = ""
+    open_to_others: list[str] = []
     build = Path("build")
     build.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="wavescope-chaos-") as name, redis(Path(name)) as port:
@@ -266,13 +300,44 @@ def main() -> int:
                 row = run(bench, fault, strike)
                 print(row, flush=True)
                 rows.append(row)
+            if not arguments.only or SLOW.startswith(tuple(arguments.only)):
+                before, target = slow.proxy_mb(service), Target(service.port, service.grpc_port)
+                asked = slow.attack(target, slow.for_seconds(SLOW_S))
+                held = "#" + slow.report(asked, (before, slow.proxy_mb(service)), SLOW_S)
+            service.stop()
+            small = Service(
+                folder,
+                models,
+                store_url=f"redis://127.0.0.1:{cable.port}/0",
+                one_process=True,
+                result_cache_bytes=0,
+            )
+            service = bench.service = small
+            chosen = [
+                (fault, strike)
+                for fault, strike in small_faults(bench).items()
+                if not arguments.only or fault.startswith(tuple(arguments.only))
+            ]
+            if chosen:
+                small.start()
+                open_to_others = [str(listener) for listener in outside(listeners(small.processes()))]
+            for fault, strike in chosen:
+                row = run(bench, fault, strike)
+                print(row, flush=True)
+                rows.append(row)
         finally:
             service.stop()
             shutil.copy(service.log, build / "chaos.log")
-    print(table(rows))
+    text = "\n".join(part for part in (table(rows) if rows else "", held) if part)
+    print(text)
     if arguments.out:
-        arguments.out.write_text(table(rows))
-    return int(any(row.lost or row.wrong for row in rows))
+        arguments.out.write_text(text)
+    unanswered = slow.failures(asked) if asked else []
+    for listener in open_to_others:
+        print(f"others can reach {listener}", file=sys.stderr)
+    for failure in unanswered[:20]:
+        print(failure, file=sys.stderr)
+    return int(any(row.lost or row.wrong for row in rows) or bool(unanswered or open_to_others))
 
 
 if __name__ == "__main__":

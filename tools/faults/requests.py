@@ -12,15 +12,20 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-# Two replicas of one core.
-MODELS = """\
+
+def registry(replicas: int) -> str:
+    """A registry of the embedded model with so many replicas of one core each."""
+    return f"""\
 models:
   - name: efficientnet-lite0
     source: embedded:efficientnet-lite0
     num_cpus: 1
-    min_replicas: 2
-    max_replicas: 2
+    min_replicas: {replicas}
+    max_replicas: {replicas}
 """
+
+
+MODELS = registry(2)
 # About 260 forwards each: a second or two on two cores, long enough to be interrupted.
 FIELDS = {"kind": "wcam", "plan": "full", "grid_size": 8, "nb_design": 4}
 ANSWER_S = 180.0

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import httpx
 from tools.demo import free_port, tail
+
+from wavescope.serving.command.lifetime import descendants
 
 START_S = 300.0
 STOP_S = 60.0
@@ -74,17 +75,8 @@ class Service:
         """Its processes whose command line begins so, in order of their start."""
         if self._process is None:
             return []
-        children: dict[int, list[int]] = {}
-        titles: dict[int, str] = {}
-        for process, parent, command in _everything():
-            children.setdefault(parent, []).append(process)
-            titles[process] = command
-        found, waiting = [], [self._process.pid]
-        while waiting:
-            process = waiting.pop()
-            found.append(process)
-            waiting += children.get(process, [])
-        return sorted(process for process in found if titles.get(process, "").startswith(title))
+        found = (self._process.pid, *descendants(self._process.pid))
+        return sorted(process for process in found if _command(process).startswith(title))
 
     def kill(self, title: str) -> None:
         """Kills the first process of that title, without a word.
@@ -96,6 +88,24 @@ class Service:
         if not found:
             raise RuntimeError(f"no process is called {title}")
         os.kill(found[0], signal.SIGKILL)
+
+    def kill_command(self, name: str) -> None:
+        """Kills the process of that program, one of Ray's that is no Python. Raises RuntimeError as :meth:`kill`."""
+        for process in self.processes():
+            with suppress(OSError):
+                if Path(f"/proc/{process}/comm").read_text().strip() == name:
+                    os.kill(process, signal.SIGKILL)
+                    return
+        raise RuntimeError(f"no process is called {name}")
+
+    def wait_until_ended(self) -> None:
+        """Waits for the command to end by itself. Raises RuntimeError where it does not."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"the service did not end within {STOP_S:.0f} s") from None
 
     def kill_all(self) -> None:
         """Kills every process at once, as a power cut would."""
@@ -121,14 +131,8 @@ def replica(deployment: str, application: str = "wavescope") -> str:
     return REPLICA.format(application=application, deployment=deployment)
 
 
-def _everything() -> Iterator[tuple[int, int, str]]:
-    """(process, parent, command line) of all processes."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it ended while we looked
-            # The name in parentheses may hold anything: fields are counted from behind it.
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            yield int(folder.name), parent, _command(folder)
-
-
-def _command(folder: Path) -> str:
-    return (folder / "cmdline").read_text(errors="replace").replace("\0", " ").strip()
+def _command(process: int) -> str:
+    """Its command line; empty of one that has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_text(errors="replace").replace("\0", " ").strip()
+    return ""

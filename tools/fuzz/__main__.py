@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 from tools.faults.memory import settled_mb
+from tools.faults.requests import registry
 from tools.faults.service import Service
 from tools.fuzz import sections
 from tools.fuzz.sections import Section
@@ -32,18 +33,11 @@ SHARES = {"decoding": 0.5, "http": 0.2, "files": 0.03, "grpc": 0.2}
 ROUNDS = (0.1, 0.3, 0.3, 0.3)
 MAX_GROWTH_MB = 64.0
 FOLDER = Path("build") / "fuzz"
-MODELS = """\
-models:
-  - name: efficientnet-lite0
-    source: embedded:efficientnet-lite0
-    num_cpus: 1
-    min_replicas: 1
-    max_replicas: 1
-"""
+MODELS = registry(1)
 # Small, so that limits are met, what is sound is cheap, and little is kept on purpose.
 SETTINGS = {
     "max_body_bytes": 256 * 1024,
-    "max_pixels": 1_000_000,
+    "max_pixels": 64_000_000,  # so that what costs much is not refused for its size alone
     "max_forwards": 40,
     "max_images": 4,
     "max_targets": 4,

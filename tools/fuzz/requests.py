@@ -7,14 +7,18 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
+from PIL import Image
 from tests.fuzz.images import mutated_files
+from tests.imaging import expensive
 from tools.fuzz.hostile import TOKENS, damaged, damaged_json, text
 
-from wavescope.ingress.examples import TINY_PNG
+from wavescope.ingress.openapi.request_examples import TINY_PNG
 
 MODEL = "efficientnet-lite0"
+DEAR = 0.03  # of the image files: those that are sound, and cost much
 IMAGE = {"base64": TINY_PNG}
 CHEAP = {"kind": "sobol", "plan": "full", "grid_size": 2, "nb_design": 2}
 TENSOR = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [TINY_PNG]}
@@ -144,10 +148,21 @@ def shots(seed: int) -> Iterator[Shot]:
 
 
 def files_sent(seed: int) -> Iterator[Shot]:
-    """Without end: damaged image files in every place that takes one."""
+    """Without end: damaged image files, and sound ones that cost much, in every place that takes one."""
     rng, files = random.Random(f"files {seed}"), mutated_files(seed)
     while True:
-        yield _wrong_file(rng, next(files))
+        yield _wrong_file(rng, rng.choice(dear()) if rng.random() < DEAR else next(files))
+
+
+@cache
+def dear() -> tuple[bytes, ...]:
+    """Small files whose decoding costs seconds of a processor: within the limits, and beyond them."""
+    return (
+        expensive.encoded(Image.new("RGB", (3800, 3800)), "JPEG2000"),
+        expensive.jpeg2000(8000, 7999),
+        expensive.png(2500, 2400),
+        expensive.progressive(3800, 3800, scans=100),
+    )
 
 
 def _document(rng: random.Random) -> Draft:

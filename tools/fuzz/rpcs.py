@@ -19,7 +19,7 @@ from tools.fuzz.requests import MODEL
 from tools.fuzz.target import Target
 from tools.fuzz.verdict import HANG_S, Verdict, hung, leaks
 
-from wavescope.ingress.examples import TINY_PNG
+from wavescope.ingress.openapi.request_examples import TINY_PNG
 from wavescope_proto.inference import open_inference_pb2 as oip
 from wavescope_proto.v1 import explanation_pb2 as pb
 

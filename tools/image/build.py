@@ -192,7 +192,7 @@ def _output(*command: str) -> str:
 
 
 def _version() -> str:
-    text = (ROOT / "service/src/wavescope/__init__.py").read_text()
+    text = (ROOT / "service/src/wavescope/_version.py").read_text()
     match = re.search(r'^__version__ = "([^"]+)"', text, flags=re.MULTILINE)
     return match[1] if match else "unknown"
 

@@ -8,16 +8,27 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from wavescope._version import __version__
+
 if TYPE_CHECKING:
-    from wavescope.api import explain, explain_batch, load_model
+    from wavescope.api import explain, explain_batch, keep_models, load_model
     from wavescope.engine.types import Explanation, ExplanationRequest
 
-__version__ = "0.1.0"
-__all__ = ["Explanation", "ExplanationRequest", "__version__", "explain", "explain_batch", "load_model"]
+
+__all__ = [
+    "Explanation",
+    "ExplanationRequest",
+    "__version__",
+    "explain",
+    "explain_batch",
+    "keep_models",
+    "load_model",
+]
 
 _EXPORTS = {
     "explain": "wavescope.api",
     "explain_batch": "wavescope.api",
+    "keep_models": "wavescope.api",
     "load_model": "wavescope.api",
     "Explanation": "wavescope.engine.types",
     "ExplanationRequest": "wavescope.engine.types",

@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
-import os
+import math
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from wavescope.engine import run
-from wavescope.engine.events import DEAF, Deaf
-from wavescope.engine.kinds import Inquiry
+from wavescope.engine.events import NULL_LISTENER, NullListener
+from wavescope.engine.explain import ResolvedRequest
 from wavescope.engine.protocols import Classifier
 from wavescope.engine.requests import make_request
-from wavescope.engine.types import Explanation, ExplanationRequest
-from wavescope.errors import InvalidRequest
+from wavescope.engine.types import Explanation, ExplanationRequest, Target
+from wavescope.errors import InvalidRequest, ModelChanged
+from wavescope.imaging.limits import ImageLimits
 from wavescope.imaging.source import ImageSource
+from wavescope.models.cores import usable_cores
 from wavescope.models.labels import find_target
 from wavescope.models.load import load
-from wavescope.models.spec import DEFAULT_MODEL as DEFAULT_SPEC
-from wavescope.models.spec import ModelSpec, find_spec
+from wavescope.models.model_cache import KeptModels
+from wavescope.models.spec import DEFAULT_MODEL, ModelSpec, find_spec
 from wavescope.settings import Settings, load_registry, load_settings
 
-DEFAULT_MODEL = DEFAULT_SPEC.name
-Target = int | str | None
+_kept = KeptModels(1)
+
+
+def keep_models(count: int) -> None:
+    """How many models :func:`explain` and :func:`explain_batch` keep loaded from one call to the next; at first one.
+
+    A kept model is loaded anew when its entry in the registry or a file of its weights has changed. Those that are too
+    many, the longest unused first, are given up at once, or by the calls that still use them: ``keep_models(0)`` frees
+    all. Models of :func:`load_model` are the caller's own, and none of these.
+
+    Args:
+        count: at least 0.
+
+    Raises:
+        InvalidRequest: it is less.
+    """
+    if count < 0:
+        raise InvalidRequest(f"count is {count}, it must be at least 0", field="count", minimum=0)
+    _kept.keep(count)
 
 
 def load_model(
-    model: str | ModelSpec = DEFAULT_MODEL,
+    model: str | ModelSpec = DEFAULT_MODEL.name,
     *,
     models_file: Path | str | None = None,
     settings: Settings | None = None,
 ) -> Classifier:
-    """Loads a model once, for any number of explanations.
+    """Loads a model, for any number of explanations; the caller's own for as long as they refer to it.
 
     Args:
         model: a name in the registry, or a specification.
@@ -44,18 +63,15 @@ def load_model(
         RegistryInvalid: the registry cannot be read.
         WeightsUnavailable: the weights are neither cached nor reachable.
     """
-    settings = settings or load_settings()
     spec = _find(model, models_file)
-    # A replica keeps to the cores it was given; in a process of the caller's own the machine is theirs.
-    threads = spec.threads or os.cpu_count()
-    return load(spec, cache_dir=settings.cache_dir, threads=threads, remote_hosts=settings.remote_hosts)
+    return load(spec, **_loading(spec, settings or load_settings()))
 
 
 def explain(
     image: Any,
     *,
     other: Any = None,
-    model: str | ModelSpec | Classifier = DEFAULT_MODEL,
+    model: str | ModelSpec | Classifier = DEFAULT_MODEL.name,
     models_file: Path | str | None = None,
     progress: Callable[[int, int], None] | None = None,
     settings: Settings | None = None,
@@ -67,7 +83,8 @@ def explain(
         image: a path, the bytes of an image file, a PIL image, or an array: (h, w), (h, w, 3) or (h, w, 4), uint8 or
             floats in [0, 1].
         other: the image that kind ``compare`` compares with.
-        model: a name in the registry, a specification, or a model that ``load_model`` returned.
+        model: a name in the registry, a specification, or a model that ``load_model`` returned. The last one loaded by
+            name or specification is kept: see :func:`keep_models`.
         models_file: path of the registry, for a name.
         progress: called with (forwards done, forwards in all) after every device batch; an adaptive plan or a deadline
             may take fewer.
@@ -103,7 +120,7 @@ def explain_batch(
     images: Sequence[Any],
     targets: Sequence[Target | Sequence[Target]] | None = None,
     *,
-    model: str | ModelSpec | Classifier = DEFAULT_MODEL,
+    model: str | ModelSpec | Classifier = DEFAULT_MODEL.name,
     models_file: Path | str | None = None,
     progress: Callable[[int, int], None] | None = None,
     settings: Settings | None = None,
@@ -160,31 +177,53 @@ def _explain(
 ) -> list[Explanation]:
     settings = settings or load_settings()
     request = _request(fields)
-    listener = DEAF if progress is None else _Counting(progress)
-    classifier = (
-        load_model(model, models_file=models_file, settings=settings)
-        if isinstance(model, str | ModelSpec)
-        else model
-    )
+    opened = [_opened(image) for image in images]
+
+    def explained(classifier: Classifier) -> list[Explanation]:
+        return _explained(opened, targets, request, classifier, names, settings, progress)
+
+    if not isinstance(model, str | ModelSpec):
+        return explained(model)
+    spec = _find(model, models_file)
+    try:
+        with _kept.lent(spec, **_loading(spec, settings)) as classifier:
+            return explained(classifier)
+    except ModelChanged:
+        # Served elsewhere, and updated there, maybe since the last explanation: once more, with what is there now.
+        with _kept.lent(spec, **_loading(spec, settings)) as classifier:
+            return explained(classifier)
+
+
+def _explained(
+    images: list[Any],
+    targets: list[list[Target]],
+    request: ExplanationRequest,
+    classifier: Classifier,
+    names: tuple[str, ...],
+    settings: Settings,
+    progress: Callable[[int, int], None] | None,
+) -> list[Explanation]:
+    listener = NULL_LISTENER if progress is None else _Counting(progress)
     details = classifier.details
-    inquiry = Inquiry(
+    resolved = ResolvedRequest(
         request,
         tuple(tuple(find_target(target, details.labels) for target in entry) for entry in targets),
         tuple(uuid.uuid4().hex for entry in targets for _ in entry),
         names,
     )
+    # However long decoding takes: it is the caller's own process.
+    limits = ImageLimits(settings.max_pixels, settings.max_frames)
     return list(
         run.explain_many(
             [
                 ImageSource(
-                    _opened(image),
+                    image,
                     details.preprocessing,
-                    max_pixels=settings.max_pixels,
-                    max_frames=settings.max_frames,
+                    limits=limits,
                 )
                 for image in images
             ],
-            inquiry,
+            resolved,
             classifier,
             max_forwards=settings.max_forwards,
             listener=listener,
@@ -192,7 +231,7 @@ def _explain(
     )
 
 
-class _Counting(Deaf):
+class _Counting(NullListener):
     """Counts the forwards for a callback."""
 
     def __init__(self, progress: Callable[[int, int], None]) -> None:
@@ -202,8 +241,8 @@ class _Counting(Deaf):
     def planned(self, forwards: int) -> None:
         self._planned = forwards
 
-    def scored(self, images: int) -> None:
-        self._done += images
+    def scored(self, image_count: int) -> None:
+        self._done += image_count
         self._progress(self._done, self._planned)
 
 
@@ -213,6 +252,16 @@ def _request(fields: dict[str, Any]) -> ExplanationRequest:
         known = ", ".join(ExplanationRequest.__dataclass_fields__)
         raise InvalidRequest(f"unknown field {unknown[0]!r}; known: {known}", field=unknown[0])
     return make_request(**fields)
+
+
+def _loading(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
+    """What loading takes besides the specification."""
+    return {
+        "cache_dir": settings.cache_dir,
+        # A replica keeps to the cores it was given; in a process of the caller's own these are all it may use.
+        "threads": spec.threads or max(1, math.ceil(usable_cores())),
+        "remote_hosts": settings.remote_hosts,
+    }
 
 
 def _find(model: str | ModelSpec, models_file: Path | str | None) -> ModelSpec:

@@ -15,7 +15,7 @@
     ├── QuotaExceeded             more than the caller's share
     ├── QueueFull                 more than the service takes on now
     ├── NotAnImage                the bytes cannot be decoded as an image
-    ├── ImageTooLarge             more pixels than the service decodes
+    ├── ImageTooLarge             more pixels than the service decodes, or more work
     ├── BodyTooLarge              more bytes than the service reads
     ├── ConstantScore             the score does not vary: indices are undefined
     ├── RegistryInvalid           the model registry cannot be used
@@ -25,6 +25,7 @@
     ├── ModelFailure              the model returned something that is not a number
     ├── RemoteFailure             a model served elsewhere refused or failed
     ├── StoreUnavailable          the store of jobs and results does not answer
+    ├── StartFailed               the service cannot start, or its cluster has died
     ├── DeadlineExceeded          the time allowed for the request is over
     └── InternalError             a defect of ours; details are in the log
 
@@ -175,6 +176,10 @@ class RemoteFailure(WavescopeError):
 class StoreUnavailable(WavescopeError):
     code = "store_unavailable"
     retryable = True
+
+
+class StartFailed(WavescopeError):
+    code = "start_failed"
 
 
 class DeadlineExceeded(WavescopeError):

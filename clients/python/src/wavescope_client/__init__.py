@@ -1,22 +1,24 @@
 """Python client of the Wavescope service.
 
-    from wavescope_client import Client
+Usage:
 
-    with Client("http://127.0.0.1:8000") as client:
-        explanation = client.explain("cat.jpg")
-        print(explanation.target.label, [level.share for level in explanation.levels or ()])
-        explanation.save_png("cat-explained.png")
-        shift = client.explain("clean.jpg", "foggy.jpg", kind="compare").comparison
-        both = client.explain_batch(["cat.jpg", "dog.jpg"], targets=[["tabby", "Egyptian cat"], None])
-        job = client.submit("cat.jpg", nb_design=64)
-        job.wait()
-        thorough = job.result()
+    >>> from wavescope_client import Client
+    >>> with Client("http://127.0.0.1:8000") as client:
+    ...     explanation = client.explain("cat.jpg")
+    ...     both = client.explain_batch(["cat.jpg", "dog.jpg"], targets=[["tabby", "Egyptian cat"], None])
+    ...     job = client.submit("cat.jpg", nb_design=64)
+    ...     final = job.wait()
+    >>> explanation.target.label, [round(level.share, 2) for level in explanation.levels]
+    ('tabby', [0.55, 0.21, 0.15, 0.09])
+    >>> len(both), final.state
+    (3, 'succeeded')
 
-:class:`AsyncClient` is the same for asyncio. Errors are drawn as a tree in :mod:`wavescope_client._errors`:
-``ServiceError`` and its subclasses are refusals; ``ConnectionFailed``, ``TimedOut`` and ``InvalidReply`` are replies
-that did not come.
+:class:`AsyncClient` has the same methods for asyncio. The errors are drawn as a tree in
+:mod:`wavescope_client._errors`: ``ServiceError`` and its subclasses are refusals; ``ConnectionFailed``, ``TimedOut``
+and ``InvalidReply`` mean that there is no usable reply.
 """
 
+from wavescope_client import _types  # generated
 from wavescope_client._async import AsyncJob, AsyncStream
 from wavescope_client._async_client import AsyncClient
 from wavescope_client._client import Client
@@ -53,50 +55,19 @@ from wavescope_client._errors import (
 from wavescope_client._retry import RetryPolicy
 from wavescope_client._status import Estimate, JobStatus, Partial, Progress, Result
 from wavescope_client._sync import Job, Stream
-from wavescope_client._types import (
-    Band,
-    Comparison,
-    Corrupted,
-    Crop,
-    Explanation,
-    Faithfulness,
-    Indices,
-    Kept,
-    Level,
-    Maps,
-    Prediction,
-    PredictionFields,
-    ProfileBand,
-    RequestFields,
-    Ring,
-    Robustness,
-    Round,
-    ScaleChange,
-    Screening,
-    Sufficiency,
-    Worth,
-    Zoom,
-    ZoomLevel,
-)
+from wavescope_client._types import *  # noqa: F403  # the names of its __all__
 
 __all__ = [
     "AsyncClient",
     "AsyncJob",
     "AsyncStream",
-    "Band",
     "Client",
-    "Comparison",
     "ConnectionFailed",
-    "Corrupted",
     "CostLimitExceeded",
-    "Crop",
     "DeadlineExceeded",
     "Estimate",
-    "Explanation",
-    "Faithfulness",
     "Forbidden",
     "IdempotencyConflict",
-    "Indices",
     "InternalError",
     "InvalidReply",
     "InvalidRequest",
@@ -105,33 +76,20 @@ __all__ = [
     "JobFailed",
     "JobStatus",
     "JobUnfinished",
-    "Kept",
-    "Level",
-    "Maps",
     "ModelChanged",
     "ModelFailure",
     "NotAnImage",
     "Partial",
-    "Prediction",
-    "PredictionFields",
-    "ProfileBand",
     "Progress",
     "QueueFull",
     "QuotaExceeded",
     "RemoteFailure",
-    "RequestFields",
     "Result",
     "RetryPolicy",
-    "Ring",
-    "Robustness",
-    "Round",
-    "ScaleChange",
-    "Screening",
     "ServiceError",
     "StoreUnavailable",
     "Stream",
     "StreamBroken",
-    "Sufficiency",
     "TimedOut",
     "TooLarge",
     "Unauthenticated",
@@ -140,7 +98,5 @@ __all__ = [
     "UnknownModel",
     "UnknownTarget",
     "WavescopeError",
-    "Worth",
-    "Zoom",
-    "ZoomLevel",
 ]
+__all__ += _types.__all__

@@ -1,4 +1,4 @@
-"""The protocol without I/O: from a request to a :class:`Call`, and from a :class:`Reply` to a result."""
+"""HTTP protocol of the service without I/O: requests as :class:`Call`, results from a :class:`Reply`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wavescope_client._sse import Event
 from wavescope_client._status import Estimate, JobStatus, Partial, Progress, Result
 from wavescope_client._types import Explanation, Prediction
 
-Read = TypeVar("Read")
+ParsedT = TypeVar("ParsedT")
 Top = tuple[Prediction, ...]
 """The most probable classes of one image."""
 
@@ -31,17 +31,20 @@ JSON, JSON_AND_FIGURE, PNG, EVENTS = (
     "image/png",
     "text/event-stream",
 )
-# The service sends a comment every 15 s where it has nothing to tell.
+# The service sends a comment every 15 s while there is no event.
 EVENTS_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An HTTP request to send.
+    """HTTP request to send.
 
     Attributes:
-        path: percent-encoded.
-        silence_s: the longest that the reply may pause, where that is less than for others.
+        method: HTTP method.
+        path: percent-encoded path.
+        headers: headers of this call, beside those of the client.
+        content: body.
+        silence_s: longest pause within the reply in seconds, where that is less than for other calls.
     """
 
     method: str
@@ -53,7 +56,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP reply that came; header names in lower case. The content of one that is streamed comes later."""
+    """HTTP reply, its header names in lower case; the content of a streamed one comes later."""
 
     status: int
     headers: Mapping[str, str]
@@ -61,13 +64,17 @@ class Reply:
 
 
 def build_headers(api_key: str | None, priority: str | None) -> dict[str, str]:
-    """The headers of every call of a client.
+    """Build the headers of every call of a client.
 
     Raises:
         ValueError: the key is not printable ASCII.
     """
     headers = {} if priority is None else {"Wavescope-Priority": priority}
-    return headers if api_key is None else headers | {"Authorization": f"Bearer {_plain('api_key', api_key)}"}
+    return (
+        headers
+        if api_key is None
+        else headers | {"Authorization": f"Bearer {_check_printable('api_key', api_key)}"}
+    )
 
 
 def build_request(
@@ -79,19 +86,21 @@ def build_request(
     fresh: bool = False,
     idempotency_key: str | None = None,
 ) -> Call:
-    """The call that sends image files: multipart, so that their bytes travel as they are.
+    """Build the call that sends image files, as multipart form data.
 
     Args:
-        path: what is asked of them.
+        path: path of the operation.
         images: (part, bytes of a file); the parts are ``image``, ``images`` for each image of a batch, and ``other``.
-        fields: everything else of the request.
-        accept: the media type of the reply.
-        fresh: computed anew even where the service has the result.
-        idempotency_key: the service takes calls with the same one as the same call.
+        fields: all other fields of the request.
+        accept: media type of the reply.
+        fresh: whether the service computes the result even if it has a cached one.
+        idempotency_key: the service takes calls with the same key as the same call.
 
     Raises:
-        ValueError: a field that JSON cannot say, or a key that is not printable ASCII.
+        ValueError: a field has no JSON form, or the key is not printable ASCII.
     """
+    # Written here, not by ``files=`` of httpx: a call stays plain data that is independent of httpx, and every retry
+    # of it sends the same bytes. Names of parts are constants, so nothing in the headers needs escaping.
     boundary = uuid.uuid4().hex
     parts = [(f'name="{name}"; filename="{name}"', "application/octet-stream", data) for name, data in images]
     request = json.dumps(dict(fields), allow_nan=False).encode("ascii")
@@ -107,42 +116,42 @@ def build_request(
     if fresh:
         headers["Cache-Control"] = "no-cache"
     if idempotency_key is not None:
-        headers["Idempotency-Key"] = _plain("idempotency_key", idempotency_key)
+        headers["Idempotency-Key"] = _check_printable("idempotency_key", idempotency_key)
     return Call("POST", path, headers, content + f"--{boundary}--\r\n".encode())
 
 
 def build_model(name: str) -> Call:
-    """The call that asks for one model."""
+    """Build the call that describes one model."""
     return Call("GET", f"/v1/models/{quote(name, safe='')}")
 
 
 def build_job(job_id: str, *, method: str = "GET") -> Call:
-    """The call that asks for the state of a job, or deletes it."""
+    """Build the call that asks for the state of a job, or with DELETE cancels it."""
     return Call(method, f"{JOBS}/{quote(job_id, safe='')}")
 
 
 def build_result(job_id: str, accept: str) -> Call:
-    """The call that asks for the result of a job."""
+    """Build the call that fetches the result of a job."""
     return Call("GET", f"{build_job(job_id).path}/result", {"Accept": accept})
 
 
 def build_watch(job_id: str) -> Call:
-    """The call that asks for the events of a job."""
+    """Build the call that streams the events of a job."""
     return Call("GET", f"{build_job(job_id).path}/events", {"Accept": EVENTS}, silence_s=EVENTS_TIMEOUT_S)
 
 
-def _plain(name: str, value: str) -> str:
+def _check_printable(name: str, value: str) -> str:
     if not (value and value.isascii() and value.isprintable()):
         raise ValueError(f"{name} must be printable ASCII")  # not shown: it may be a secret
     return value
 
 
 def parse_explanation(reply: Reply) -> Explanation:
-    """The explanation in a reply.
+    """Parse the explanation in a reply.
 
     Raises:
-        ServiceError: it is a refusal.
-        InvalidReply: it is no explanation.
+        ServiceError: the reply is a refusal.
+        InvalidReply: the reply is no explanation.
     """
     content = parse_json(reply)
     request_id = reply.headers.get("x-request-id")
@@ -150,11 +159,11 @@ def parse_explanation(reply: Reply) -> Explanation:
 
 
 def parse_batch(reply: Reply) -> list[Explanation]:
-    """The explanations in the reply to a batch.
+    """Parse the explanations in the reply to a batch.
 
     Raises:
-        ServiceError: it is a refusal.
-        InvalidReply: it is no batch of explanations.
+        ServiceError: the reply is a refusal.
+        InvalidReply: the reply is no batch of explanations.
     """
     content = parse_json(reply)
     request_id = reply.headers.get("x-request-id")
@@ -164,25 +173,35 @@ def parse_batch(reply: Reply) -> list[Explanation]:
     )
 
 
-def parse_found(reply: Reply) -> Explanation | list[Explanation]:
-    """The result of a job: an explanation, or those of a batch; raises as both."""
+def parse_result(reply: Reply) -> Explanation | list[Explanation]:
+    """Parse the result of a job: an explanation, or the list of those of a batch.
+
+    Raises:
+        ServiceError: the reply is a refusal.
+        InvalidReply: the reply is no result.
+    """
     content = parse_json(reply)
-    return _read(lambda: _found(content, reply.headers.get("x-request-id")), "the result of a job")
+    return _read(lambda: _read_result(content, reply.headers.get("x-request-id")), "the result of a job")
 
 
 def parse_estimate(reply: Reply) -> Estimate:
-    """The estimate in a reply.
+    """Parse the estimate in a reply.
 
     Raises:
-        ServiceError: it is a refusal.
-        InvalidReply: it is no estimate.
+        ServiceError: the reply is a refusal.
+        InvalidReply: the reply is no estimate.
     """
     content = parse_json(reply)
     return _read(lambda: made(Estimate, content), "an estimate")
 
 
 def parse_prediction(reply: Reply) -> Top:
-    """The prediction of one image in a reply; raises as :func:`parse_predictions`."""
+    """Parse the prediction for one image in a reply.
+
+    Raises:
+        ServiceError: the reply is a refusal.
+        InvalidReply: the reply is not the prediction for one image.
+    """
     predictions = parse_predictions(reply)
     if len(predictions) != 1:
         raise InvalidReply(f"the reply is not the prediction of one image but of {len(predictions)}")
@@ -190,11 +209,11 @@ def parse_prediction(reply: Reply) -> Top:
 
 
 def parse_predictions(reply: Reply) -> list[Top]:
-    """The predictions in a reply, image by image.
+    """Parse the predictions in a reply, image by image.
 
     Raises:
-        ServiceError: it is a refusal.
-        InvalidReply: it is no list of predictions.
+        ServiceError: the reply is a refusal.
+        InvalidReply: the reply is no list of predictions.
     """
     content = parse_json(reply)
     return _read(
@@ -204,22 +223,22 @@ def parse_predictions(reply: Reply) -> list[Top]:
 
 
 def parse_job(reply: Reply) -> JobStatus:
-    """The job in a reply.
+    """Parse the state of a job in a reply.
 
     Raises:
-        ServiceError: it is a refusal.
-        InvalidReply: it is no job.
+        ServiceError: the reply is a refusal.
+        InvalidReply: the reply is no job.
     """
     content = parse_json(reply)
-    return _read(lambda: _job(content), "a job")
+    return _read(lambda: _read_job(content), "a job")
 
 
 def parse_head(reply: Reply) -> None:
-    """Nothing, where a reply begins a stream of events.
+    """Check that a reply begins a stream of events.
 
     Raises:
-        ServiceError: it is a refusal.
-        InvalidReply: it is no stream of events.
+        ServiceError: the reply is a refusal.
+        InvalidReply: the reply is no stream of events.
     """
     _check(reply)
     media_type = reply.headers.get("content-type", "")
@@ -228,14 +247,15 @@ def parse_head(reply: Reply) -> None:
 
 
 def read_event(event: Event, request_id: str | None) -> Progress | Partial | Result[Any] | None:
-    """What an event of a stream tells; ``None`` for those younger than this client.
+    """Read an event of a stream; ``None`` for a type that is younger than this client.
 
     Args:
-        request_id: of the reply.
+        event: the event.
+        request_id: request id of the reply.
 
     Raises:
-        ServiceError: it tells a refusal.
-        InvalidReply: it is not what its type says.
+        ServiceError: the event is a refusal.
+        InvalidReply: the event does not have the content of its type.
     """
 
     def read() -> Progress | Partial | Result[Any] | None:
@@ -246,41 +266,46 @@ def read_event(event: Event, request_id: str | None) -> Progress | Partial | Res
                 content = json.loads(event.data)
                 return made(Partial, content, indices=read_indices(content["indices"]))
             case "result":
-                return Result(_found(json.loads(event.data), request_id))
+                return Result(_read_result(json.loads(event.data), request_id))
             case _:
                 return None
 
     if event.type == "error":
-        told = _read(lambda: dict(json.loads(event.data)), "an error")
-        _refuse(told, _read(lambda: int(told["status"]), "an error"), request_id)
+        problem = _read(lambda: dict(json.loads(event.data)), "an error")
+        _raise_refusal(problem, _read(lambda: int(problem["status"]), "an error"), request_id)
     return _read(read, "an event")
 
 
-def read_job_event(event: Event, told: JobStatus | None, request_id: str | None) -> JobStatus | None:
-    """The job after an event of its stream; raises as :func:`read_event`.
+def read_job_event(event: Event, last: JobStatus | None, request_id: str | None) -> JobStatus | None:
+    """Read an event of the stream of a job: the state after it.
 
     Args:
-        told: the job before; ``None`` before its state was told.
-        request_id: of the reply.
+        event: the event.
+        last: state before the event; ``None`` before the first one.
+        request_id: request id of the reply.
+
+    Raises:
+        ServiceError: the event is a refusal.
+        InvalidReply: the event does not have the content of its type.
     """
     match event.type:
         case "state":
-            return _read(lambda: _job(json.loads(event.data)), "an event")
-        case "progress" if told is not None:
+            return _read(lambda: _read_job(json.loads(event.data)), "an event")
+        case "progress" if last is not None:
             content = _read(lambda: dict(json.loads(event.data)), "an event")
-            moved = ("forwards", "planned", "eta_s")
-            return replace(told, **{name: content[name] for name in moved if name in content})
+            changed = ("forwards", "planned", "eta_s")
+            return replace(last, **{name: content[name] for name in changed if name in content})
         case "error":
             read_event(event, request_id)  # raises
-    return told
+    return last
 
 
 def parse_models(reply: Reply) -> dict[str, dict[str, Any]]:
-    """Details by model name.
+    """Parse the details of the models by name.
 
     Raises:
-        ServiceError: it is a refusal.
-        InvalidReply: it is no list of models.
+        ServiceError: the reply is a refusal.
+        InvalidReply: the reply is no list of models.
     """
     content = parse_json(reply)
     return _read(
@@ -289,21 +314,21 @@ def parse_models(reply: Reply) -> dict[str, dict[str, Any]]:
 
 
 def parse_model(reply: Reply) -> dict[str, Any]:
-    """Details of a model.
+    """Parse the details of a model.
 
     Raises:
-        ServiceError: it is a refusal.
-        InvalidReply: it is no model.
+        ServiceError: the reply is a refusal.
+        InvalidReply: the reply is no model.
     """
     content = parse_json(reply)
     return _read(lambda: {"name": content["name"], **content}, "a model")
 
 
 def parse_ready(reply: Reply) -> bool:
-    """Whether a model can score.
+    """Parse the reply to the readiness probe: whether a model can score.
 
     Raises:
-        ServiceError: a refusal that does not tell.
+        ServiceError: the reply is neither yes nor no.
     """
     if reply.status == 503:
         return False
@@ -312,11 +337,11 @@ def parse_ready(reply: Reply) -> bool:
 
 
 def parse_png(reply: Reply) -> bytes:
-    """The bytes of the figure.
+    """Extract the bytes of the figure from a reply.
 
     Raises:
-        ServiceError: it is a refusal.
-        InvalidReply: it is no PNG.
+        ServiceError: the reply is a refusal.
+        InvalidReply: the reply is no PNG.
     """
     _check(reply)
     if not reply.content.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -325,11 +350,11 @@ def parse_png(reply: Reply) -> bytes:
 
 
 def parse_json(reply: Reply) -> Any:
-    """The JSON in a reply.
+    """Parse the JSON in a reply.
 
     Raises:
-        ServiceError: it is a refusal.
-        InvalidReply: it is no JSON.
+        ServiceError: the reply is a refusal.
+        InvalidReply: the reply is no JSON.
     """
     _check(reply)
     try:
@@ -341,42 +366,42 @@ def parse_json(reply: Reply) -> Any:
 def _check(reply: Reply) -> None:
     if reply.status not in (200, 202):
         try:
-            told = json.loads(reply.content)
+            problem = json.loads(reply.content)
         except ValueError:
-            told = None
-        _refuse(told, reply.status, reply.headers.get("x-request-id"))
+            problem = None
+        _raise_refusal(problem, reply.status, reply.headers.get("x-request-id"))
 
 
-def _refuse(told: Any, status: int, request_id: str | None) -> NoReturn:
-    """Raise the error of a problem, as well as it is told."""
-    if not isinstance(told, dict) or "code" not in told:
-        told = {"code": f"http_{status}", "message": f"the service answered with status {status}"}
-    code, limits = str(told["code"]), told.get("limits")
+def _raise_refusal(problem: Any, status: int, request_id: str | None) -> NoReturn:
+    """Raise the error of a problem; without one, an error of the status alone."""
+    if not isinstance(problem, dict) or "code" not in problem:
+        problem = {"code": f"http_{status}", "message": f"the service answered with status {status}"}
+    code, limits = str(problem["code"]), problem.get("limits")
     error = BY_CODE.get(code) or BY_STATUS.get(status, ServiceError)
     raise error(
-        str(told.get("message", "")),
+        str(problem.get("message", "")),
         status=status,
         code=code,
-        field=told.get("field"),
+        field=problem.get("field"),
         limits=limits if isinstance(limits, dict) else None,
-        request_id=told.get("request_id") or request_id,
+        request_id=problem.get("request_id") or request_id,
     )
 
 
-def _found(content: Any, request_id: str | None) -> Explanation | list[Explanation]:
+def _read_result(content: Any, request_id: str | None) -> Explanation | list[Explanation]:
     if "explanations" in content:
         return [read_explanation(entry, request_id) for entry in content["explanations"]]
     return read_explanation(content, request_id)
 
 
-def _job(content: Any) -> JobStatus:
+def _read_job(content: Any) -> JobStatus:
     times = {name: content[name] for name in ("created_at", "started_at", "finished_at")}
     read = {name: None if at is None else datetime.fromisoformat(at) for name, at in times.items()}
     return made(JobStatus, content, **read)
 
 
-def _read(read: Callable[[], Read], what: str) -> Read:
-    """What ``read`` makes of a reply, its stumbling told as an invalid reply."""
+def _read(read: Callable[[], ParsedT], what: str) -> ParsedT:
+    """Call ``read``; its errors become :class:`InvalidReply`."""
     try:
         return read()
     except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:

@@ -1,4 +1,4 @@
-"""What goes wrong.
+"""Errors of the client.
 
 WavescopeError
 ├── ConnectionFailed            no reply: refused, reset, unknown host
@@ -37,35 +37,35 @@ from typing import Any
 
 
 class WavescopeError(Exception):
-    """Base of every error that this package raises on purpose, but for wrong arguments."""
+    """Base of all errors of this package, except those of wrong arguments."""
 
 
 class ConnectionFailed(WavescopeError):
-    """No reply: refused, reset, unknown host."""
+    """No reply came: connection refused or reset, unknown host."""
 
 
 class StreamBroken(ConnectionFailed):
-    """A stream of events that was cut before its end."""
+    """The stream of events was cut before its end."""
 
 
 class TimedOut(WavescopeError):
-    """No reply, or no end of a job, within the time allowed."""
+    """No reply, or no end of a job, came within the time allowed."""
 
 
 class InvalidReply(WavescopeError):
-    """A reply that is not Wavescope's: another server, or an incompatible version."""
+    """The reply is not Wavescope's: another server, or an incompatible version."""
 
 
 class ServiceError(WavescopeError):
-    """A refusal by the service.
+    """The service refused the request; subclasses say why.
 
     Args:
-        message: the service's sentence.
-        status: of HTTP.
+        message: sentence of the service for people.
+        status: HTTP status.
         code: machine-readable name of the error, such as ``cost_limit_exceeded``.
-        field: the request field at fault, if one is.
-        limits: the limits that were crossed.
-        request_id: names the request in the service's log.
+        field: request field at fault, if one is.
+        limits: limits that were exceeded, by name.
+        request_id: id of the request in the service's log.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class UnknownTarget(InvalidRequest):
 
 
 class CostLimitExceeded(InvalidRequest):
-    """More forwards than the service admits."""
+    """The request needs more forwards than the service admits."""
 
 
 class Unauthenticated(ServiceError):
@@ -125,7 +125,7 @@ class UnknownModel(ServiceError):
 
 
 class UnknownJob(ServiceError):
-    """No job of that id, or one of another API key."""
+    """No job has that id, or it belongs to another API key."""
 
 
 class JobUnfinished(ServiceError):
@@ -133,7 +133,7 @@ class JobUnfinished(ServiceError):
 
 
 class JobFailed(ServiceError):
-    """The job failed; ``limits["problem"]`` has the ``code``, ``message``, ``field`` and ``limits`` of why."""
+    """The job failed; ``limits["problem"]`` has the ``code``, ``message``, ``field`` and ``limits`` of the reason."""
 
 
 class IdempotencyConflict(ServiceError):
@@ -149,7 +149,7 @@ class NotAnImage(ServiceError):
 
 
 class TooLarge(ServiceError):
-    """More bytes, or more pixels, than the service takes."""
+    """The body has more bytes, or the image more pixels, than the service takes."""
 
 
 class ModelFailure(ServiceError):
@@ -165,11 +165,11 @@ class Unavailable(ServiceError):
 
 
 class QuotaExceeded(Unavailable):
-    """More than the share of this API key."""
+    """The quota of this API key is used up."""
 
 
 class QueueFull(Unavailable):
-    """More than the service takes on now."""
+    """The queue of the service is full."""
 
 
 class ModelChanged(Unavailable):
@@ -185,7 +185,7 @@ class DeadlineExceeded(ServiceError):
 
 
 class InternalError(ServiceError):
-    """A defect of the service; details are in its log."""
+    """The service has a defect; details are in its log."""
 
 
 BY_CODE: dict[str, type[ServiceError]] = {

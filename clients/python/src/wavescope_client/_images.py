@@ -1,4 +1,4 @@
-"""From what callers hold to the bytes of an image file; Pillow is not needed."""
+"""Encoding of paths, Pillow images and arrays as the bytes of an image file; Pillow is not needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # channels: PNG colour type
 
 @runtime_checkable
 class PillowImage(Protocol):
-    """The part of ``PIL.Image.Image`` that is used."""
+    """Methods of ``PIL.Image.Image`` that are used."""
 
     mode: str
 
@@ -31,16 +31,16 @@ class PillowImage(Protocol):
 Image = str | PathLike[str] | bytes | np.ndarray | PillowImage
 
 
-def image_bytes(image: Image) -> bytes:
-    """The bytes of an image file.
+def encode_image(image: Image) -> bytes:
+    """Read or encode an image as the bytes of a file.
 
     Args:
         image: path of a file, its bytes, a Pillow image, or an array (height, width) or (height, width,
             channels) of uint8 or uint16 with 1 to 4 channels: grey, grey and alpha, RGB, RGBA.
 
     Raises:
-        TypeError: it is none of these.
-        ValueError: an array of another shape or dtype.
+        TypeError: the image is none of these.
+        ValueError: the array has another shape or dtype.
         OSError: the file cannot be read.
     """
     if isinstance(image, bytes | bytearray | memoryview):
@@ -63,10 +63,10 @@ def _from_pillow(image: PillowImage) -> bytes:
 
 
 def encode_png(array: np.ndarray) -> bytes:
-    """A PNG file of an array, lossless.
+    """Encode an array as a PNG file, lossless.
 
     Raises:
-        ValueError: of another shape or dtype than :func:`image_bytes` takes.
+        ValueError: the array has another shape or dtype than :func:`encode_image` takes.
     """
     pixels = array[:, :, None] if array.ndim == 2 else array
     if pixels.ndim != 3 or pixels.shape[2] not in _COLOUR_TYPES or 0 in pixels.shape:

@@ -1,102 +1,124 @@
-"""From the JSON of an explanation to the types of a result.
+"""Readers of JSON replies: from the JSON of an explanation to the types of a result.
 
-Whatever is missing or of another type stumbles (``KeyError``, ``TypeError``, ``ValueError``), and is told as an
-invalid reply by the caller.
+The types say how each field is read. Content that is missing or of another type fails with ``KeyError``, ``TypeError``
+or ``ValueError``, which the caller turns into an invalid reply. Keys that are younger than this client are ignored.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import fields
-from typing import Any, TypeVar
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
+from types import NoneType
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from wavescope_client._types import (
-    Band,
-    Comparison,
-    Corrupted,
-    Crop,
-    Explanation,
-    Faithfulness,
-    Indices,
-    Kept,
-    Level,
-    Maps,
-    Prediction,
-    ProfileBand,
-    Ring,
-    Robustness,
-    Round,
-    ScaleChange,
-    Screening,
-    Sufficiency,
-    Worth,
-    Zoom,
-    ZoomLevel,
-)
+from wavescope_client._types import Explanation, Indices, Kept, Prediction, Sufficiency
 
 Result = TypeVar("Result")
+Reader = Callable[[Any], Any]
 _DTYPES = {"float32": "<f4", "int32": "<i4"}
 
 
 def read_explanation(content: dict[str, Any], request_id: str | None) -> Explanation:
-    """An explanation; those within it have the request's id as well."""
+    """An explanation; those within it have the request's id as well.
+
+    Args:
+        content: the JSON of the reply.
+        request_id: of the reply.
+
+    Raises:
+        KeyError, TypeError, ValueError: the content is no explanation.
+    """
 
     def nested(inner: dict[str, Any]) -> Explanation:
         return read_explanation(inner, request_id)
 
-    return Explanation(
-        id=content["id"],
-        kind=content["kind"],
-        model=content["model"],
-        precision=content.get("precision"),
-        outcome=content["outcome"],
-        target=read_prediction(content["target"]),
-        prediction=_every(read_prediction, content["prediction"]),
-        indices=_maybe(read_indices, content.get("indices")),
-        maps=_maybe(_maps, content.get("maps")),
-        levels=_each(_level, content.get("levels")),
-        worth=_maybe(_worth, content.get("worth")),
-        radial=_each(_ring, content.get("radial")),
-        profile=_each(_profile_band, content.get("profile")),
-        sufficiency=None if content.get("sufficiency") is None else _sufficiency(content),
-        comparison=_maybe(lambda found: _comparison(found, nested), content.get("comparison")),
-        robustness=_maybe(_robustness, content.get("robustness")),
-        zoom=_maybe(lambda found: _zoom(found, nested), content.get("zoom")),
-        faithfulness=_each(_faithfulness, content.get("faithfulness")),
-        screening=_maybe(_screening, content.get("screening")),
-        crop=made(Crop, content["crop"]),
-        forwards=content["forwards"],
-        timing=content["timing"],
-        parameters=content["parameters"],
-        warnings=tuple(content["warnings"]),
-        # A service older than the deadline and the cache has neither.
-        partial=content.get("partial", False),
-        cached=content.get("cached", False),
-        figure=_maybe(lambda figure: _bytes(figure["base64"]), content.get("figure")),
-        request_id=request_id,
-    )
+    figure = content.get("figure")
+    read = {
+        "sufficiency": None if content.get("sufficiency") is None else _sufficiency(content),
+        "figure": None if figure is None else _bytes(figure["base64"]),
+        "request_id": request_id,
+    }
+    return _made(Explanation, content, nested, read)
 
 
-def _maybe(read: Callable[[Any], Result], content: Any) -> Result | None:
-    return None if content is None else read(content)
+def read_prediction(content: dict[str, Any]) -> Prediction:
+    """One class of a model."""
+    return made(Prediction, content)
 
 
-def _every(read: Callable[[Any], Result], content: list[Any]) -> tuple[Result, ...]:
-    return tuple(read(entry) for entry in content)
+def read_indices(content: dict[str, Any]) -> Indices:
+    """Sobol indices."""
+    return made(Indices, content)
 
 
-def _each(read: Callable[[Any], Result], content: list[Any] | None) -> tuple[Result, ...] | None:
-    return None if content is None else _every(read, content)
+def made(cls: type[Result], content: dict[str, Any], **read: Any) -> Result:
+    """A dataclass from the keys of its names.
+
+    Args:
+        cls: the dataclass; its types say how each value is read.
+        content: JSON object with its keys; one that may be null or has a default may be missing.
+        read: values that were read already.
+
+    Raises:
+        KeyError, TypeError, ValueError: a key is missing, or its value is of another type.
+    """
+    return _made(cls, content, None, read)
+
+
+def _made(cls: type[Result], content: dict[str, Any], nested: Reader | None, read: dict[str, Any]) -> Result:
+    """As :func:`made`; ``nested`` reads the explanations within."""
+    values = dict(read)
+    for field, hint in _typed_fields(cls):
+        if field.name not in read:
+            values[field.name] = _value(field, hint, content, nested)
+    return cls(**values)
+
+
+@cache
+def _typed_fields(cls: Any) -> tuple[tuple[Field[Any], Any], ...]:
+    hints = get_type_hints(cls, include_extras=True)
+    return tuple((field, hints[field.name]) for field in fields(cls))
+
+
+def _value(field: Field[Any], hint: Any, content: dict[str, Any], nested: Reader | None) -> Any:
+    optional = NoneType in get_args(hint)
+    if field.name not in content and (optional or field.default is not MISSING):
+        return None if field.default is MISSING else field.default  # from a service of an earlier release
+    value = content[field.name]
+    if value is None and optional:
+        return None
+    present = next(member for member in get_args(hint) if member is not NoneType) if optional else hint
+    return _read(present, value, nested)
+
+
+def _read(hint: Any, value: Any, nested: Reader | None) -> Any:
+    """A value of a type, from JSON."""
+    if get_origin(hint) is Annotated:
+        return _numbers(value, get_args(hint)[1])
+    if get_origin(hint) is tuple:
+        members = get_args(hint)
+        if members[-1] is Ellipsis:
+            return tuple(_read(members[0], entry, nested) for entry in value)
+        start, end = value
+        return start, end
+    if hint is np.ndarray:
+        return _tensor(value)
+    if hint is bytes:
+        return _bytes(value)
+    if hint is Explanation and nested is not None:
+        return nested(value)
+    return _made(hint, value, nested, {}) if is_dataclass(hint) else value
 
 
 def _bytes(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
-def _numbers(values: list[Any], dtype: type[np.generic] = np.float64) -> np.ndarray:
+def _numbers(values: list[Any], dtype: type[np.generic]) -> np.ndarray:
     array = np.array(values, dtype=dtype)
     array.setflags(write=False)
     return array
@@ -108,125 +130,19 @@ def _tensor(content: dict[str, Any]) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def made(kind: type[Result], content: dict[str, Any], **read: Any) -> Result:
-    """A dataclass from the keys of its names, some of them ``read`` already; keys younger than this client pass."""
-    names = (field.name for field in fields(kind))  # type: ignore[arg-type]  # a dataclass
-    return kind(**{name: read[name] if name in read else content[name] for name in names})
-
-
-def read_prediction(content: dict[str, Any]) -> Prediction:
-    return made(Prediction, content)
-
-
-def read_indices(content: dict[str, Any]) -> Indices:
-    return Indices(
-        total=_numbers(content["total"]),
-        first=_maybe(_numbers, content["first"]),
-        standard_error=_maybe(_numbers, content["standard_error"]),
-        interval_95=_maybe(_numbers, content["interval_95"]),
-        # A service older than the adaptive plan has neither.
-        resolved=_maybe(lambda values: _numbers(values, np.bool_), content.get("resolved")),
-        upper_bound=_maybe(_numbers, content.get("upper_bound")),
-    )
-
-
-def _screening(content: dict[str, Any]) -> Screening:
-    return made(Screening, content, rounds=_every(_round, content["rounds"]))
-
-
-def _round(content: dict[str, Any]) -> Round:
-    return made(Round, content)
-
-
-def _maps(content: dict[str, Any]) -> Maps:
-    return Maps(
-        factors=_tensor(content["factors"]),
-        wcam=_maybe(_tensor, content["wcam"]),
-        spatial_wcam=_maybe(_tensor, content["spatial_wcam"]),
-        fam=_maybe(_tensor, content["fam"]),
-        sobol=_maybe(_tensor, content["sobol"]),
-    )
-
-
-def _pair(content: list[Any]) -> tuple[Any, Any]:
-    start, end = content
-    return start, end
-
-
-def _level(content: dict[str, Any]) -> Level:
-    bands = {name: _maybe(_band, content[name]) for name in ("horizontal", "vertical", "diagonal")}
-    return made(Level, content, scale_px=_pair(content["scale_px"]), **bands)
-
-
-def _band(content: dict[str, Any]) -> Band:
-    return made(Band, content)
-
-
-def _worth(content: dict[str, Any]) -> Worth:
-    return made(Worth, content, runner_up=_maybe(read_prediction, content["runner_up"]))
-
-
-def _ring(content: dict[str, Any]) -> Ring:
-    return made(Ring, content, frequency=_pair(content["frequency"]))
-
-
-def _profile_band(content: dict[str, Any]) -> ProfileBand:
-    interval = _maybe(_pair, content["interval_95"])
-    return made(ProfileBand, content, scale_px=_pair(content["scale_px"]), interval_95=interval)
-
-
 def _sufficiency(content: dict[str, Any]) -> Sufficiency:
     """From the section of that name and the keys beside it."""
     section, curve = content["sufficiency"], content["curve"]
+    image, kept = content["sufficient_image"], section["kept"]
     return Sufficiency(
         outcome=section["outcome"],
         depth=content["reconstruction_depth"],
         order=_numbers(section["order"], np.int64),
-        probability=_numbers(curve["probability"]),
+        probability=_numbers(curve["probability"], np.float64),
         predicted=_numbers(curve["predicted"], np.int64),
         positive_factors=section["positive_factors"],
-        image=_maybe(_bytes, content["sufficient_image"]),
+        image=None if image is None else _bytes(image),
         top_image=_bytes(section["top_factor_image"]),
         positive_image=_bytes(section["positive_image"]),
-        kept=_maybe(_kept, section["kept"]),
+        kept=None if kept is None else made(Kept, kept),
     )
-
-
-def _kept(content: dict[str, Any]) -> Kept:
-    return made(Kept, content)
-
-
-def _comparison(content: dict[str, Any], nested: Callable[[dict[str, Any]], Explanation]) -> Comparison:
-    return made(
-        Comparison,
-        content,
-        scales=_every(_scale_change, content["scales"]),
-        place_change=_tensor(content["place_change"]),
-        other=nested(content["other"]),
-    )
-
-
-def _scale_change(content: dict[str, Any]) -> ScaleChange:
-    return made(ScaleChange, content, scale_px=_pair(content["scale_px"]))
-
-
-def _robustness(content: dict[str, Any]) -> Robustness:
-    return made(Robustness, content, corrupted=_every(_corrupted, content["corrupted"]))
-
-
-def _corrupted(content: dict[str, Any]) -> Corrupted:
-    return made(Corrupted, content, predicted=read_prediction(content["predicted"]))
-
-
-def _zoom(content: dict[str, Any], nested: Callable[[dict[str, Any]], Explanation]) -> Zoom:
-    levels = _every(_zoom_level, content["levels"])
-    return made(Zoom, content, levels=levels, zoomed=nested(content["zoomed"]))
-
-
-def _zoom_level(content: dict[str, Any]) -> ZoomLevel:
-    return made(ZoomLevel, content, scale_px=_pair(content["scale_px"]))
-
-
-def _faithfulness(content: dict[str, Any]) -> Faithfulness:
-    curves = ("fraction", "insertion_curve", "deletion_curve")
-    return made(Faithfulness, content, **{name: _numbers(content[name]) for name in curves})

@@ -1,4 +1,4 @@
-"""The one retry policy."""
+"""Retry policy of the clients."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """When to try again, and after how long.
+    """Retry policy: when a request is sent again, and after how long.
 
-    A request is repeated after a refusal for now (429, 503) and after a lost or refused connection. Both are
-    safe: the same request has the same numbers, and a job is submitted with a key that makes it the same job. One
-    that ran out of time is not repeated: it would again.
+    A request is sent again after a temporary refusal (429, 503) and after a lost or refused connection. Both are
+    safe: the same request has the same numbers, and a job is submitted with an idempotency key. A request that timed
+    out is not sent again: it would time out again.
+
+    Example:
+        >>> policy = RetryPolicy(attempts=3, first_delay_s=1.0, jitter=0.0)
+        >>> [policy.next_delay_s(attempt, 503, {}, chance=0.0, elapsed_s=0.0) for attempt in (1, 2, 3)]
+        [1.0, 2.0, None]
 
     Attributes:
-        attempts: at most so many tries in all; 1 never repeats.
-        first_delay_s: before the second try; doubles with each further one.
-        max_delay_s: no wait is longer. When the service asks for a longer one, its refusal is raised instead.
+        attempts: largest number of tries; 1 for no retry.
+        first_delay_s: seconds before the second try; doubled before each further one.
+        max_delay_s: longest wait. When the service asks for a longer one, its refusal is raised instead.
         jitter: each wait is shortened by up to this share, so that clients do not come back all at once.
-        total_s: no try begins later than this after the first one.
+        total_s: seconds after the first try, after which no further try begins.
     """
 
     attempts: int = 4
@@ -31,9 +36,17 @@ class RetryPolicy:
     total_s: float = 300.0
 
     def patient(self, within_s: float | None = None) -> Self:
-        """As many tries as fit into ``total_s`` and ``within_s``, unless nothing is ever to be repeated.
+        """Policy for polling a job, which outlives a restart of the service.
 
-        For asking after a job, which outlives a restart of the service.
+        Args:
+            within_s: a further limit of the seconds after the first try.
+
+        Returns:
+            Policy of as many tries as fit into ``total_s`` and ``within_s``; of one try if this policy has no retries.
+
+        Example:
+            >>> RetryPolicy(total_s=60).patient(within_s=10).total_s
+            10
         """
         return replace(
             self,
@@ -50,27 +63,34 @@ class RetryPolicy:
         chance: float,
         elapsed_s: float,
     ) -> float | None:
-        """Seconds to wait before the next try; ``None`` for no further try.
+        """Compute the delay before the next try.
 
         Args:
-            attempt: how many tries there were, from 1.
-            status: of the reply, ``None`` for a failed connection.
-            headers: of the reply, names in lower case.
+            attempt: number of tries so far, from 1.
+            status: HTTP status of the reply, ``None`` for a failed connection.
+            headers: headers of the reply, names in lower case.
             chance: uniform in [0, 1): where in the jitter's range the wait falls.
-            elapsed_s: since the first try began.
+            elapsed_s: seconds since the first try began.
+
+        Returns:
+            Seconds to wait; ``None`` for no further try.
+
+        Example:
+            >>> RetryPolicy().next_delay_s(1, 429, {"retry-after": "7"}, chance=0.0, elapsed_s=0.0)
+            7.0
         """
         if attempt >= self.attempts or status not in (None, 429, 503):
             return None
         doubled_s = self.first_delay_s * 2.0 ** min(attempt - 1, 64)  # larger powers overflow
         delay_s = min(self.max_delay_s, doubled_s) * (1 - self.jitter * chance)
-        asked_s = _seconds(headers.get("retry-after"))
-        if asked_s is not None:
-            if asked_s > self.max_delay_s:
+        requested_s = _seconds(headers.get("retry-after"))
+        if requested_s is not None:
+            if requested_s > self.max_delay_s:
                 return None
-            delay_s = max(delay_s, asked_s)
+            delay_s = max(delay_s, requested_s)
         return delay_s if elapsed_s + delay_s <= self.total_s else None
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """``Retry-After`` in its form of seconds; the form of a date is not sent by the service."""
+    """Parse ``Retry-After`` in seconds; the service never sends a date."""
     return float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None

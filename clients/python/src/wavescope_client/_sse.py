@@ -1,4 +1,7 @@
-"""Server-sent events, as https://html.spec.whatwg.org/multipage/server-sent-events.html parses them, without I/O."""
+"""Parser of server-sent events, without I/O.
+
+Specification: https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,17 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event; its type is ``message`` where the stream names none."""
+    """Server-sent event; its type is ``message`` where the stream names none."""
 
     type: str
     data: str
 
 
 class Parser:
-    """From the bytes of a stream, however they are cut, to its events.
+    """Incremental parser: from the bytes of a stream, however they are cut, to its events.
 
-    An event is told with the blank line that ends it: one that is cut is never told. Identifiers and reconnection times
-    (``id``, ``retry``) are passed over: nothing here needs them.
+    An event is complete with the blank line that ends it: one that is cut is never returned. Identifiers and
+    reconnection times (``id``, ``retry``) are ignored: nothing here needs them.
     """
 
     def __init__(self) -> None:
@@ -32,7 +35,7 @@ class Parser:
         self._data: list[str] = []
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """The events that end within a chunk."""
+        """Parse a further chunk; return the events that end within it."""
         if chunk and self._after_return:
             chunk = chunk.removeprefix(b"\n")  # the other half of a line end
             self._after_return = False

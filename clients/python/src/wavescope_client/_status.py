@@ -1,4 +1,4 @@
-"""What the service tells beside explanations: what they will cost, how far they are, the state of jobs."""
+"""Estimates, events of a stream and the state of jobs: the replies of the service beside explanations."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any, Generic, Literal, TypeVar
 
 from wavescope_client._types import Explanation, Indices
 
-Found = TypeVar("Found", bound=Explanation | list[Explanation])
-"""What was asked for: an explanation, or those of a batch."""
+ResultT = TypeVar("ResultT", bound=Explanation | list[Explanation])
+"""Result of a request: an explanation, or the list of those of a batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a request will cost, before it is sent.
+    """Estimated cost of a request.
 
     Attributes:
-        forwards: images to be scored in all; with the adaptive plan the most it may take.
-        expected_s: seconds of scoring; ``None`` where the model's speed is not known yet.
-        queue_s: seconds it would wait now before it begins.
-        cached: whether the service has the result already, which would then cost nothing.
+        forwards: number of images to be scored; an upper bound for the adaptive plan.
+        expected_s: seconds of scoring; ``None`` if the model's speed is not known yet.
+        queue_s: seconds that it would wait in the queue now.
+        cached: whether the service has the result already and nothing would be scored.
     """
 
     forwards: int
@@ -32,12 +32,12 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a request has come.
+    """Event of a stream: progress of the request.
 
     Attributes:
         forwards: images scored so far.
-        planned: images to be scored in all; with the adaptive plan the most it may take.
-        elapsed_s: since the request began.
+        planned: number of images to be scored; an upper bound for the adaptive plan.
+        elapsed_s: seconds since the request began.
         eta_s: seconds left at the pace so far; ``None`` before anything is scored.
     """
 
@@ -49,13 +49,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Partial:
-    """Indices so far: a valid answer, with larger errors than the last.
+    """Event of a stream: indices estimated so far, valid but with larger errors than the final ones.
 
     Attributes:
-        image: place among the images of the request.
+        image: position among the images of the request.
         forwards: images scored of this image so far.
         rows: complete design rows so far; ``None`` with the adaptive plan.
-        indices: of the image's first target.
+        indices: indices of the image's first target.
     """
 
     image: int
@@ -65,24 +65,30 @@ class Partial:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Result(Generic[Found]):
-    """The last event of a stream: what was asked for."""
+class Result(Generic[ResultT]):
+    """Last event of a stream: the result.
 
-    reply: Found
+    Attributes:
+        reply: the explanation, or the list of those of a batch.
+    """
+
+    reply: ResultT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """What the service tells of a job.
+    """State of a job.
 
     Attributes:
+        id: id of the job.
         state: the last three are final.
-        kind, model, images: what was asked for; ``images`` is their number.
-        created_at, started_at, finished_at: in UTC.
+        kind, model: fields of the request.
+        images: number of images of the request.
+        created_at, started_at, finished_at: times in UTC.
         forwards: images scored so far.
-        planned: images to be scored in all; 0 before that is known.
+        planned: number of images to be scored; 0 before it is known.
         eta_s: seconds left at the pace so far; ``None`` before anything is scored, and once it has ended.
-        error: why it failed: ``code``, ``message``, ``field``, ``limits``. :meth:`Job.result` raises
+        error: reason of a failure: ``code``, ``message``, ``field``, ``limits``. :meth:`Job.result` raises
             :class:`JobFailed` with it.
     """
 

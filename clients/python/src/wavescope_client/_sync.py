@@ -1,4 +1,4 @@
-"""Takes the steps of :mod:`wavescope_client._flows` over httpx, and what of it the caller holds: streams and jobs."""
+"""Driver of :mod:`wavescope_client._flows` over httpx; streams and jobs of the synchronous client."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from wavescope_client import _wire
 from wavescope_client._calls import Call, Reply
 from wavescope_client._errors import WavescopeError
 from wavescope_client._flows import Done, Emit, Flow, Flows, Open, Read, Send, Sleep, Step, Work, resume
-from wavescope_client._status import Found, JobStatus
+from wavescope_client._status import JobStatus, ResultT
 
-Told = TypeVar("Told")
-Answer = TypeVar("Answer")
+EventT = TypeVar("EventT")
+ReturnT = TypeVar("ReturnT")
 
 
-class Steps:
-    """Takes the steps of one flow; holds at most one reply open."""
+class FlowDriver:
+    """Performs the steps of one flow; holds at most one reply open."""
 
     def __init__(self, http: httpx.Client, sleep: Callable[[float], None]) -> None:
         self._http = http
@@ -28,11 +28,11 @@ class Steps:
         self._chunks: Iterator[bytes] = iter(())
 
     def advance(self, flow: Flow[Any]) -> Emit | Done:
-        """Goes on to the next value, or to the end."""
+        """Run the flow to its next value, or to its end."""
         step = resume(flow)
         while not isinstance(step, Emit | Done):
             try:
-                answer = self._take(step)
+                answer = self._perform(step)
             except WavescopeError as error:
                 step = resume(flow, error=error)
             else:
@@ -40,19 +40,20 @@ class Steps:
         return step
 
     def close(self) -> None:
+        """Close the reply that is open, if one is."""
         if self._response is not None:
             self._response.close()
 
-    def _take(self, step: Step) -> Any:
+    def _perform(self, step: Step) -> Any:
         match step:
             case Send(call):
-                with _wire.failures(self._http.base_url):
-                    response = self._http.send(_wire.build(self._http, call))
-                return _wire.reply(response, response.content)
+                with _wire.translate_errors(self._http.base_url):
+                    response = self._http.send(_wire.build_request(self._http, call))
+                return _wire.read_reply(response, response.content)
             case Open(call):
                 return self._open(call)
             case Read():
-                with _wire.breaks(self._http.base_url):
+                with _wire.translate_stream_errors(self._http.base_url):
                     return next(self._chunks, None)
             case Sleep(delay_s):
                 return self._sleep(delay_s)
@@ -61,54 +62,59 @@ class Steps:
 
     def _open(self, call: Call) -> Reply:
         self.close()
-        with _wire.failures(self._http.base_url):
-            self._response = self._http.send(_wire.build(self._http, call), stream=True)
+        with _wire.translate_errors(self._http.base_url):
+            self._response = self._http.send(_wire.build_request(self._http, call), stream=True)
             content = b"" if self._response.is_success else self._response.read()
         self._chunks = self._response.iter_bytes()
-        return _wire.reply(self._response, content)
+        return _wire.read_reply(self._response, content)
 
 
-class Shell:
-    """What a client and its jobs share."""
+class Session:
+    """Connections, retry clock and flows, shared by a client and its jobs."""
 
     def __init__(self, http: httpx.Client, sleep: Callable[[float], None], flows: Flows) -> None:
         self.http = http
         self.flows = flows
         self._sleep = sleep
 
-    def run(self, flow: Flow[Answer]) -> Answer:
-        return self.steps().advance(flow).value
+    def run(self, flow: Flow[ReturnT]) -> ReturnT:
+        """Run a flow that emits nothing; return its value."""
+        return self.driver().advance(flow).value
 
-    def steps(self) -> Steps:
-        return Steps(self.http, self._sleep)
+    def driver(self) -> FlowDriver:
+        """Make a driver for one flow."""
+        return FlowDriver(self.http, self._sleep)
 
 
-class Stream(Generic[Told]):
-    """What the service tells, as it comes: an iterator that ends by itself.
+class Stream(Generic[EventT]):
+    """Stream of events of a request or a job: an iterator that ends by itself.
 
     Use it as a context manager where the loop may be left early: closing it closes the connection, and the service then
-    stops what only this connection waited for.
+    stops the work that only this connection waited for.
 
-        with client.stream("cat.jpg") as events:
-            for event in events:
-                ...
+    Usage:
+
+        >>> with client.stream("cat.jpg") as events:
+        ...     first = next(events)
+        >>> first.forwards, first.planned
+        (0, 628)
 
     Raises:
-        ServiceError: the service refused, or tells of a failure later on.
+        ServiceError: the service refused the request, or reports a failure later on.
         StreamBroken: the connection was cut before the end.
-        ConnectionFailed, TimedOut, InvalidReply: no usable reply.
+        ConnectionFailed, TimedOut, InvalidReply: there is no usable reply.
     """
 
-    def __init__(self, steps: Steps, flow: Flow[None]) -> None:
-        self._steps = steps
+    def __init__(self, driver: FlowDriver, flow: Flow[None]) -> None:
+        self._driver = driver
         self._flow = flow
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Told:
+    def __next__(self) -> EventT:
         try:
-            step = self._steps.advance(self._flow)
+            step = self._driver.advance(self._flow)
         except BaseException:
             self.close()
             raise
@@ -118,9 +124,16 @@ class Stream(Generic[Told]):
         return step.value
 
     def close(self) -> None:
-        """Close the connection; nothing more is told."""
+        """Close the connection; there are no further events.
+
+        Example:
+            >>> events = client.stream("cat.jpg")
+            >>> type(next(events)).__name__
+            'Progress'
+            >>> events.close()
+        """
         self._flow.close()
-        self._steps.close()
+        self._driver.close()
 
     def __enter__(self) -> Self:
         return self
@@ -134,55 +147,109 @@ class Stream(Generic[Told]):
         self.close()
 
 
-class Job(Generic[Found]):
-    """A job of the service, by its id. It goes on whatever becomes of the client.
+class Job(Generic[ResultT]):
+    """Job of the service, by its id; it goes on whatever becomes of the client.
 
-    Every method raises :class:`UnknownJob` for one that the service has forgotten, and else as :meth:`Client.explain`.
+    Every method raises :class:`UnknownJob` for a job that the service does not know or has deleted, and otherwise what
+    :meth:`Client.explain` raises.
+
+    Usage:
+
+        >>> job = client.submit("cat.jpg", plan="full")
+        >>> job.wait().state
+        'succeeded'
+        >>> explanation = job.result()
+
+    Attributes:
+        id: id of the job, for :meth:`Client.job` in another process or later.
     """
 
-    def __init__(self, shell: Shell, job_id: str) -> None:
+    def __init__(self, session: Session, job_id: str) -> None:
         self.id = job_id
-        self._shell = shell
+        self._session = session
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r})"
 
     def status(self) -> JobStatus:
-        """The state now."""
-        return self._shell.run(self._shell.flows.status(self.id))
+        """Ask for the state of the job.
+
+        Returns:
+            The state now.
+
+        Example:
+            >>> job = client.submit("cat.jpg")
+            >>> job.status().state
+            'queued'
+        """
+        return self._session.run(self._session.flows.status(self.id))
 
     def watch(self) -> Stream[JobStatus]:
-        """The state now, then whenever it or the progress changes; ends after a final state.
+        """Follow the state and the progress of the job.
 
-        A connection that is lost is opened again, and where connections do not last the service is asked now and
-        then: it raises only where the service cannot be reached for the ``total_s`` of the retry policy.
+        A connection that is lost is opened again, and where connections do not last the service is polled: the stream
+        raises only where the service cannot be reached for the ``total_s`` of the retry policy.
+
+        Returns:
+            An iterator over the state now and every change of it, which ends after a final state.
+
+        Example:
+            >>> for status in client.submit("cat.jpg").watch():
+            ...     print(status.state, status.forwards)
+            queued 0
+            running 314
+            succeeded 628
         """
-        return Stream(self._shell.steps(), self._shell.flows.watch(self.id))
+        return Stream(self._session.driver(), self._session.flows.watch(self.id))
 
     def wait(self, timeout_s: float | None = None) -> JobStatus:
-        """The final state, once it is; asks now and then.
+        """Wait until the job has ended, polling its state.
 
         Args:
-            timeout_s: at most so long; ``None`` as long as it takes.
+            timeout_s: longest wait in seconds; ``None`` to wait without limit.
+
+        Returns:
+            The final state, which may be ``failed`` or ``cancelled``.
 
         Raises:
-            TimedOut: it has not ended by then; it goes on.
-        """
-        return self._shell.run(self._shell.flows.wait(self.id, timeout_s))
+            TimedOut: the job has not ended by then; it goes on.
 
-    def result(self, *, figure: bool = False) -> Found:
-        """What was asked for: an explanation, or those of a batch. Does not wait.
+        Example:
+            >>> client.submit("cat.jpg").wait(timeout_s=60).state
+            'succeeded'
+        """
+        return self._session.run(self._session.flows.wait(self.id, timeout_s))
+
+    def result(self, *, figure: bool = False) -> ResultT:
+        """Fetch the result of the job; does not wait for it.
 
         Args:
-            figure: have the figures drawn as well.
+            figure: whether the reply brings the figures.
+
+        Returns:
+            The explanation, or the list of those of a batch.
 
         Raises:
             JobUnfinished: there is no result yet.
-            JobCancelled: there will never be one.
-            JobFailed: it failed; never worth another try.
+            JobCancelled: the job was cancelled.
+            JobFailed: the job failed; asking again is useless.
+
+        Example:
+            >>> job = client.submit("cat.jpg")
+            >>> _ = job.wait()
+            >>> job.result(figure=True).save_png("cat-explained.png").name
+            'cat-explained.png'
         """
-        return self._shell.run(self._shell.flows.result(self.id, figure=figure))
+        return self._session.run(self._session.flows.result(self.id, figure=figure))
 
     def cancel(self) -> JobStatus:
-        """Ends a job that has not ended; its final state either way."""
-        return self._shell.run(self._shell.flows.cancel(self.id))
+        """Cancel the job, unless it has ended.
+
+        Returns:
+            The final state: ``cancelled``, or the one in which it had ended before.
+
+        Example:
+            >>> client.submit("cat.jpg").cancel().state
+            'cancelled'
+        """
+        return self._session.run(self._session.flows.cancel(self.id))

@@ -1,4 +1,4 @@
-"""What both clients tell httpx, and are told by it."""
+"""Conversion of calls, replies and errors to and from those of httpx, for both clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wavescope_client._errors import ConnectionFailed, InvalidReply, StreamBroke
 CONNECT_TIMEOUT_S = 10.0
 
 
-def options(
+def client_options(
     url: str,
     *,
     api_key: str | None,
@@ -23,7 +23,7 @@ def options(
     timeout_s: float,
     headers: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    """Arguments of ``httpx.Client`` and ``httpx.AsyncClient``.
+    """Collect the arguments of ``httpx.Client`` and ``httpx.AsyncClient``.
 
     Raises:
         ValueError: the key is not printable ASCII.
@@ -35,8 +35,8 @@ def options(
     }
 
 
-def build(http: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
-    """The request of a call."""
+def build_request(http: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
+    """Build the httpx request of a call."""
     timeout = http.timeout
     if call.silence_s is not None:
         read = call.silence_s if timeout.read is None else min(timeout.read, call.silence_s)
@@ -46,18 +46,18 @@ def build(http: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
     )
 
 
-def reply(response: httpx.Response, content: bytes = b"") -> Reply:
-    """A response, or its head."""
+def read_reply(response: httpx.Response, content: bytes = b"") -> Reply:
+    """Convert an httpx response, or the head of one that is streamed."""
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Reply(response.status_code, headers, content)
 
 
 @contextmanager
-def failures(url: httpx.URL) -> Iterator[None]:
-    """Tells a reply that did not come.
+def translate_errors(url: httpx.URL) -> Iterator[None]:
+    """Translate the errors of httpx for a reply that did not come.
 
     Raises:
-        ConnectionFailed, TimedOut, InvalidReply: as they say.
+        ConnectionFailed, TimedOut, InvalidReply: instead of the error of httpx.
     """
     try:
         yield
@@ -72,11 +72,11 @@ def failures(url: httpx.URL) -> Iterator[None]:
 
 
 @contextmanager
-def breaks(url: httpx.URL) -> Iterator[None]:
-    """Tells a stream that was cut.
+def translate_stream_errors(url: httpx.URL) -> Iterator[None]:
+    """Translate the errors of httpx for a stream that was cut.
 
     Raises:
-        StreamBroken, InvalidReply: as they say.
+        StreamBroken, InvalidReply: instead of the error of httpx.
     """
     try:
         yield

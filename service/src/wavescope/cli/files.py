@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from wavescope.engine.kinds import KINDS, find_kind
 from wavescope.engine.types import Explanation
 from wavescope.errors import InvalidRequest
 
@@ -29,8 +30,9 @@ def destinations_of(given: dict[str, Any], count: int) -> dict[str, list[str]]:
     Raises:
         InvalidRequest: pictures that cannot be had, or cannot be told apart.
     """
-    if "sufficient_image" in given and given.get("kind") not in ("sufficient-image", "robustness"):
-        raise InvalidRequest("goes with --kind sufficient-image or robustness", field="sufficient_image")
+    if "sufficient_image" in given and "sufficiency" not in find_kind(given.get("kind")).sections:
+        takers = " or ".join(kind.name for kind in KINDS.values() if "sufficiency" in kind.sections)
+        raise InvalidRequest(f"goes with --kind {takers}", field="sufficient_image")
     found = {name: [given[name]] for name in OUTPUTS if name in given}
     for name in _PICTURES:
         if name in found and count > 1:

@@ -44,7 +44,7 @@ def add_keys(commands: Commands) -> None:
 
 
 def _new(arguments: argparse.Namespace) -> None:
-    from wavescope.settings.keys import new_entry
+    from wavescope.auth.key_file import new_entry
 
     key, entry = new_entry(arguments.name)
     sys.stdout.write(
@@ -53,7 +53,7 @@ def _new(arguments: argparse.Namespace) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from wavescope.settings import load_keys
+    from wavescope.auth import load_keys
 
     path = settings_of(vars(arguments)).api_keys_file
     if path is None:

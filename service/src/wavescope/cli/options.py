@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import inspect
 import re
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from wavescope.engine.choices import CHOICES, KINDS
+from wavescope.engine.choices import CHOICES
+from wavescope.engine.docstrings import attribute_texts
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import ExplanationRequest
 
@@ -24,7 +25,29 @@ if TYPE_CHECKING:
 SETTINGS = (
     "host", "port", "grpc_port", "no_auth", "api_keys_file", "store_url", "remote_hosts", "log_level",
 )  # fmt: skip
+
+
 # Of one model elsewhere.
+@dataclasses.dataclass(frozen=True, slots=True)
+class PredictorProtocol:
+    """A protocol as KServe names it to its explainers, and where a predictor answers it.
+
+    Attributes:
+        source: the kind of source of the registry.
+        url: made of ``s`` (with TLS), ``host`` and ``name``.
+        default_port: of a host that names none; ``None`` for that of the URL's scheme.
+    """
+
+    source: str
+    url: str
+    default_port: int | None = None
+
+
+PREDICTOR_PROTOCOLS = {
+    "v1": PredictorProtocol("kserve-v1", "http{s}://{host}/v1/models/{name}:predict"),
+    "v2": PredictorProtocol("oip", "http{s}://{host}/v2/models/{name}"),
+    "grpc-v2": PredictorProtocol("oip", "grpc{s}://{host}/{name}", default_port=9000),
+}
 PREDICTOR = ("model_name", "predictor_host", "predictor_protocol", "predictor_use_ssl")
 RENAMED = {"api_keys_file": "--api-keys", "store_url": "--store"}
 _METAVARS = {frozenset({int}): "N", frozenset({float}): "X"}
@@ -33,13 +56,14 @@ _MAX_LISTED_CHOICES = 8  # more would fill the screen: there are over a hundred 
 
 def add_request_options(group: Options) -> None:
     """One option per field of :class:`ExplanationRequest`, with its type, choices and documentation."""
-    hints, documentation = get_type_hints(ExplanationRequest), _field_documentation(ExplanationRequest)
+    hints, documentation = get_type_hints(ExplanationRequest), attribute_texts(ExplanationRequest)
     for field in dataclasses.fields(ExplanationRequest):
         members = set(get_args(hints[field.name]) or [hints[field.name]]) - {NoneType}
         choices = [choice for choice in CHOICES.get(field.name, ()) if choice is not None]
         listed = choices if 0 < len(choices) <= _MAX_LISTED_CHOICES else None
         metavar = None if listed else _METAVARS.get(frozenset(members), field.name.upper())
-        text = (documentation.get(field.name, "") + _default_words(field.name)).replace("%", "%%")
+        text = _help_text(documentation.get(field.name, "")) + _default_words(field.name)
+        text = text.replace("%", "%%")
         if members == {bool}:
             group.add_argument(flag(field.name), action="store_true", help=text)
             continue
@@ -114,15 +138,8 @@ def _number_or_name(text: str) -> int | str:
         return text
 
 
-def _field_documentation(cls: type) -> dict[str, str]:
-    """The first sentence of what a dataclass's docstring says of each attribute.
-
-    Empty under ``python -OO``, which strips it.
-    """
-    entries = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)$", inspect.getdoc(cls) or "", flags=re.MULTILINE)
-    said: dict[str, str] = {}
-    for name, text in entries:
-        sentence = re.split(r"\.(?:\s|$)", " ".join(text.split()))[0]
-        sentence = sentence.replace("``None`` for", "leave it out for").replace("``None``", "leaving it out")
-        said[name] = sentence.replace("``", "")
-    return said
+def _help_text(text: str) -> str:
+    """The first sentence of a field's documentation, as help of its option."""
+    sentence = re.split(r"\.(?:\s|$)", text)[0]
+    sentence = sentence.replace("``None`` for", "leave it out for").replace("``None``", "leaving it out")
+    return sentence.replace("``", "")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wavescope.cli.options import PREDICTOR_PROTOCOLS
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import InvalidRequest
 from wavescope.models.remote.address import parse
@@ -14,8 +15,6 @@ from wavescope.settings import load_registry, load_settings
 
 if TYPE_CHECKING:
     from wavescope.settings import Settings
-
-_GRPC_PORT = 9000  # KServe's
 
 
 def predictor_spec(
@@ -28,7 +27,7 @@ def predictor_spec(
     Args:
         name: of the model, there and here.
         host: of the predictor, with or without a port.
-        protocol: ``v1``, ``v2`` or ``grpc-v2``.
+        protocol: a key of ``PREDICTOR_PROTOCOLS``.
         secure: with TLS.
         models_file: a registry whose entry of this name tells what the predictor does not: preprocessing, outputs,
             labels. Its source is replaced.
@@ -37,12 +36,15 @@ def predictor_spec(
         InvalidRequest: no such host.
         RegistryInvalid: no such entry, or a wrong one.
     """
-    kind, url = _url(name, host, protocol, "s" if secure else "")
+    spoken = PREDICTOR_PROTOCOLS[protocol]
+    if spoken.default_port is not None and ":" not in host.rpartition("]")[2]:
+        host = f"{host}:{spoken.default_port}"
+    url = spoken.url.format(s="s" if secure else "", host=host, name=name)
     try:
-        address = parse(kind, url)
+        address = parse(spoken.source, url)
     except ValueError as error:
         raise InvalidRequest(f"{error}", field="predictor_host") from error
-    source = f"{kind}:{url}"
+    source = f"{spoken.source}:{url}"
     if models_file is None:
         spec = ModelSpec(
             name=name,
@@ -64,14 +66,3 @@ def with_host(settings: Settings, authority: str) -> Settings:
     """The same settings, with one more host that models may be on: whoever names it here wants it asked."""
     known = settings.model_dump(exclude_unset=True)
     return load_settings(**{**known, "remote_hosts": (*settings.remote_hosts, authority)})
-
-
-def _url(name: str, host: str, protocol: str, s: str) -> tuple[str, str]:
-    match protocol:
-        case "v2":
-            return "oip", f"http{s}://{host}/v2/models/{name}"
-        case "grpc-v2":
-            port = "" if host.rpartition("]")[2].count(":") else f":{_GRPC_PORT}"
-            return "oip", f"grpc{s}://{host}{port}/{name}"
-        case _:
-            return "kserve-v1", f"http{s}://{host}/v1/models/{name}:predict"

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from wavescope.cli.options import PREDICTOR, add_api_keys, add_models_file, flag, settings_of
+from wavescope.cli.options import (
+    PREDICTOR,
+    PREDICTOR_PROTOCOLS,
+    add_api_keys,
+    add_models_file,
+    flag,
+    settings_of,
+)
 from wavescope.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -22,7 +29,6 @@ examples:
   wavescope serve --host 0.0.0.0 --no-auth --model_name birds --predictor_host birds-predictor:80
       as KServe's explainer of a model that is served elsewhere
 """
-_PROTOCOLS = ("v1", "v2", "grpc-v2")
 
 
 def add_serve(commands: Commands) -> None:
@@ -72,7 +78,7 @@ def _add_predictor(group: Options) -> None:
     )
     protocol = group.add_argument(
         "--predictor-protocol",
-        choices=_PROTOCOLS,
+        choices=tuple(PREDICTOR_PROTOCOLS),
         help="KServe v1, or Open Inference Protocol over HTTP or gRPC (default: v1)",
     )
     tls = group.add_argument(
@@ -93,7 +99,7 @@ def _as_kserve(parser: Options, action: argparse.Action, name: str) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    from wavescope.serving.run import serve  # here only: nothing else of the command line needs Ray
+    from wavescope.serving.command.run import serve  # here only: nothing else of the command line needs Ray
 
     given = vars(arguments)
     models_file = given.get("models_file")

@@ -1,4 +1,4 @@
-"""How well a map tells what the model uses: insertion, deletion and µ-fidelity (paper, equations 8 to 10).
+"""Faithfulness of a map to the model: insertion, deletion and µ-fidelity (paper, equations 8 to 10).
 
 A feature is a pixel or, in the domain of a transform, a factor. Removing it puts it at the baseline, 0: black for a
 pixel, no coefficient for a factor. Scores come from elsewhere: this module says which features go, and what the
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int32
-from scipy.stats import rankdata
 
-from wavescope.core.estimators import ROUNDING
 from wavescope.core.partition import Partition, grid
+from wavescope.core.ranks import ranks
+from wavescope.core.sobol.estimators import ROUNDING
 
 # Steps of an insertion or deletion curve. The area under a monotone curve is off by at most half a step of its range:
 # 1 % here, 5 % with the 10 steps of Xplique. Petsiuk et al. 2018 take one row of pixels a step (224).
@@ -115,16 +115,12 @@ def mu_fidelity(
     size = max(abs(clean_score), float(np.abs(scores).max()))
     if not (_varies(sums, float(np.abs(sums).max())) and _varies(drops, size)):
         return None, None
-    return _pearson(sums, drops), _pearson(_ranks(sums), _ranks(drops))
+    return _pearson(sums, drops), _pearson(ranks(sums), ranks(drops))
 
 
 def _varies(values: Float[np.ndarray, " m"], size: float) -> bool:
     """Whether values made of numbers of a given size vary beyond what float32 rounding makes of them."""
     return size > 0 and float((values / size).std()) > ROUNDING
-
-
-def _ranks(values: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-    return np.asarray(rankdata(values), dtype=np.float64)  # ties share their mean rank
 
 
 def _pearson(x: Float[np.ndarray, " m"], y: Float[np.ndarray, " m"]) -> float:

@@ -214,7 +214,7 @@ def check_grid_size(grid_size: int, height: int, width: int, what: str) -> None:
     """Refuses more cells or rings than a (height, width) array has places along its shorter side.
 
     Args:
-        what: begins the sentence that tells the size, such as ``"the spectrum is"``.
+        what: begins the sentence about the size, such as ``"the spectrum is"``.
 
     Raises:
         InvalidRequest: names the limit.

@@ -1,4 +1,4 @@
-"""The least of an image that keeps its label: ranking, reconstruction depth, and what is kept.
+"""Sufficient image: ranking of factors, reconstruction depth, and the kept part of the transform.
 
 Source: paper, section 4.2 and appendix B.3. A coefficient there is a factor here (a cell of the grid).
 """
@@ -24,7 +24,7 @@ QUANTUM = 1 / 255
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What an image of some factors keeps of its transform.
+    """Kept part of the transform of an image of some factors.
 
     Attributes:
         coefficients: number of coefficients (all channels) that are kept.
@@ -77,7 +77,7 @@ def depth(predicted: Int[np.ndarray, " n"], target: int) -> tuple[Outcome, int |
 def kept(
     coefficients: Float[np.ndarray, "c H W"], partition: Partition, factors: Int[np.ndarray, " n"]
 ) -> Kept:
-    """What the image of ``factors`` alone keeps.
+    """Measures the kept part of the image of ``factors`` alone.
 
     Coefficients of no factor are kept where the partition holds them (``approximation: keep``), lost where it does not.
 

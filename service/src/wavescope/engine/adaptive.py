@@ -8,10 +8,15 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 
-from wavescope.core.pixel import baseline_image
-from wavescope.core.rows import Moved
-from wavescope.core.survey import Estimate, Picks, Survey
-from wavescope.core.traits import Traits, fourier_traits, pixel_traits, wavelet_traits
+from wavescope.core.adaptive.estimator import AdaptiveEstimator, Estimate, RowSelection
+from wavescope.core.adaptive.factor_features import (
+    FactorFeatures,
+    fourier_features,
+    pixel_features,
+    wavelet_features,
+)
+from wavescope.core.rendering.masks import PickFreezeRows
+from wavescope.core.rendering.pixel import baseline_image
 from wavescope.engine.deadline import Deadline
 from wavescope.engine.plan import Plan
 from wavescope.engine.protocols import Runner
@@ -31,10 +36,10 @@ async def screen(
     plan: Plan,
     request: ExplanationRequest,
     *,
-    score: Callable[[Moved], Awaitable[Float[np.ndarray, "m t"]]],
+    score: Callable[[PickFreezeRows], Awaitable[Float[np.ndarray, "m t"]]],
     deadline: Deadline,
-    told: Callable[[int, Find], None],
-) -> tuple[Survey, Screening]:
+    report: Callable[[int, Find], None],
+) -> tuple[AdaptiveEstimator, Screening]:
     """Scores what the indices of the first class ask for; those of the others follow from the same images.
 
     Args:
@@ -43,40 +48,43 @@ async def screen(
         request: with the limits.
         score: scores of rows for every class.
         deadline: no round begins later.
-        told: the forwards so far, and what finds a valid answer of the first class, in any thread: first from the sizes
+        report: called with the forwards so far and a function that computes a valid answer of the first class, in any
+            thread: first from the sizes
             of the factors and some rows of A, then after every round.
 
     Raises:
-        ConstantScore: the first class's score does not vary over the rows of A; what was told raises it too.
+        ConstantScore: the first class's score does not vary over the rows of A; the reported functions raise it too.
         ModelFailure: the model returned something that is not a number.
     """
     assert request.max_forwards is not None
     rows = plan.spec.nb_design
     few = min(rows, first_rows(request.max_forwards))
     values = await score(_rows_of_a(0, few))
-    told(few, partial(_from_sizes, plan, request, values))
+    report(few, partial(_from_sizes, plan, request, values))
     if few < rows:
         values = np.concatenate([values, await score(_rows_of_a(few, rows))])
-    survey = await runner.compute(_begun, plan, request, values)
+    estimator = await runner.compute(_start, plan, request, values)
     rounds: list[Round] = []
     leaders: list[frozenset[int]] = []
-    picks = survey.groups_first()
+    selection = estimator.select_groups()
     stopped: Stop | None = None
     while stopped is None:
-        if len(picks):
-            survey.take(picks, await score(_moved(picks, survey)))
-        estimate = await runner.compute(survey.estimate)
-        rounds.append(Round(survey.spent, int(estimate.resolved.sum()), float(estimate.standard_error.max())))
-        told(survey.spent, partial(_same, estimate))
+        if len(selection):
+            estimator.add_scores(selection, await score(_pick_freeze_rows(selection, estimator)))
+        estimate = await runner.compute(estimator.estimate)
+        rounds.append(
+            Round(estimator.spent, int(estimate.resolved.sum()), float(estimate.standard_error.max()))
+        )
+        report(estimator.spent, partial(_same, estimate))
         leaders.append(_leaders(estimate, request.top_k))
         stopped = _stop(request, rounds[-1], leaders)
         if stopped is None:
-            picks = await runner.compute(survey.next_round)
-            if not len(picks):
-                stopped = "all_resolved" if survey.exhausted else "max_forwards"
+            selection = await runner.compute(estimator.select_round)
+            if not len(selection):
+                stopped = "all_resolved" if estimator.exhausted else "max_forwards"
             elif deadline.over:
                 stopped = "deadline_s"
-    return survey, Screening(stopped, len(survey.groups), tuple(rounds))
+    return estimator, Screening(stopped, len(estimator.groups), tuple(rounds))
 
 
 def first_rows(budget: int) -> int:
@@ -84,39 +92,43 @@ def first_rows(budget: int) -> int:
     return 2 ** max(int(budget * FIRST_SHARE).bit_length() - 1, LEAST_FIRST.bit_length() - 1)
 
 
-def traits(plan: Plan) -> Traits:
-    """What is known of a plan's factors before anything is scored."""
+def factor_features(plan: Plan) -> FactorFeatures:
+    """Features of a plan's factors, known before anything is scored."""
     factors, spec = plan.make_partition(), plan.spec
     if spec.transform == "fourier":
-        return fourier_traits(plan.array, factors)
+        return fourier_features(plan.array, factors)
     if spec.transform == "pixel":
-        return pixel_traits(plan.array - baseline_image(spec.baseline, plan.array), factors)
-    return wavelet_traits(plan.array, factors, spec.levels)
+        return pixel_features(plan.array - baseline_image(spec.baseline, plan.array), factors)
+    return wavelet_features(plan.array, factors, spec.levels)
 
 
-def _rows_of_a(start: int, stop: int) -> Moved:
-    return Moved(np.arange(start, stop, dtype=np.int32), np.full(stop - start, -1, dtype=np.int32))
+def _rows_of_a(start: int, stop: int) -> PickFreezeRows:
+    return PickFreezeRows(np.arange(start, stop, dtype=np.int32), np.full(stop - start, -1, dtype=np.int32))
 
 
-def _begun(plan: Plan, request: ExplanationRequest, rows: Float[np.ndarray, "m t"]) -> Survey:
+def _start(plan: Plan, request: ExplanationRequest, rows: Float[np.ndarray, "m t"]) -> AdaptiveEstimator:
     assert request.max_forwards is not None
-    return Survey(traits(plan), rows, request.score, budget=request.max_forwards, seed=request.seed)
+    return AdaptiveEstimator(
+        factor_features(plan), rows, request.score, budget=request.max_forwards, seed=request.seed
+    )
 
 
 def _from_sizes(plan: Plan, request: ExplanationRequest, rows: Float[np.ndarray, "m t"]) -> Estimate:
-    """What is known before any factor is perturbed: the prior, with its errors."""
-    return _begun(plan, request, rows).estimate()
+    """The estimate before any factor is perturbed: the prior, with its errors."""
+    return _start(plan, request, rows).estimate()
 
 
 def _same(estimate: Estimate) -> Estimate:
     return estimate
 
 
-def _moved(picks: Picks, survey: Survey) -> Moved:
-    groups = tuple(members.astype(np.int32) for members in survey.groups)
+def _pick_freeze_rows(selection: RowSelection, estimator: AdaptiveEstimator) -> PickFreezeRows:
+    groups = tuple(members.astype(np.int32) for members in estimator.groups)
     # Groups travel with the round that perturbs them alone.
-    with_groups = bool((picks.moved >= survey.n_factors).any())
-    return Moved(picks.base.astype(np.int32), picks.moved.astype(np.int32), groups if with_groups else ())
+    with_groups = bool((selection.substituted >= estimator.n_factors).any())
+    return PickFreezeRows(
+        selection.base.astype(np.int32), selection.substituted.astype(np.int32), groups if with_groups else ()
+    )
 
 
 def _leaders(estimate: Estimate, top_k: int | None) -> frozenset[int]:
@@ -124,7 +136,7 @@ def _leaders(estimate: Estimate, top_k: int | None) -> frozenset[int]:
 
 
 def _stop(request: ExplanationRequest, last: Round, leaders: list[frozenset[int]]) -> Stop | None:
-    """Which goal of the caller's is reached, if any."""
+    """The goal of the caller's that is reached; ``None`` for none."""
     if request.standard_error is not None and last.resolved and last.standard_error <= request.standard_error:
         return "standard_error"
     if request.top_k is not None and len(leaders) >= SETTLED and len(set(leaders[-SETTLED:])) == 1:

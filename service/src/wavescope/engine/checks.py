@@ -1,4 +1,4 @@
-"""What a request must satisfy, as far as it can be told from the image's size; and what it costs."""
+"""Validation of a request against the size of its image, and its cost in forwards."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from difflib import get_close_matches
 
 from wavescope.core import wavelets
 from wavescope.core.faithfulness import SAMPLES, STEPS, counts
-from wavescope.engine.choices import CHOICES, KINDS, MAX_ADAPTIVE_FACTORS, PARTITIONS_OF, STOPS
+from wavescope.core.sobol.design import SAMPLERS
+from wavescope.core.sobol.estimators import ESTIMATORS
+from wavescope.engine.choices import CHOICES, MANY_CHOICES, STOPS
+from wavescope.engine.kinds import KINDS
+from wavescope.engine.limits import LEAST_FORWARDS, MAX_ADAPTIVE_FACTORS, MAX_SEED
 from wavescope.engine.types import ExplanationRequest
 from wavescope.errors import CostLimitExceeded, InvalidRequest
-
-MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exactly
-CORRUPTED_IMAGES = 19 * 5
-LEAST_FORWARDS = 32  # of an adaptive plan: below, groups alone could be perturbed
-REFERENCE_CORRUPTED_IMAGES = 14 * 6  # the authors count the strongest severity twice
 
 
 def check_request(request: ExplanationRequest, size: tuple[int, int]) -> None:
@@ -29,10 +28,11 @@ def check_request(request: ExplanationRequest, size: tuple[int, int]) -> None:
     """
     for field, supported in CHOICES.items():
         check_choice(field, getattr(request, field), supported)
-    if request.partition not in PARTITIONS_OF[request.kind]:
-        supported = PARTITIONS_OF[request.kind]
+    kind = KINDS[request.kind]
+    if request.partition not in kind.partitions:
+        supported = kind.partitions
         raise InvalidRequest(
-            f"partition {request.partition!r} does not suit kind {request.kind!r}; it takes: {', '.join(supported)}",
+            f"partition {request.partition!r} does not suit kind {kind.name!r}; it takes: {', '.join(supported)}",
             field="partition",
             supported=list(supported),
         )
@@ -45,7 +45,7 @@ def check_request(request: ExplanationRequest, size: tuple[int, int]) -> None:
         )
     if request.deadline_s is not None and not request.deadline_s > 0:
         raise InvalidRequest(f"deadline_s is {request.deadline_s:g}; it must be above 0", field="deadline_s")
-    if KINDS[request.kind] == "wavelet":
+    if kind.transform == "wavelet":
         _check_levels(request, size)
     _check_plan(request)
 
@@ -59,7 +59,7 @@ def check_choice(field: str, value: str | None, supported: Sequence[str | None])
     if value in supported:
         return
     names = [name for name in supported if name is not None]
-    if len(names) > 12:
+    if len(names) > MANY_CHOICES:
         shown = get_close_matches(str(value), names, n=5, cutoff=0.3) or names[:5]
         raise InvalidRequest(
             f"{field} {value!r} is unknown; close to it: {', '.join(shown)}", field=field, close=shown
@@ -78,15 +78,12 @@ def sample_forwards(request: ExplanationRequest, n_factors: int) -> int:
 
 def product_forwards(request: ExplanationRequest, n_factors: int) -> int:
     """Images scored beyond the pick-freeze sample, for every target anew."""
-    total = 0
-    if request.kind in ("sufficient-image", "robustness"):
-        total += n_factors + 1
-    if request.kind == "robustness":
-        total += REFERENCE_CORRUPTED_IMAGES if request.compat == "reference" else CORRUPTED_IMAGES
+    kind = KINDS[request.kind]
+    total = kind.extra_forwards(request, n_factors)
     if request.faithfulness:
-        if KINDS[request.kind] != "fourier":  # over pixels
+        if kind.transform != "fourier":  # over pixels
             total += 2 * (STEPS + 1) + SAMPLES
-        if KINDS[request.kind] != "pixel":  # over factors
+        if kind.transform != "pixel":  # over factors
             total += 2 * len(counts(n_factors)) + SAMPLES
     return total
 
@@ -97,7 +94,7 @@ def check_cost(request: ExplanationRequest, n_factors: int, max_forwards: int) -
     Raises:
         CostLimitExceeded: names the field that lowers the cost.
     """
-    images = 2 if request.kind in ("compare", "zoom") else 1
+    images = 1 if KINDS[request.kind].second_image is None else 2
     needed = images * sample_forwards(request, n_factors) + product_forwards(request, n_factors)
     if needed > max_forwards and request.plan == "adaptive":
         raise CostLimitExceeded(
@@ -138,7 +135,7 @@ def check_adaptive(request: ExplanationRequest, n_factors: int) -> None:
 
 
 def _check_plan(request: ExplanationRequest) -> None:
-    """Refuses what a plan has no use for."""
+    """Refuses fields and values that the plan has no use for."""
     if request.plan == "full":
         for field in STOPS:
             if getattr(request, field) is not None:
@@ -147,17 +144,19 @@ def _check_plan(request: ExplanationRequest) -> None:
                     field=field,
                 )
         return
-    if request.sampler == "latin_hypercube":
+    if not SAMPLERS[request.sampler].nested:
+        *others, last = supported = [name for name, sampler in SAMPLERS.items() if sampler.nested]
         raise InvalidRequest(
-            "sampler 'latin_hypercube' has no nested designs; plan 'adaptive' takes sobol, halton or monte_carlo",
+            f"sampler {request.sampler!r} has no nested designs; plan 'adaptive' takes {', '.join(others)} or {last}",
             field="sampler",
-            supported=["sobol", "halton", "monte_carlo"],
+            supported=supported,
         )
-    if request.estimator != "jansen":
+    if not ESTIMATORS[request.estimator].adaptive:
+        supported = [name for name, estimator in ESTIMATORS.items() if estimator.adaptive]
         raise InvalidRequest(
-            f"estimator {request.estimator!r} needs the rows of B; plan 'adaptive' takes jansen",
+            f"estimator {request.estimator!r} needs the rows of B; plan 'adaptive' takes {', '.join(supported)}",
             field="estimator",
-            supported=["jansen"],
+            supported=supported,
         )
     if request.compat is not None:
         raise InvalidRequest("compat 'reference' is the authors' design: it takes plan 'full'", field="plan")
@@ -192,10 +191,11 @@ def _check_stops(request: ExplanationRequest) -> None:
 
 def _check_levels(request: ExplanationRequest, size: tuple[int, int]) -> None:
     deepest = wavelets.max_levels(*size)
-    extra = request.kind == "zoom"  # the enlarged image has one level more
+    second = KINDS[request.kind].second_image
+    extra = 0 if second is None else second.extra_levels
     if 1 <= request.levels <= deepest - extra:
         return
-    why = "; kind 'zoom' needs one more for the enlarged image" if extra else ""
+    why = f"; kind {request.kind!r} needs one more for the enlarged image" if extra else ""
     raise InvalidRequest(
         f"levels is {request.levels}; an image of {size[0]} x {size[1]} px allows 1 to {deepest - extra}{why}",
         field="levels",

@@ -1,29 +1,20 @@
-"""The values each choice of a request may take, and the defaults of every kind, in one place for every protocol."""
+"""The values that each choice of a request may take, and the limits of the adaptive plan, for every protocol."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import pywt
 
-from wavescope.core.design import SAMPLERS
-from wavescope.core.estimators import ESTIMATORS
 from wavescope.core.partition import FOURIER_PARTITIONS, PARTITIONS
-from wavescope.core.pixel import BASELINES
+from wavescope.core.rendering.pixel import BASELINES
 from wavescope.core.scores import SCORES
+from wavescope.core.sobol.design import SAMPLERS
+from wavescope.core.sobol.estimators import ESTIMATORS
+from wavescope.engine.kinds import KINDS
 
-Transform = Literal["wavelet", "fourier", "pixel"]
-
-KINDS: dict[str, Transform] = {
-    "wcam": "wavelet",
-    "fam": "fourier",
-    "sobol": "pixel",
-    "sufficient-image": "wavelet",
-    "profile": "wavelet",
-    "compare": "wavelet",
-    "robustness": "wavelet",
-    "zoom": "wavelet",
-}
+# Choices beyond so many values are listed nowhere whole: schemas have a string, errors the closest values.
+MANY_CHOICES = 12
 
 CHOICES: dict[str, tuple[str | None, ...]] = {
     "kind": tuple(KINDS),
@@ -39,20 +30,6 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "compat": (None, "reference"),
 }
 
-# The partitions a kind can have; its default comes first.
-PARTITIONS_OF: dict[str, tuple[str, ...]] = {
-    "wcam": ("grid", "aligned", "subbands", "levels"),
-    "fam": ("circle", "square", "grid"),
-    "sobol": ("grid",),
-    "sufficient-image": ("grid", "aligned", "subbands", "levels"),
-    "profile": ("subbands", "levels"),
-    "compare": ("grid", "aligned", "subbands", "levels"),
-    "robustness": ("grid", "aligned", "subbands", "levels"),
-    "zoom": ("aligned", "grid", "subbands", "levels"),
-}
-
-# Partitions beyond are refused with the adaptive plan, which keeps a (K, K) covariance: 134 MB.
-MAX_ADAPTIVE_FACTORS = 4096
 # Of the adaptive plan: a tenth of the forwards of the full plan's defaults.
 ADAPTIVE_FORWARDS = 628
 # Fields that say when an adaptive plan stops; the full plan takes none of them. (A ``deadline_s`` ends any plan.)
@@ -61,24 +38,11 @@ STOPS = ("max_forwards", "standard_error", "top_k")
 FULL_ALONE: dict[str, tuple[str, ...] | None] = {
     "nb_design": None,  # whatever it is: it is the size of a full plan
     "compat": None,
-    "estimator": tuple(name for name in ESTIMATORS if name != "jansen"),
-    "sampler": ("latin_hypercube",),
+    "estimator": tuple(name for name, estimator in ESTIMATORS.items() if not estimator.adaptive),
+    "sampler": tuple(name for name, sampler in SAMPLERS.items() if not sampler.nested),
 }
-# Kinds and partitions whose maps were measured to be as good for a tenth of the forwards (``make adaptive``).
-ADAPTIVE_KINDS = ("wcam", "sufficient-image", "compare", "robustness")
+# Partitions whose maps were measured to be as good for a tenth of the forwards (``make adaptive``).
 ADAPTIVE_PARTITIONS = ("grid", "aligned")
 
-# Where a kind's defaults differ from those of ``wcam``.
-DEFAULTS_OF: dict[str, dict[str, Any]] = {
-    kind: {"kind": kind, "partition": partitions[0]} for kind, partitions in PARTITIONS_OF.items()
-}
-DEFAULTS_OF["sobol"] |= {"grid_size": 8}  # Fel et al. 2021
-DEFAULTS_OF["zoom"] |= {"grid_size": 32, "nb_design": 4}  # the authors' zoom experiment
-
-# What ``compat: "reference"`` sets beyond how things are computed.
-REFERENCE: dict[str, Any] = {
-    "score": "logit",
-    "seed": 42,
-    "value_policy": "minmax",
-    "partition": {"zoom": "grid"},
-}
+# Defaults under ``compat: "reference"``, beyond how things are computed; kinds add their own.
+REFERENCE: dict[str, Any] = {"score": "logit", "seed": 42, "value_policy": "minmax"}

@@ -1,4 +1,4 @@
-"""What can be told of an explanation while it is being computed."""
+"""Events of an explanation that is being computed, and who listens to them."""
 
 from __future__ import annotations
 
@@ -27,28 +27,31 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Partial:
-    """Indices so far: a valid answer, with larger errors than the last.
+class PartialIndices:
+    """Indices so far of the first target of an image: a valid answer, with larger errors than the last.
 
-    Of an image to compare with and of an enlarged one nothing is told.
+    There are none of an image to compare with, nor of an enlarged one.
 
     Attributes:
-        image: place among the images of the request.
+        image: position among the images of the request.
         forwards: images scored of this image so far.
         rows: complete design rows so far; ``None`` with the adaptive plan.
-        find: computes the indices of the first target, from what was known when this was told; in any thread and at
-            any time. ``None`` where the score did not vary so far.
+        indices: computed from these.
     """
 
     image: int
     forwards: int
     rows: int | None
-    find: Callable[[], Indices | None]
+    indices: Indices
+
+
+# From what was known when it was made, in any thread and at any time; ``None`` where the score did not vary so far.
+ComputePartial = Callable[[], PartialIndices | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finished:
-    """The last event: what was asked for.
+    """The last event, with the explanations.
 
     Attributes:
         explanations: image-major, one per image and target.
@@ -59,18 +62,18 @@ class Finished:
 
 @runtime_checkable
 class Listener(Protocol):
-    """Told what happens, in the thread of the event loop: returns at once."""
+    """Receives events of one request, in the thread of the event loop; every method returns at once."""
 
     def planned(self, forwards: int) -> None:
         """Once, before anything is scored: images to be scored in all; with adaptive plans the most it may take."""
         ...
 
-    def scored(self, images: int) -> None:
-        """Images that were scored just now."""
+    def scored(self, image_count: int) -> None:
+        """Number of images that were scored just now."""
         ...
 
-    def partial(self, partial: Partial) -> None:
-        """New indices.
+    def partial(self, compute: ComputePartial) -> None:
+        """New indices are to be had; ``compute`` is cheap to keep and costs time only once it is called.
 
         Of a full plan after its second and then every further two design rows; of an adaptive plan first from the sizes
         of the factors, after some rows of A, and then after every round.
@@ -78,17 +81,17 @@ class Listener(Protocol):
         ...
 
 
-class Deaf:
-    """A listener that hears nothing."""
+class NullListener:
+    """Ignores every event."""
 
     def planned(self, forwards: int) -> None:
         return None
 
-    def scored(self, images: int) -> None:
+    def scored(self, image_count: int) -> None:
         return None
 
-    def partial(self, partial: Partial) -> None:
+    def partial(self, compute: ComputePartial) -> None:
         return None
 
 
-DEAF = Deaf()
+NULL_LISTENER = NullListener()

@@ -1,4 +1,4 @@
-"""The steps of an explanation carried out in this process."""
+"""Local runner: the steps of an explanation, carried out in this process."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from wavescope.core.rows import Moved
-from wavescope.engine import scoreboard
+from wavescope.core.rendering.masks import PickFreezeRows
 from wavescope.engine.plan import Plan, Stack, make_plan, make_stack
 from wavescope.engine.protocols import Classifier, Recorder, Rows, Source
-from wavescope.engine.scoreboard import Scored
-from wavescope.engine.scoring import Scorer
+from wavescope.engine.scoring import scoreboard
+from wavescope.engine.scoring.scoreboard import Scored
+from wavescope.engine.scoring.scorer import Scorer
 from wavescope.engine.types import ExplanationRequest, ModelDetails, Picture
 from wavescope.errors import InvalidRequest
 
@@ -59,7 +59,7 @@ class LocalRunner:
         sources: the images of the request.
         classifier: the model.
         max_forwards: the most forwards admitted for one explanation.
-        recorder: told what was rendered and scored.
+        recorder: counts rendered and scored images.
         clock: seconds, monotonic.
     """
 
@@ -83,13 +83,13 @@ class LocalRunner:
     def details(self) -> ModelDetails:
         return self._classifier.details
 
-    async def plan(self, image: int, request: ExplanationRequest, zoom: int) -> Plan:
-        return make_plan(self._sources[image].picture(zoom), request, max_forwards=self._max_forwards)
+    async def plan(self, position: int, request: ExplanationRequest, zoom: int) -> Plan:
+        return make_plan(self._sources[position].picture(zoom), request, max_forwards=self._max_forwards)
 
-    async def corrupted(
-        self, image: int, request: ExplanationRequest
+    async def corrupt(
+        self, position: int, request: ExplanationRequest
     ) -> tuple[tuple[tuple[str, int], ...], Stack]:
-        return corrupted(self._sources[image], request)
+        return corrupt(self._sources[position], request)
 
     async def clean(self, plan: Plan) -> tuple[Float32[np.ndarray, "c h w"], Float[np.ndarray, " classes"]]:
         scorer = self._scorer(plan)
@@ -98,18 +98,18 @@ class LocalRunner:
     async def score(
         self,
         work: Plan | Stack,
-        rows: Rows | Moved | None,
+        rows: Rows | PickFreezeRows | None,
         score: str,
         targets: tuple[int, ...],
         *,
-        heard: Callable[[Scored], bool] | None = None,
+        on_scores: Callable[[Scored], bool] | None = None,
     ) -> Scored:
         scorer = self._scorer(work)
         count = work.rows if rows is None else rows.count
         board = scoreboard.empty(count, len(targets))
         for start, stop in scorer.batches(0, count):
             board = scoreboard.update(board, start, scorer.score(rows, start, stop, score, targets))
-            if heard is not None and not heard(board):
+            if on_scores is not None and not on_scores(board):
                 break
         return board
 
@@ -127,7 +127,7 @@ class LocalRunner:
         return self._kept[1]
 
 
-def corrupted(source: Source, request: ExplanationRequest) -> tuple[tuple[tuple[str, int], ...], Stack]:
+def corrupt(source: Source, request: ExplanationRequest) -> tuple[tuple[tuple[str, int], ...], Stack]:
     """(corruption, severity) of every corrupted image of a source, and the images."""
     found = list(source.corrupted(request.seed, reference=request.compat == "reference"))
     names = tuple((name, severity) for name, severity, _ in found)
@@ -135,7 +135,7 @@ def corrupted(source: Source, request: ExplanationRequest) -> tuple[tuple[tuple[
 
 
 def drive(steps: Coroutine[Any, Any, Result]) -> Result:
-    """What a coroutine returns whose every step is carried out at once, as a local runner's are."""
+    """Runs a coroutine whose every step is carried out at once, as a local runner's are, and returns its result."""
     try:
         steps.send(None)
     except StopIteration as done:

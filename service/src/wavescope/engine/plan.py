@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
-from wavescope.core import design, wavelets
-from wavescope.core.estimators import check_estimator
+from wavescope.core import wavelets
 from wavescope.core.partition import Approximation, Partition, fourier_partition, partition, pixel_partition
-from wavescope.core.pixel import Baseline
-from wavescope.core.reference import reference_partition
-from wavescope.core.render import ValuePolicy
+from wavescope.core.reference.renderer import reference_partition
+from wavescope.core.rendering.pixel import Baseline
+from wavescope.core.rendering.renderer import ValuePolicy
+from wavescope.core.sobol import design
+from wavescope.core.sobol.estimators import check_estimator
 from wavescope.engine.checks import check_adaptive, check_cost, check_request
-from wavescope.engine.choices import KINDS, Transform
+from wavescope.engine.kinds import KINDS
+from wavescope.engine.kinds.kind import Transform
 from wavescope.engine.types import CropBox, ExplanationRequest, Picture
 
 
@@ -25,32 +27,52 @@ from wavescope.engine.types import CropBox, ExplanationRequest, Picture
 class PlanSpec:
     """All that determines the perturbations of one image, but its array.
 
+    The defaults are those of a plan over pixels with factors of the caller's.
+
     Attributes:
         shape: (channels, height, width) of the image.
         transform: whose coefficients are perturbed.
         reference: render as the authors' code does.
+        wavelet, levels, partition, grid_size, approximation, value_policy, baseline, sampler, nb_design, seed: as those
+            of :class:`wavescope.engine.types.ExplanationRequest`.
     """
 
     shape: tuple[int, int, int]
     transform: Transform
-    wavelet: str
-    levels: int
-    partition: str
-    grid_size: int
-    approximation: Approximation
-    value_policy: ValuePolicy
-    baseline: Baseline
-    sampler: str
-    nb_design: int
-    seed: int
-    reference: bool
+    reference: bool = False
+    # Fields of the request, by their names.
+    wavelet: str = ""
+    levels: int = 0
+    partition: str = "given"
+    grid_size: int = 0
+    approximation: Approximation = "perturb"
+    value_policy: ValuePolicy = "clip"
+    baseline: Baseline = "zero"
+    sampler: str = ""
+    nb_design: int = 0
+    seed: int = 0
+
+    @classmethod
+    def of_request(
+        cls, request: ExplanationRequest, shape: tuple[int, int, int], transform: Transform
+    ) -> PlanSpec:
+        """The specification of a request that was checked."""
+        parameters = request.parameters()
+        named = {field.name: parameters[field.name] for field in fields(cls) if field.name in parameters}
+        # The authors' code has no pixel domain.
+        return cls(shape, transform, request.compat == "reference" and transform != "pixel", **named)
 
     @property
     def packed_shape(self) -> tuple[int, int]:
         """Sides of the packed wavelet array: the image's, padded to a multiple of 2^levels."""
         return wavelets.padded_size(*self.shape[1:], self.levels)
 
+    def analyse(self, image: Float32[np.ndarray, "c h w"]) -> Float32[np.ndarray, "c H W"]:
+        """The packed wavelet coefficients of an image."""
+        return wavelets.analyse(image, self.wavelet, self.levels)
+
     def make_partition(self) -> Partition:
+        """The factors of the named partition."""
         height, width = self.shape[1:]
         if self.reference:
             assert self.transform != "pixel"
@@ -76,6 +98,7 @@ class PlanSpec:
         )
 
     def make_design(self, n_factors: int) -> design.Design:
+        """The design of the named sampler."""
         return design.make_design(self.sampler, n_factors, self.nb_design, self.seed)
 
 
@@ -148,30 +171,15 @@ def make_plan(picture: Picture, request: ExplanationRequest, *, max_forwards: in
     """
     shape = picture.pixels.shape
     check_request(request, (shape[1], shape[2]))
-    transform = KINDS[request.kind]
-    spec = PlanSpec(
-        shape=(shape[0], shape[1], shape[2]),
-        transform=transform,
-        wavelet=request.wavelet,
-        levels=request.levels,
-        partition=request.partition,
-        grid_size=request.grid_size,
-        approximation=request.approximation,  # type: ignore[arg-type]  # one of the choices, checked above
-        value_policy=request.value_policy,  # type: ignore[arg-type]
-        baseline=request.baseline,  # type: ignore[arg-type]
-        sampler=request.sampler,
-        nb_design=request.nb_design,
-        seed=request.seed,
-        reference=request.compat == "reference"
-        and transform != "pixel",  # the authors' code has no pixel domain
-    )
+    transform = KINDS[request.kind].transform
+    spec = PlanSpec.of_request(request, (shape[0], shape[1], shape[2]), transform)
     factors = spec.make_partition().n_factors
     design.check_design(request.sampler, factors, request.nb_design)
     check_estimator(request.estimator, request.nb_design)
     check_adaptive(request, factors)
     check_cost(request, factors, max_forwards)
     travels = spec.transform == "wavelet" and not spec.reference
-    array = wavelets.analyse(picture.pixels, spec.wavelet, spec.levels) if travels else picture.pixels
+    array = spec.analyse(picture.pixels) if travels else picture.pixels
     return Plan(_digest(spec, array), spec, array, factors, picture.crop, picture.original_size)
 
 
@@ -183,21 +191,7 @@ def pixel_plan(plan: Plan, image: Float32[np.ndarray, "c h w"], factors: Int32[n
         image: the unperturbed crop in [0, 1].
         factors: 0..K−1, every one present.
     """
-    spec = PlanSpec(
-        shape=plan.spec.shape,
-        transform="pixel",
-        wavelet="",
-        levels=0,
-        partition="given",
-        grid_size=0,
-        approximation="perturb",
-        value_policy="clip",
-        baseline="zero",
-        sampler="",
-        nb_design=0,
-        seed=0,
-        reference=False,
-    )
+    spec = PlanSpec(plan.spec.shape, "pixel")
     array = np.ascontiguousarray(image, dtype=np.float32)
     factors = np.ascontiguousarray(factors, dtype=np.int32)
     digest = _digest(spec, array, factors)

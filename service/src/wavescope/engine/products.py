@@ -8,11 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Float32
 
-from wavescope.core import estimators, maps, reference_maps, wavelets, worth
-from wavescope.core.bootstrap import index_errors, share_errors
+from wavescope.core import maps, wavelets
+from wavescope.core.adaptive.estimator import AdaptiveEstimator, Estimate
 from wavescope.core.partition import Partition
+from wavescope.core.reference import maps as reference_maps
 from wavescope.core.scores import check_score, probabilities
-from wavescope.core.survey import Estimate, Survey
+from wavescope.core.sobol import diagnostics
+from wavescope.core.sobol.bootstrap import index_errors, share_errors
+from wavescope.core.sobol.estimators import ESTIMATORS, Scores, VarianceRows, variance
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.plan import Plan
 from wavescope.engine.types import (
     Explanation,
@@ -32,11 +36,9 @@ from wavescope.errors import ConstantScore
 
 TOP = 5
 
-Scores = tuple[np.ndarray, np.ndarray, np.ndarray]  # f_a, f_b (n,), f_c (k, n)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Clean:
+class CleanPrediction:
     """The model's view of the unperturbed image.
 
     Attributes:
@@ -55,7 +57,7 @@ class Clean:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class SampleResult:
     """What the scores of one class say: all that a product is built of.
 
     Attributes:
@@ -64,7 +66,7 @@ class Found:
         split_half: see :class:`wavescope.engine.types.Worth`.
         runner_up: (K,) total indices of the runner-up; ``None`` where there is none, or its score does not vary.
         independent: (n,) scores of independent rows.
-        interaction: see :func:`wavescope.core.worth.interaction`; ``None`` where it was not measured.
+        interaction: see :func:`wavescope.core.sobol.diagnostics.interaction`; ``None`` where it was not measured.
         share_errors: (K,) of the indices' shares; ``None`` where they are not known.
         screening: of the adaptive plan.
     """
@@ -79,28 +81,28 @@ class Found:
     screening: Screening | None = None
 
 
-def of_sample(request: ExplanationRequest, target: Scores, runner_up: Scores | None) -> Found:
+def of_sample(request: ExplanationRequest, target: Scores, runner_up: Scores | None) -> SampleResult:
     """What a full pick-freeze sample says.
 
     Args:
-        target: (f_a, f_b, f_c) of the class that is explained.
-        runner_up: the same of the runner-up; ``None`` where there is none.
+        target: scores of the class that is explained.
+        runner_up: those of the runner-up; ``None`` where there is none.
 
     Raises:
         ConstantScore: the score does not vary.
     """
-    name, over = request.estimator, _over(request)
-    return Found(
+    estimator, variance_rows = ESTIMATORS[request.estimator], _variance_rows(request)
+    return SampleResult(
         indices=sample_indices(request, target),
-        variance=float(estimators.variance(*target[:2], over=over)),
-        split_half=worth.split_half(name, *target, over=over),
+        variance=float(variance(target, variance_rows=variance_rows)),
+        split_half=diagnostics.split_half(estimator, target, variance_rows=variance_rows),
         runner_up=None
         if runner_up is None
-        else _varying(lambda: estimators.ESTIMATORS[name](*runner_up, over=over)),
-        independent=np.concatenate(target[:2]),
-        interaction=worth.interaction(*target),
-        share_errors=share_errors(name, *target, seed=request.seed, over=over)
-        if request.kind == "profile"
+        else _varying(lambda: estimator.total(runner_up, variance_rows=variance_rows)),
+        independent=np.concatenate([target.a, target.b]),
+        interaction=diagnostics.interaction(target),
+        share_errors=share_errors(estimator, target, seed=request.seed, variance_rows=variance_rows)
+        if "profile" in KINDS[request.kind].sections
         else None,
     )
 
@@ -111,40 +113,42 @@ def sample_indices(request: ExplanationRequest, target: Scores) -> Indices:
     Raises:
         ConstantScore: the score does not vary.
     """
-    name, over = request.estimator, _over(request)
-    errors = index_errors(name, *target, seed=request.seed, over=over)
+    estimator, variance_rows = ESTIMATORS[request.estimator], _variance_rows(request)
+    errors = index_errors(estimator, target, seed=request.seed, variance_rows=variance_rows)
     return Indices(
-        total=estimators.ESTIMATORS[name](*target, over=over),
-        first=estimators.first_order(name, *target, over=over),
+        total=estimator.total(target, variance_rows=variance_rows),
+        first=estimator.first(target, variance_rows=variance_rows),
         standard_error=None if errors is None else errors[0],
         interval_95=None if errors is None else errors[1],
     )
 
 
-def of_survey(survey: Survey, screening: Screening, target: int, runner_up: int | None) -> Found:
+def of_adaptive_plan(
+    estimator: AdaptiveEstimator, screening: Screening, target: int, runner_up: int | None
+) -> SampleResult:
     """What an adaptive plan says.
 
     Args:
-        survey: with all scores.
+        estimator: with all scores.
         screening: how it ended.
         target, runner_up: columns of its scores.
 
     Raises:
         ConstantScore: the score does not vary.
     """
-    return Found(
-        indices=survey_indices(survey.estimate(target)),
-        variance=survey.variance(target),
-        split_half=survey.split_half(target),
-        runner_up=None if runner_up is None else _varying(lambda: survey.estimate(runner_up).total),
-        independent=survey.rows(target),
+    return SampleResult(
+        indices=adaptive_indices(estimator.estimate(target)),
+        variance=estimator.variance(target),
+        split_half=estimator.split_half(target),
+        runner_up=None if runner_up is None else _varying(lambda: estimator.estimate(runner_up).total),
+        independent=estimator.rows(target),
         interaction=None,
         share_errors=None,
         screening=screening,
     )
 
 
-def survey_indices(found: Estimate) -> Indices:
+def adaptive_indices(found: Estimate) -> Indices:
     """The indices of an adaptive plan so far."""
     return Indices(
         total=found.total,
@@ -169,7 +173,7 @@ def read_clean(
     details: ModelDetails,
     score: str,
     target: int | None,
-) -> Clean:
+) -> CleanPrediction:
     """Settles the target, the runner-up and the top classes from the outputs for the unperturbed image.
 
     Args:
@@ -189,7 +193,7 @@ def read_clean(
     index = ranked[0] if target is None else int(target)
     others = [entry(other) for other in ranked if other != index]
     best = tuple(entry(index) for index in ranked[:TOP])
-    return Clean(image, likely, entry(index), others[0] if others else None, best)
+    return CleanPrediction(image, likely, entry(index), others[0] if others else None, best)
 
 
 def most_probable(
@@ -205,8 +209,8 @@ def build(
     plan: Plan,
     request: ExplanationRequest,
     details: ModelDetails,
-    clean: Clean,
-    find: Callable[[], Found],
+    clean: CleanPrediction,
+    find: Callable[[], SampleResult],
     *,
     forwards: int,
     timing: dict[str, float],
@@ -251,24 +255,24 @@ def build(
         worth=_worth(clean, found),
         levels=_levels(plan, factors, drawn, found.indices) if transform == "wavelet" else None,
         radial=_radial(plan, found.indices, drawn) if transform == "fourier" else None,
-        profile=_profile(plan, factors, found) if request.kind == "profile" else None,
+        profile=_profile(plan, factors, found) if "profile" in KINDS[request.kind].sections else None,
         screening=found.screening,
     )
     told = of_scores(explained, found.independent, found.interaction)
     return replace(explained, warnings=(*explanation.warnings, *told))
 
 
-def _over(request: ExplanationRequest) -> estimators.Over:
+def _variance_rows(request: ExplanationRequest) -> VarianceRows:
     return "a" if request.compat == "reference" else "ab"  # paper, below equation 7: V over A alone
 
 
-def _worth(clean: Clean, found: Found) -> Worth:
+def _worth(clean: CleanPrediction, found: SampleResult) -> Worth:
     contrast = None
     own = found.indices.resolved
     if found.runner_up is not None and (own is None or own.any()):
         # Factors that were not perturbed by themselves are alike for all classes: they have the same traits.
         which = slice(None) if own is None else own
-        contrast = worth.class_contrast(found.indices.total[which], found.runner_up[which])
+        contrast = diagnostics.class_contrast(found.indices.total[which], found.runner_up[which])
     return Worth(
         variance=found.variance,
         split_half=found.split_half,
@@ -329,7 +333,7 @@ def _reference_means(
     }
 
 
-def _profile(plan: Plan, factors: Partition, found: Found) -> tuple[ProfileBand, ...]:
+def _profile(plan: Plan, factors: Partition, found: SampleResult) -> tuple[ProfileBand, ...]:
     spec, indices, errors = plan.spec, found.indices, found.share_errors
     whole = float(indices.total.sum())
     return tuple(

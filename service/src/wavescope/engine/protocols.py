@@ -1,4 +1,4 @@
-"""What the engine asks of its surroundings."""
+"""Ports of the engine: classifiers, images, the runner of its steps, and who records them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from wavescope.core.arrays import Array
-from wavescope.core.rows import Moved
+from wavescope.core.rendering.masks import PickFreezeRows
 from wavescope.engine.plan import Plan, Stack
-from wavescope.engine.scoreboard import Scored
+from wavescope.engine.scoring.scoreboard import Scored
 from wavescope.engine.types import ExplanationRequest, ModelDetails, Picture
 
 Arguments = ParamSpec("Arguments")
@@ -25,7 +25,7 @@ class Classifier(Protocol):
 
     @property
     def details(self) -> ModelDetails:
-        """What the model says of itself."""
+        """Name, shapes, labels and speed of the model."""
         ...
 
     def to_device(self, array: np.ndarray) -> Array:
@@ -55,7 +55,7 @@ class Pipelined(Protocol):
 
 @runtime_checkable
 class Rows(Protocol):
-    """Mask rows that are no pick-freeze sample, such as :class:`wavescope.core.rows.Nested`."""
+    """Mask rows that are no pick-freeze sample, such as :class:`wavescope.core.rendering.masks.NestedMasks`."""
 
     @property
     def count(self) -> int: ...
@@ -91,21 +91,21 @@ class Runner(Protocol):
 
     @property
     def details(self) -> ModelDetails:
-        """What the model says of itself."""
+        """Name, shapes, labels and speed of the model."""
         ...
 
-    async def plan(self, image: int, request: ExplanationRequest, zoom: int) -> Plan:
+    async def plan(self, position: int, request: ExplanationRequest, zoom: int) -> Plan:
         """The plan of one image of the request.
 
         Args:
-            image: its place among the images.
+            position: of the image among those of the request.
             request: every parameter; errors about the image or a field are its own.
             zoom: 1, or 2 for the image enlarged twice.
         """
         ...
 
-    async def corrupted(
-        self, image: int, request: ExplanationRequest
+    async def corrupt(
+        self, position: int, request: ExplanationRequest
     ) -> tuple[tuple[tuple[str, int], ...], Stack]:
         """(corruption, severity) of every corrupted image, and the images."""
         ...
@@ -117,11 +117,11 @@ class Runner(Protocol):
     async def score(
         self,
         work: Plan | Stack,
-        rows: Rows | Moved | None,
+        rows: Rows | PickFreezeRows | None,
         score: str,
         targets: tuple[int, ...],
         *,
-        heard: Callable[[Scored], bool] | None = None,
+        on_scores: Callable[[Scored], bool] | None = None,
     ) -> Scored:
         """Scores of all rows in order: ``rows`` of a plan, or for ``None`` its pick-freeze sample; or of a stack.
 
@@ -129,32 +129,32 @@ class Runner(Protocol):
             work, rows: what to score.
             score: which scalar.
             targets: class indices.
-            heard: told the scores so far whenever there are more. Where it answers ``False``, what was not begun is
-                left out, and has no score in what is returned.
+            on_scores: called with the scores so far whenever there are more. Where it returns ``False``, what was not
+                begun is left out, and has no score in what is returned.
         """
         ...
 
     async def compute(
         self, work: Callable[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
     ) -> Result:
-        """What ``work`` returns; may take seconds of a processor."""
+        """Runs ``work``, which may take seconds of a processor, and returns its result."""
         ...
 
 
 @runtime_checkable
 class Recorder(Protocol):
-    """Counts what happens; the engine never knows who listens."""
+    """Counts rendered and scored images, and the seconds of both."""
 
-    def rendered(self, model: str, images: int, seconds: float) -> None: ...
+    def rendered(self, model: str, image_count: int, seconds: float) -> None: ...
 
-    def scored(self, model: str, images: int, seconds: float) -> None: ...
+    def scored(self, model: str, image_count: int, seconds: float) -> None: ...
 
 
-class Silent:
-    """A recorder that keeps nothing."""
+class NullRecorder:
+    """Records nothing."""
 
-    def rendered(self, model: str, images: int, seconds: float) -> None:
+    def rendered(self, model: str, image_count: int, seconds: float) -> None:
         return None
 
-    def scored(self, model: str, images: int, seconds: float) -> None:
+    def scored(self, model: str, image_count: int, seconds: float) -> None:
         return None

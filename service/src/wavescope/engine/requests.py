@@ -6,14 +6,14 @@ from typing import Any
 
 from wavescope.engine.choices import (
     ADAPTIVE_FORWARDS,
-    ADAPTIVE_KINDS,
     ADAPTIVE_PARTITIONS,
-    DEFAULTS_OF,
     FULL_ALONE,
-    MAX_ADAPTIVE_FACTORS,
     REFERENCE,
     STOPS,
 )
+from wavescope.engine.kinds import DEFAULT_KIND, find_kind
+from wavescope.engine.kinds.kind import Kind
+from wavescope.engine.limits import MAX_ADAPTIVE_FACTORS
 from wavescope.engine.types import ExplanationRequest
 
 PAPERS_ROWS = 8  # N of the full plan
@@ -27,14 +27,10 @@ def make_request(**given: Any) -> ExplanationRequest:
     Raises:
         TypeError: a name that is no field.
     """
-    kind = given.get("kind", "wcam")
-    settled: dict[str, Any] = dict(DEFAULTS_OF.get(kind, {}))
+    kind = find_kind(given.get("kind", DEFAULT_KIND.name))
+    settled: dict[str, Any] = {"kind": kind.name, "partition": kind.partitions[0], **kind.defaults}
     if given.get("compat") == "reference":
-        for field, value in REFERENCE.items():
-            if isinstance(value, dict):  # by kind
-                settled |= {field: value[kind]} if kind in value else {}
-            else:
-                settled[field] = value
+        settled |= REFERENCE | dict(kind.reference_defaults)
     settled.setdefault("plan", _plan(kind, settled, given))
     if given.get("plan", settled["plan"]) == "adaptive":
         budget = given.get("max_forwards") or ADAPTIVE_FORWARDS
@@ -42,7 +38,7 @@ def make_request(**given: Any) -> ExplanationRequest:
     return ExplanationRequest(**settled | given)
 
 
-def _plan(kind: str, settled: dict[str, Any], given: dict[str, Any]) -> str:
+def _plan(kind: Kind, settled: dict[str, Any], given: dict[str, Any]) -> str:
     """The plan of a request that names none: the adaptive one where it is as good for a fraction of the forwards."""
     if any(given.get(field) is not None for field in STOPS):
         return "adaptive"
@@ -51,7 +47,7 @@ def _plan(kind: str, settled: dict[str, Any], given: dict[str, Any]) -> str:
         if given.get(field) is not None and (values is None or given[field] in values):
             return "full"
     cells = fields["grid_size"]
-    suits = kind in ADAPTIVE_KINDS and fields["partition"] in ADAPTIVE_PARTITIONS and isinstance(cells, int)
+    suits = kind.adaptive and fields["partition"] in ADAPTIVE_PARTITIONS and isinstance(cells, int)
     if not suits or cells**2 > MAX_ADAPTIVE_FACTORS:
         return "full"
     return "adaptive" if PAPERS_ROWS * (cells**2 + 2) > ADAPTIVE_FORWARDS else "full"

@@ -1,14 +1,15 @@
-"""The whole product in one process."""
+"""Explanations in one process, with one classifier."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 
-from wavescope.engine.events import DEAF, Listener
-from wavescope.engine.kinds import Inquiry, explain_all
+from wavescope.engine.events import NULL_LISTENER, Listener
+from wavescope.engine.explain import ResolvedRequest, explain_all
 from wavescope.engine.local import LocalRunner, Preprocessed, drive
 from wavescope.engine.protocols import Classifier, Recorder, Source
+from wavescope.engine.threads import one_thread
 from wavescope.engine.types import Explanation, ExplanationRequest, Picture
 
 
@@ -20,7 +21,7 @@ def explain(
     identity: str,
     max_forwards: int,
     other: Picture | Source | None = None,
-    listener: Listener = DEAF,
+    listener: Listener = NULL_LISTENER,
     recorder: Recorder | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Explanation:
@@ -33,21 +34,21 @@ def explain(
         identity: the explanation's id.
         max_forwards: the most forwards admitted.
         other: the image that kind ``compare`` compares with.
-        listener: told the forwards in all, every device batch and the indices so far.
-        recorder: told what was rendered and scored.
+        listener: hears of the forwards in all, of every device batch and of the indices so far.
+        recorder: counts rendered and scored images.
         clock: seconds, monotonic.
 
     Raises:
         InvalidRequest: names the field that does not suit the image or the model.
         ModelFailure: the model returned something that is not a number.
-        DeadlineExceeded: the deadline came before there was anything to tell.
+        DeadlineExceeded: the deadline came before there were any indices.
     """
     target = None if request.target is None else int(request.target)
     images = [image] if other is None else [image, other]
-    inquiry = Inquiry(request, ((target,),), (identity,), ("image", "other")[: len(images)])
+    resolved = ResolvedRequest(request, ((target,),), (identity,), ("image", "other")[: len(images)])
     return explain_many(
         images,
-        inquiry,
+        resolved,
         classifier,
         max_forwards=max_forwards,
         listener=listener,
@@ -58,15 +59,19 @@ def explain(
 
 def explain_many(
     images: Sequence[Picture | Source],
-    inquiry: Inquiry,
+    resolved: ResolvedRequest,
     classifier: Classifier,
     *,
     max_forwards: int,
-    listener: Listener = DEAF,
+    listener: Listener = NULL_LISTENER,
     recorder: Recorder | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[Explanation, ...]:
-    """Explains several images, each for one or more classes. Arguments and errors as :func:`explain`."""
+    """Explains several images, each for one or more classes. Arguments and errors as :func:`explain`.
+
+    While it runs, OpenBLAS has one thread in the whole process (:mod:`wavescope.engine.threads`).
+    """
     sources = [Preprocessed(image) if isinstance(image, Picture) else image for image in images]
     runner = LocalRunner(sources, classifier, max_forwards=max_forwards, recorder=recorder, clock=clock)
-    return drive(explain_all(runner, inquiry, listener=listener, clock=clock))
+    with one_thread():
+        return drive(explain_all(runner, resolved, listener=listener, clock=clock))

@@ -1,4 +1,4 @@
-"""Domain types that cross the boundaries between the engine and what surrounds it."""
+"""Types of a request and of its result, the source of the JSON schema, the client's types and the protocol check."""
 
 from __future__ import annotations
 
@@ -10,8 +10,18 @@ from jaxtyping import Bool, Float, Float32, Int32
 
 from wavescope.core.maps import Importance as BandImportance
 from wavescope.core.reconstruction import Kept
+from wavescope.engine.limits import (
+    LEAST_FORWARDS,
+    MAX_ADAPTIVE_FACTORS,
+    MAX_FORWARDS,
+    MAX_GRID_SIZE,
+    MAX_LEVELS,
+    MAX_NB_DESIGN,
+    MAX_SEED,
+)
 
 Outputs = Literal["logits", "probabilities", "sigmoid"]
+Target = int | str | None  # a class by its index or its label; None for the predicted one
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True)
 class CropBox:
-    """What the model sees, in pixels of the original after EXIF rotation; fractional where resizing makes it so."""
+    """The crop that the model sees, in pixels of the original after EXIF rotation; may be fractional after resizing."""
 
     left: float
     top: float
@@ -65,16 +75,16 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class ModelDetails:
-    """What a loaded model says of itself.
+    """Metadata of a loaded model.
 
     Attributes:
-        outputs: what its raw output is; decides which scores can be had.
+        outputs: kind of its raw output; decides which scores can be had.
         labels: class names in index order.
         device: where it runs, such as ``cpu`` or ``cuda:0``.
-        precision: what it computes in, such as ``float32``.
-        runtime: what runs it, such as ``onnxruntime 1.22.0``.
+        precision: number format that it computes in, such as ``float32``.
+        runtime: library that runs it, such as ``onnxruntime 1.22.0``.
         batch_size: the device batch it was measured to like best, images.
-        revision: digest of what it computes: two models of one revision give the same scores; empty where unknown.
+        revision: digest of the model: two models of one revision give the same scores; empty where unknown.
         seconds_per_image: of a forward in full device batches, measured when it was loaded; ``None`` where it was not.
     """
 
@@ -90,49 +100,58 @@ class ModelDetails:
     seconds_per_image: float | None = None
 
 
+def limited(default: Any, **limits: Any) -> Any:
+    """A field of a request with its limits, named as pydantic does: ``ge``, ``gt``, ``le``, ``max_length``."""
+    return field(default=default, metadata=limits)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplanationRequest:
     """Every effective parameter of an explanation but the image and the model.
 
-    The defaults are those of ``wcam``; :func:`wavescope.engine.requests.make_request` knows those of every kind.
+    The defaults are those of ``wcam``; :func:`wavescope.engine.requests.make_request` knows those of every kind. Help
+    texts of the command line, the schema of the HTTP request and the client's types are made of this class.
 
     Attributes:
-        kind: the product asked for.
-        target: class index or name; ``None`` explains the predicted class.
-        score: the scalar that is explained.
-        seed: of the design, of the bootstrap, and of everything else that is drawn; 0 is a seed like any other.
-        plan: ``full`` is exactly the paper's design; ``adaptive`` scores only what the indices so far ask for.
+        kind: kind of explanation.
+        target: class index or name, for every image; ``None`` explains the predicted class.
+        score: the scalar of the target class that is explained.
+        seed: of the design, the bootstrap and everything else that is drawn.
+        plan: ``full`` is exactly the paper's design; ``adaptive`` perturbs by themselves only the factors where that
+            tells most, and predicts the others. A ``deadline_s`` ends either.
         wavelet: any discrete wavelet of PyWavelets.
-        levels: dyadic levels, 1..max for the model's input size.
-        partition: how coefficients are grouped into factors.
+        levels: dyadic levels of the wavelet transform; the size of the image bounds them further.
+        partition: how coefficients are grouped into factors: ``grid``, ``aligned``, ``subbands`` or ``levels`` in the
+            wavelet domain (``profile``: ``subbands`` or ``levels``), ``circle``, ``square`` or ``grid`` for ``fam``,
+            ``grid`` for ``sobol``.
         grid_size: cells per side for ``grid`` and ``aligned``, rings for ``circle`` and ``square``.
-        nb_design: N, rows of A and of B; a power of two for Sobol. With the adaptive plan rows of A, of which an
-            index uses those that tell most.
-        sampler: of the design.
-        estimator: of the total index.
-        approximation: ``perturb`` like any other band, ``keep`` at 1, or ``drop`` to 0.
-        value_policy: what becomes of values that leave [0, 1].
-        baseline: what a masked pixel becomes in the pixel domain (kind ``sobol``).
+        nb_design: N, rows of A and of B; a power of two for Sobol. With plan ``adaptive`` rows of A alone.
+        sampler: sampling scheme of the pick-freeze design.
+        estimator: estimator of the total Sobol indices.
+        approximation: perturb the approximation like any other band, keep it at 1, or drop it to 0.
+        value_policy: treatment of values that leave [0, 1]: clipped, rescaled to the image's range, or left.
+        baseline: value of a masked pixel, for kind ``sobol``.
         faithfulness: measure insertion, deletion and µ-fidelity of the map as well.
-        compat: ``reference`` computes as the authors' code does.
-        max_forwards: of the adaptive plan: the most it scores of one image. ``None`` for the full plan.
-        deadline_s: seconds from the request's arrival after which what is known is the answer, marked as partial;
-            ``None`` for no deadline. Images of a batch share it. Then no round of an adaptive plan begins any more, and
-            no chunk of anything else.
-        standard_error: of the adaptive plan: stop once no index has a larger one.
-        top_k: of the adaptive plan: stop once the k largest indices are the same factors three rounds in a row.
+        compat: ``reference`` computes as the authors' code does, and sets its defaults.
+        max_forwards: plan ``adaptive`` alone: the most images that are scored of one image.
+        deadline_s: seconds from the request's arrival, waiting included, after which the answer is made of the scores
+            so far and marked as partial; ``None`` for no deadline. The images of a batch share it. A full plan needs
+            two whole design rows by then, kinds ``compare`` and ``zoom`` both images. No round of an adaptive plan and
+            no chunk of anything else begins afterwards.
+        standard_error: plan ``adaptive`` alone: stop once no index has a larger one.
+        top_k: plan ``adaptive`` alone: stop once the k largest indices are the same factors three rounds in a row.
     """
 
     kind: str = "wcam"
     target: int | str | None = None
     score: str = "probability"
-    seed: int = 0
+    seed: int = limited(0, ge=0, le=MAX_SEED)
     plan: str = "full"
-    wavelet: str = "haar"
-    levels: int = 3
+    wavelet: str = limited("haar", min_length=1, max_length=32)
+    levels: int = limited(3, ge=1, le=MAX_LEVELS)
     partition: str = "grid"
-    grid_size: int = 28
-    nb_design: int = 8
+    grid_size: int = limited(28, ge=1, le=MAX_GRID_SIZE)
+    nb_design: int = limited(8, ge=1, le=MAX_NB_DESIGN)
     sampler: str = "sobol"
     estimator: str = "jansen"
     approximation: str = "perturb"
@@ -140,10 +159,10 @@ class ExplanationRequest:
     baseline: str = "zero"
     faithfulness: bool = False
     compat: str | None = None
-    max_forwards: int | None = None
-    deadline_s: float | None = None
-    standard_error: float | None = None
-    top_k: int | None = None
+    max_forwards: int | None = limited(None, ge=LEAST_FORWARDS, le=MAX_FORWARDS)
+    deadline_s: float | None = limited(None, gt=0, allow_inf_nan=False)
+    standard_error: float | None = limited(None, gt=0, le=1)
+    top_k: int | None = limited(None, ge=1, le=MAX_ADAPTIVE_FACTORS)
 
     def parameters(self) -> dict[str, Any]:
         """All effective parameters, JSON-ready."""
@@ -152,7 +171,7 @@ class ExplanationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One class of the model with its probability on the unperturbed image (``None`` where it has none)."""
+    """One class of the model, with its probability on the unperturbed image (``None`` where the model has none)."""
 
     index: int
     label: str
@@ -165,7 +184,7 @@ class LevelImportance:
 
     Attributes:
         scale_px: [from, to] of the scales it holds, px; ``to`` is ``None`` for the approximation.
-        sum: Σ_k S_Tk · |cell_k ∩ level| / |cell_k|.
+        sum: Σ_k S_Tk · |cell_k ∩ level| / |cell_k|: the total indices of the cells, each by its part in this level.
         share: ``sum`` over all levels' sums.
         mean_share: mean per coefficient of the map of indices, normalised over levels.
         horizontal, vertical, diagonal: the same three numbers per orientation; ``None`` for the approximation.
@@ -189,10 +208,11 @@ class Indices:
         total: (K,) total indices.
         first: (K,) first-order indices; ``None`` for the adaptive plan, which scores no row of B.
         standard_error: (K,) of ``total``; ``None`` below N = 4.
-        interval_95: (K, 2) of ``total``; ``None`` below N = 4.
-        resolved: (K,) whether the factor was perturbed by itself; ``None`` for the full plan, where all are.
-        upper_bound: (K,) what ``total`` does not exceed: the upper end of its interval where resolved, else that of
-            the smallest group that the factor was perturbed with; ``None`` for the full plan.
+        interval_95: (K, 2) low and high, of ``total``; ``None`` below N = 4.
+        resolved: (K,) whether the factor was perturbed by itself; ``None`` for the full plan, where all are. The index
+            of one that was not is a prediction.
+        upper_bound: (K,) upper bound of ``total``: the upper end of its interval where resolved, else that of the
+            smallest group that the factor was perturbed with; ``None`` for the full plan.
     """
 
     total: Float[np.ndarray, " k"]
@@ -205,15 +225,15 @@ class Indices:
 
 @dataclass(frozen=True, slots=True)
 class Maps:
-    """Arrays for drawing and for machines; what a kind does not have is ``None``.
+    """The maps that the kind has; the others are ``None``.
 
     Attributes:
-        factors: (H, W) int32, the factor of each coefficient, -1 for none: in packed layout (wavelet), centred
+        factors: (H, W), the factor of each coefficient, -1 for none: in packed layout (wavelet), centred
             (Fourier: frequency 0 at (h // 2, w // 2)), or by pixel.
-        wcam: (H, W) float32, the total index of each packed coefficient's factor (0 where it has none).
-        spatial_wcam: (h, w) float32 at the model's input size, summed over sub-bands.
-        fam: (h, w) float32, the total index of each frequency's factor, in the centred Nyquist square.
-        sobol: (h, w) float32, the total index of each pixel's factor.
+        wcam: (H, W), the total index of each packed coefficient's factor (0 where it has none).
+        spatial_wcam: (h, w) at the model's input size, summed over sub-bands.
+        fam: (h, w), the total index of each frequency's factor, in the centred Nyquist square.
+        sobol: (h, w), the total index of each pixel's factor.
     """
 
     factors: Int32[np.ndarray, "H W"]
@@ -230,10 +250,10 @@ class Maps:
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """What a map is worth: figures of this very explanation.
+    """Diagnostics of the map: figures of this very explanation.
 
     Attributes:
-        variance: V of the score.
+        variance: V of the score over the design.
         split_half: Spearman correlation of the indices from odd with those from even design rows, corrected to the
             whole design (Spearman-Brown); ``None`` with a single row, or where ranks are all tied.
         runner_up: the most probable class other than the target; ``None`` for a model of one class.
@@ -252,7 +272,7 @@ Stop = Literal["max_forwards", "deadline_s", "standard_error", "top_k", "all_res
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Where an adaptive plan stood after a round.
+    """State of an adaptive plan after a round.
 
     Attributes:
         forwards: images scored so far.
@@ -267,10 +287,10 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Screening:
-    """How an adaptive plan came to its end.
+    """The end of an adaptive plan, and its rounds.
 
     Attributes:
-        stopped: which limit ended it; ``all_resolved`` where nothing was left to score.
+        stopped: the limit that ended it; ``all_resolved`` where nothing was left to score.
         groups: groups of factors that were perturbed together.
         rounds: in order; the indices were a valid answer after each.
     """
@@ -326,14 +346,15 @@ class Sufficiency:
     Attributes:
         outcome: ``sufficient``; ``empty_suffices`` where the image without any factor has the label already;
             ``none_suffices`` where no n does.
-        depth: the smallest n whose image has the target's label; 0 where the empty image has it; ``None`` if no n does.
-        order: (K,) int32, factors by total index, largest first, ties in factor order.
-        probability: (K + 1,) of the target with the n top factors alone, n = 0..K.
-        predicted: (K + 1,) int32, the class predicted for each.
+        depth: the reconstruction depth: the smallest n whose image has the target's label; 0 where the empty image has
+            it; ``None`` if no n does.
+        order: (K,), factors by total index, largest first, ties in factor order.
+        probability: (K + 1,), of the target with the n top factors alone, n = 0..K.
+        predicted: (K + 1,), the class predicted for each.
         positive_factors: number of factors whose index is positive: above 1/255 of the largest.
-        image: (c, h, w) float32 in [0, 1], of the ``depth`` top factors; ``None`` without a depth.
-        top_image: of the top factor alone.
-        positive_image: of the positive factors alone.
+        image: (c, h, w) in [0, 1], the image of the ``depth`` top factors; ``None`` without a depth.
+        top_image: the image of the top factor alone.
+        positive_image: the image of the positive factors alone.
         kept: of ``image``; ``None`` without a depth.
     """
 
@@ -351,7 +372,13 @@ class Sufficiency:
 
 @dataclass(frozen=True, slots=True)
 class ScaleChange:
-    """One level of a comparison: ``change`` = ``other_share`` - ``share``; positive where the other image gained."""
+    """One level of a comparison.
+
+    Attributes:
+        scale_px: [from, to] of the scales it holds, px; ``to`` is ``None`` for the approximation.
+        share, other_share: of the importance of all levels, in the image and in the other one.
+        change: ``other_share`` - ``share``: positive where the other image gained.
+    """
 
     level: int
     scale_px: tuple[int, int | None]
@@ -362,13 +389,13 @@ class ScaleChange:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What changed from ``image`` to ``other`` (kind ``compare``).
+    """Differences of the importance from ``image`` to ``other`` (kind ``compare``).
 
     Attributes:
         scale_shift: total variation distance of the levels' shares, 0..1.
         place_shift: total variation distance of the normalised spatial maps, 0..1.
         scales: level by level.
-        place_change: (h, w) float32, normalised spatial map of ``other`` minus that of ``image``.
+        place_change: (h, w), normalised spatial map of ``other`` minus that of ``image``.
         other: the explanation of the other image.
     """
 
@@ -402,7 +429,7 @@ class Robustness:
     """How often the label survives corruption (paper, appendix B.3).
 
     Attributes:
-        share: of the corrupted images that are given the target's label.
+        share: of the corrupted images, those that are given the target's label.
         shares: the same per corruption, over its severities.
         corrupted: every corruption and severity.
     """
@@ -414,10 +441,13 @@ class Robustness:
 
 @dataclass(frozen=True, slots=True)
 class ZoomLevel:
-    """One level of the regular and of the zoomed image; scales in pixels of the regular one.
+    """One level of the regular and of the zoomed image.
 
-    ``scale_px`` is that of the scene in the regular image; the finest level of the zoomed image, below one pixel of the
-    regular one, is [0.5, 1] and has no regular share.
+    Attributes:
+        scale_px: [from, to] in pixels of the regular image: [0.5, 1] for the finest level of the zoomed one, and ``to``
+            is ``None`` for the approximation.
+        share, mean_share: of the regular image; ``None`` for the level that only the zoomed image has.
+        zoomed_share, zoomed_mean_share: of the zoomed image.
     """
 
     level: int
@@ -430,10 +460,10 @@ class ZoomLevel:
 
 @dataclass(frozen=True, slots=True)
 class Zoom:
-    """What becomes visible when the image is enlarged twice (paper, section 4.3 and appendix B.4).
+    """Importance of the scale that becomes visible when the image is enlarged twice (paper, 4.3 and B.4).
 
     Attributes:
-        new_share: of the importance in the newly visible scale, by sums.
+        new_share: share of the importance in the newly visible scale, by sums.
         new_mean_share: the same by means per coefficient, as in Table 1.
         levels: level by level.
         zoomed: the explanation of the enlarged image.
@@ -447,7 +477,7 @@ class Zoom:
 
 @dataclass(frozen=True, slots=True)
 class Faithfulness:
-    """How well a map tells what the model uses, in one domain (paper, equations 8 to 10).
+    """Faithfulness of the map to the model, in one domain (paper, equations 8 to 10).
 
     Attributes:
         domain: ``pixel`` for the spatial map; ``wavelet`` or ``fourier`` for the factors' indices.
@@ -474,41 +504,52 @@ class Faithfulness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """The reply to an :class:`ExplanationRequest`.
+    """A whole explanation.
 
-    ``indices``, ``maps`` and everything made of them is ``None`` when ``outcome`` is ``constant_score``; what the kind
-    does not have is ``None`` as well.
+    Fields that the kind does not have are ``None``; so are ``indices``, ``maps`` and everything made of them when
+    ``outcome`` is ``constant_score``.
 
     Attributes:
-        levels: importance per level, for the kinds in the wavelet domain.
+        id: identity of the explanation.
+        kind: kind of explanation.
+        model: name of the model.
+        precision: number format that the model computed in, such as ``float32``.
+        outcome: ``explained``, or ``constant_score`` where the score did not vary.
+        target: the class that is explained.
+        prediction: the most probable classes of the unperturbed image, best first.
+        indices: Sobol indices of every factor.
+        maps: the indices as arrays over coefficients, frequencies or pixels.
+        levels: importance per level, from the approximation, for the kinds in the wavelet domain.
+        worth: diagnostics of the map.
         radial: the radial profile of kind ``fam``.
-        profile: the sub-bands of kind ``profile``.
+        profile: the sub-bands or levels of kind ``profile``.
         sufficiency: of kinds ``sufficient-image`` and ``robustness``.
+        comparison: of kind ``compare``.
+        robustness: of kind ``robustness``.
+        zoom: of kind ``zoom``.
         faithfulness: one entry per domain, where it was asked for.
-        screening: of the adaptive plan.
-        precision: what the model computed in, such as ``float32``.
+        screening: of plan ``adaptive``.
+        partial: whether a deadline ended it early: valid, and made of fewer rows than asked for.
+        cached: whether it is kept from an earlier request for the same, so that nothing was scored.
+        crop: the part of the original that the model sees.
         forwards: images scored, the clean predictions not counted.
+        timing: seconds by stage.
+        parameters: all effective parameters.
+        warnings: sentences about limits of this very explanation.
+        image: (c, h, w) in [0, 1], the crop that is explained.
         reused: of ``forwards``, those scored already for an earlier class of the same image and request.
-        image: (c, h, w) float32 in [0, 1], the crop that is explained.
-        partial: whether a deadline ended it early: what it has is valid, and made of fewer rows than asked for.
-        cached: whether it is kept from an earlier request for the same.
     """
 
     id: str
     kind: str
     model: str
+    precision: str = "float32"
     outcome: Literal["explained", "constant_score"]
     target: Prediction
     prediction: tuple[Prediction, ...]
     indices: Indices | None
     maps: Maps | None
     levels: tuple[LevelImportance, ...] | None
-    crop: CropBox
-    forwards: int
-    timing: dict[str, float]
-    parameters: dict[str, Any]
-    image: Float32[np.ndarray, "c h w"]
-    warnings: tuple[str, ...] = field(default=())
     worth: Worth | None = None
     radial: tuple[Ring, ...] | None = None
     profile: tuple[ProfileBand, ...] | None = None
@@ -518,7 +559,12 @@ class Explanation:
     zoom: Zoom | None = None
     faithfulness: tuple[Faithfulness, ...] | None = None
     screening: Screening | None = None
-    precision: str = "float32"
-    reused: int = 0
     partial: bool = False
     cached: bool = False
+    crop: CropBox
+    forwards: int
+    timing: dict[str, float]
+    parameters: dict[str, Any]
+    warnings: tuple[str, ...] = field(default=())
+    image: Float32[np.ndarray, "c h w"]
+    reused: int = 0

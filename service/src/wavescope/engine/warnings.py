@@ -1,4 +1,4 @@
-"""What the reader of an explanation should know, in plain language; every figure is of this very explanation."""
+"""Warnings of an explanation, in plain language; every figure is of this very explanation."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 import pywt
 from jaxtyping import Float
 
-from wavescope.core.worth import saturation, unresolved_share
+from wavescope.core.sobol.diagnostics import saturation, unresolved_share
 from wavescope.engine.plan import PlanSpec
 from wavescope.engine.types import Explanation, Indices
 
-# Below these a map is told to be doubtful; they decide only whether a sentence is said, never its figures.
+# Below these a map is called doubtful; they decide only whether there is a sentence, never its figures.
 LEAST_SPLIT_HALF = 0.7
 LEAST_CONTRAST = 0.2
 MOST_UNRESOLVED = 0.5
@@ -20,7 +20,7 @@ TOP = 20
 
 
 def of_plan(spec: PlanSpec, n_factors: int) -> tuple[str, ...]:
-    """What follows from the plan alone."""
+    """Warnings that follow from the plan alone."""
     found: list[str] = []
     if spec.transform == "wavelet":
         deepest = pywt.dwt_max_level(min(spec.packed_shape), spec.wavelet)
@@ -59,12 +59,12 @@ def of_left_out(step: str) -> str:
 def of_scores(
     explanation: Explanation, independent: Float[np.ndarray, " n"], interaction: float | None
 ) -> tuple[str, ...]:
-    """What the scores tell of the worth of the map.
+    """Warnings that follow from the scores: how far the map can be relied on.
 
     Args:
         explanation: explained, with its worth.
         independent: scores of the target for independent rows.
-        interaction: see :func:`wavescope.core.worth.interaction`; ``None`` where it was not measured.
+        interaction: see :func:`wavescope.core.sobol.diagnostics.interaction`; ``None`` where it was not measured.
     """
     assert explanation.indices is not None
     assert explanation.worth is not None
@@ -101,7 +101,7 @@ def _contrast(explanation: Explanation) -> str | None:
 
 
 def _unresolved(indices: Indices, more: str) -> str | None:
-    """Of the largest factors, those whose standard error is more than half of their index."""
+    """The largest factors whose standard error is more than half of their index."""
     if indices.standard_error is None:
         return None
     top = np.argsort(-indices.total, kind="stable")[:TOP]

@@ -10,17 +10,17 @@ from matplotlib.figure import Figure
 from wavescope.engine.types import Explanation
 from wavescope.errors import InvalidRequest
 from wavescope.figures import panels
-from wavescope.figures.compare import comparison_rows
-from wavescope.figures.faithfulness import faithfulness_row
-from wavescope.figures.fourier import fourier_rows
+from wavescope.figures.kinds.compare import comparison_rows
+from wavescope.figures.kinds.faithfulness import faithfulness_row
+from wavescope.figures.kinds.fourier import fourier_rows
+from wavescope.figures.kinds.pixel import pixel_rows
+from wavescope.figures.kinds.profile import profile_rows
+from wavescope.figures.kinds.robustness import heat_row, robustness_rows
+from wavescope.figures.kinds.sufficient_image import sufficiency_rows
+from wavescope.figures.kinds.wavelet import place_image, wavelet_rows
+from wavescope.figures.kinds.zoom import zoom_rows
 from wavescope.figures.labels import constant_sentence
 from wavescope.figures.page import LEFT_IN, PANEL_IN, TITLE_IN, Page, Row, compose, panel_height, wrapped
-from wavescope.figures.pixel import pixel_rows
-from wavescope.figures.profile import profile_rows
-from wavescope.figures.robustness import heat_row, robustness_rows
-from wavescope.figures.sufficient import sufficiency_rows
-from wavescope.figures.wavelet import place_image, wavelet_rows
-from wavescope.figures.zoom import zoom_rows
 
 _DPI_LIMITS = (20, 600)
 _NARROW_IN = 2 * PANEL_IN + 3 * LEFT_IN

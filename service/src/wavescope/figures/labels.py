@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from wavescope.engine.kinds import find_kind
 from wavescope.engine.types import Explanation, Faithfulness, Kept, Prediction, Sufficiency
 
 _VALUE_POLICIES = {
@@ -27,8 +28,11 @@ def scale_label(scale_px: tuple[float, float | None]) -> str:
 
 
 def shorten(text: str, limit: int) -> str:
-    """``text`` on one line of at most ``limit`` characters; what is cut away becomes an ellipsis."""
-    line = " ".join(text.split())
+    """``text`` on one line of at most ``limit`` characters; what is cut away becomes an ellipsis.
+
+    What is not to be seen, such as what a terminal obeys, or what turns the direction of writing, is shown as �.
+    """
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
@@ -153,7 +157,7 @@ def fidelity_words(entry: Faithfulness) -> str:
 def caption(explanation: Explanation) -> str:
     """The parameters a reader needs to make the figure again, as one paragraph."""
     given = explanation.parameters
-    transform = _TRANSFORM_WORDS.get(explanation.kind, _wavelet_words)
+    transform = _TRANSFORM_WORDS[find_kind(explanation.kind).transform]
     parts = [
         transform(given),
         _partition_words(explanation),
@@ -183,7 +187,7 @@ def _pixel_words(given: dict[str, Any]) -> str:
     return "; ".join(["Pixels", *filter(None, [_BASELINES.get(str(given.get("baseline")), "")])])
 
 
-_TRANSFORM_WORDS = {"fam": _fourier_words, "sobol": _pixel_words}
+_TRANSFORM_WORDS = {"wavelet": _wavelet_words, "fourier": _fourier_words, "pixel": _pixel_words}
 
 
 def _partition_words(explanation: Explanation) -> str:

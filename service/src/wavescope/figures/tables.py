@@ -1,11 +1,12 @@
-"""The tables of the terminal's report: one per product of an explanation."""
+"""The sections of the terminal's report: tables and sentences, by what an explanation has."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from rich import box
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -26,10 +27,12 @@ from wavescope.engine.types import (
 from wavescope.figures.labels import (
     DOMAINS,
     corruption_label,
+    kept_words,
     percent,
     probability_label,
     scale_label,
     shorten,
+    sufficiency_sentence,
 )
 
 _TABLE_WIDTH = 67  # characters, of the table of scales around its bars
@@ -37,6 +40,53 @@ _BAR_WIDTHS = (4, 24)
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _CELLS_LISTED = 5  # of a map over the image's pixels
 _FACTORS_LISTED = 10
+
+
+def sections(explanation: Explanation, width: int, ascii_only: bool) -> Iterator[RenderableType]:
+    """The sections of an explanation, as tables and sentences.
+
+    Args:
+        explanation: of any kind and outcome.
+        width: of the terminal, characters.
+        ascii_only: draw with plain characters.
+    """
+    if explanation.robustness is not None:
+        yield corruption_table(explanation.robustness)
+        yield Text(f"Label kept: {percent(explanation.robustness.share)} of all.\n")
+    if explanation.sufficiency is not None:
+        found = explanation.sufficiency
+        kept = f" {kept_words(found.kept)}" if found.kept is not None and found.depth else ""
+        yield Text(f"{sufficiency_sentence(found, explanation.target)}{kept}\n")
+        yield depth_table(found)
+    if explanation.comparison is not None:
+        scale, place = explanation.comparison.scale_shift, explanation.comparison.place_shift
+        yield change_table(explanation.comparison)
+        yield Text(
+            f"Scale shift {scale:.3f}, place shift {place:.3f} (0: no importance moved, 1: all did).\n"
+        )
+    elif explanation.zoom is not None:
+        new = f"{percent(explanation.zoom.new_share)} by sums, {percent(explanation.zoom.new_mean_share)} by means"
+        yield zoom_table(explanation.zoom)
+        yield Text(f"Share of the new scale: {new} per coefficient.\n")
+    elif explanation.profile is not None:
+        yield profile_table(explanation.profile, width=width, ascii_only=ascii_only)
+    elif explanation.radial is not None:
+        yield radial_table(explanation.radial, width=width, ascii_only=ascii_only)
+    elif explanation.levels is not None:
+        yield scale_table(explanation.levels, width=width, ascii_only=ascii_only)
+    elif explanation.maps is not None and explanation.indices is not None:
+        yield cell_table(explanation.maps, explanation.indices)
+        return
+    if explanation.indices is not None and explanation.indices.resolved is not None:
+        yield factor_table(explanation.indices)
+
+
+def second_predictions(explanation: Explanation) -> Iterator[RenderableType]:
+    """The predictions of the second image, for the kinds that have one."""
+    if explanation.comparison is not None:
+        yield prediction_table(explanation.comparison.other, "Prediction of the other image")
+    if explanation.zoom is not None:
+        yield prediction_table(explanation.zoom.zoomed, "Prediction of the enlarged image")
 
 
 def scale_table(levels: Sequence[LevelImportance], *, width: int = 80, ascii_only: bool = False) -> Table:

@@ -1,1 +1,1 @@
-"""From bytes to the model's preprocessed crop in [0, 1]."""
+"""Image decoding and preprocessing: from the bytes of a file to the model's crop in [0, 1]."""

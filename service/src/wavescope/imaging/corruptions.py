@@ -1,8 +1,8 @@
-"""The corruptions of ImageNet-C at five severities, seeded (paper, appendix B.3; Hendrycks and Dietterich 2019).
+"""Corruptions of ImageNet-C at five severities, seeded (paper, appendix B.3; Hendrycks and Dietterich 2019).
 
 They are those of the package ``corrupt-tta``, bit for bit, on the model's crop, as ImageNet-C was made. Strengths are
-in pixels of a crop of 224 x 224: on a larger one the same blur is milder, on a smaller one stronger. What is heavy is
-imported when the first image is corrupted: 60 MB that a process which only scores images never holds.
+in pixels of a crop of 224 x 224: on a larger one the same blur is milder, on a smaller one stronger. The package is
+imported with the first corrupted image: 60 MB that a process which only scores images never loads.
 """
 
 from __future__ import annotations
@@ -37,62 +37,42 @@ REFERENCE_CORRUPTIONS: Final[tuple[str, ...]] = (
 )
 
 
-def corrupt(
-    pixels: Float32[np.ndarray, "c h w"], corruption: str, severity: int, *, seed: int
-) -> Float32[np.ndarray, "c h w"]:
-    """One corrupted image, rounded to 8 bits as ImageNet-C is.
+def corruptions(
+    pixels: Float32[np.ndarray, "c h w"], *, seed: int, names: Sequence[str] = CORRUPTIONS
+) -> Iterator[tuple[str, int, UInt8[np.ndarray, "c h w"]]]:
+    """Corrupt an image by every named corruption at every severity: (name, severity, image in 0..255).
+
+    Images are made one by one as the iterator advances: all 95 of 224 x 224 take about two seconds, half of that for
+    ``glass_blur``.
 
     Args:
         pixels: (1 or 3, h, w) in [0, 1], each side at least 8 px. Grey is corrupted as the RGB image of three equal
             channels, whose luminance (ITU-R 601) is returned.
-        corruption: one of ``CORRUPTIONS``.
-        severity: one of ``SEVERITIES``, 5 the strongest.
-        seed: at least 0. The same seed gives the same bits whatever else is asked; each corruption and severity draws
-            numbers of its own.
-
-    Returns:
-        (c, h, w) in [0, 1].
+        seed: at least 0. The same seed gives the same bits whatever the other names: each corruption and severity has
+            random numbers of its own.
+        names: names out of ``CORRUPTIONS``, in any order.
 
     Raises:
-        InvalidRequest: a corruption, severity, size or number of channels that does not exist; or the extra
-            ``robustness`` is not installed.
+        InvalidRequest: the corruption is unknown, the image is too small or has another number of channels, or the
+            extra ``robustness`` is not installed.
     """
-    image = _corrupted(_eight_bits(pixels), corruption, severity, seed, grey=len(pixels) == 1)
-    return image.astype(np.float32) / np.float32(255)
-
-
-def corruptions(
-    pixels: Float32[np.ndarray, "c h w"], *, seed: int, names: Sequence[str] = CORRUPTIONS
-) -> Iterator[tuple[str, int, UInt8[np.ndarray, "c h w"]]]:
-    """Every severity of every named corruption: (name, severity, image in 0..255).
-
-    Images are made as they are asked for: all 95 of 224 x 224 take about two seconds, half of it for ``glass_blur``.
-
-    Args:
-        pixels: as for :func:`corrupt`.
-        seed: as for :func:`corrupt`, which returns these images divided by 255.
-        names: of ``CORRUPTIONS``, in the order wanted.
-
-    Raises:
-        InvalidRequest: as :func:`corrupt`.
-    """
-    image = _eight_bits(pixels)
+    image = _to_eight_bits(pixels)
     for name in names:
         for severity in SEVERITIES:
-            yield name, severity, _corrupted(image, name, severity, seed, grey=len(pixels) == 1)
+            yield name, severity, _corrupt(image, name, severity, seed, grey=len(pixels) == 1)
 
 
 def reference_corruptions(
     pixels: Float32[np.ndarray, "c h w"], *, seed: int
 ) -> Iterator[tuple[str, int, UInt8[np.ndarray, "c h w"]]]:
-    """Those of ``REFERENCE_CORRUPTIONS``, severity 5 twice, as the authors count them; else as :func:`corruptions`."""
+    """Corrupt an image as the authors do: by ``REFERENCE_CORRUPTIONS``, severity 5 twice; see :func:`corruptions`."""
     for name, severity, image in corruptions(pixels, seed=seed, names=REFERENCE_CORRUPTIONS):
         yield name, severity, image
         if severity == SEVERITIES[-1]:
             yield name, severity, image
 
 
-def _eight_bits(pixels: Float32[np.ndarray, "c h w"]) -> UInt8[np.ndarray, "h w 3"]:
+def _to_eight_bits(pixels: Float32[np.ndarray, "c h w"]) -> UInt8[np.ndarray, "h w 3"]:
     channels, height, width = pixels.shape
     if channels not in (1, 3):
         raise InvalidRequest(
@@ -110,7 +90,7 @@ def _eight_bits(pixels: Float32[np.ndarray, "c h w"]) -> UInt8[np.ndarray, "h w 
     return np.ascontiguousarray(np.broadcast_to(grey_or_colour, (height, width, 3)))
 
 
-def _corrupted(
+def _corrupt(
     image: UInt8[np.ndarray, "h w 3"], corruption: str, severity: int, seed: int, *, grey: bool
 ) -> UInt8[np.ndarray, "c h w"]:
     if corruption not in CORRUPTIONS:
@@ -119,21 +99,17 @@ def _corrupted(
             field="corruption",
             allowed=list(CORRUPTIONS),
         )
-    if severity not in SEVERITIES:
-        raise InvalidRequest(
-            f"there is no severity {severity!r}, only 1 to 5", field="severity", allowed=list(SEVERITIES)
-        )
-    # Of the name, not of its place: a list of other names changes no numbers.
+    # Seeded by the name, not its position: other names in the list change no numbers.
     entropy = np.random.SeedSequence((seed, zlib.crc32(corruption.encode()), severity))
-    made = _seeded(corruption, entropy)(image, severity)
-    eight_bits = np.asarray(made).astype(np.uint8)  # ImageNet-C truncates
+    corrupted = _seed_function(corruption, entropy)(image, severity)
+    eight_bits = np.asarray(corrupted).astype(np.uint8)  # ImageNet-C truncates
     if grey:
         return np.asarray(Image.fromarray(eight_bits).convert("L"))[None]
     return np.ascontiguousarray(eight_bits.transpose(2, 0, 1))
 
 
 class _SeededNumPy:
-    """NumPy, but for its ``random``."""
+    """NumPy with another ``random``."""
 
     def __init__(self, random: np.random.RandomState) -> None:
         self.random = random
@@ -142,11 +118,13 @@ class _SeededNumPy:
         return getattr(np, name)
 
 
-def _seeded(corruption: str, entropy: np.random.SeedSequence) -> Callable[[np.ndarray, int], np.ndarray]:
-    """One of the package's functions, drawing from ``entropy``.
+def _seed_function(
+    corruption: str, entropy: np.random.SeedSequence
+) -> Callable[[np.ndarray, int], np.ndarray]:
+    """Make a copy of one of the package's functions that draws its random numbers from ``entropy``.
 
-    They draw from NumPy's global state, and ``random_noise`` from the operating system. So they are bound to names of
-    their own: nothing global is seeded, which other threads would see or disturb.
+    The originals draw from NumPy's global state, and ``random_noise`` from the operating system. The copies are bound
+    to globals of their own, so that nothing global is seeded, which other threads would see or disturb.
     """
     try:
         import corrupt_tta.corruptions as package

@@ -1,4 +1,4 @@
-"""An image of a request, before the model's preprocessing."""
+"""Image source: an image of a request, preprocessed for a model on demand."""
 
 from __future__ import annotations
 
@@ -6,53 +6,51 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from wavescope.engine.types import Picture, Preprocessing
 from wavescope.imaging import corruptions
 from wavescope.imaging.decode import decode, prepare
-from wavescope.imaging.frames import MAX_FRAMES
+from wavescope.imaging.limits import DEFAULT_LIMITS, ImageLimits
 
 
 class ImageSource:
-    """The bytes of an image file, a PIL image or an array; a :class:`wavescope.engine.protocols.Source`.
+    """Image source over the bytes of a file, a PIL image or an array (:class:`wavescope.engine.protocols.Source`).
 
     Args:
-        image: as :func:`wavescope.imaging.decode.decode` and :func:`wavescope.imaging.decode.prepare` take it.
-        preprocessing: of the model.
-        max_pixels: more are refused.
-        max_frames: of a file; more are refused.
+        image: image as :func:`wavescope.imaging.decode.decode` and :func:`wavescope.imaging.decode.prepare` take it.
+        preprocessing: preprocessing of the model.
+        limits: limits of the image.
     """
 
     def __init__(
-        self, image: Any, preprocessing: Preprocessing, *, max_pixels: int, max_frames: int = MAX_FRAMES
+        self, image: Any, preprocessing: Preprocessing, *, limits: ImageLimits = DEFAULT_LIMITS
     ) -> None:
         self._image = image
         self._preprocessing = preprocessing
-        self._max_pixels = max_pixels
-        self._max_frames = max_frames
+        self._limits = limits
 
     def picture(self, zoom: int) -> Picture:
-        """What the model sees of the image enlarged ``zoom`` times.
+        """Decode the model's crop of the image enlarged ``zoom`` times.
 
         Raises:
-            NotAnImage, ImageTooLarge, InvalidRequest: the image cannot be used.
+            NotAnImage, ImageTooLarge, InvalidRequest: the image cannot be decoded.
         """
         if isinstance(self._image, bytes):
-            return decode(
-                self._image,
-                self._preprocessing,
-                max_pixels=self._max_pixels,
-                max_frames=self._max_frames,
-                zoom=zoom,
-            )
-        return prepare(self._image, self._preprocessing, max_pixels=self._max_pixels, zoom=zoom)
+            return decode(self._image, self._preprocessing, limits=self._limits, zoom=zoom)
+        return prepare(self._image, self._preprocessing, limits=self._limits, zoom=zoom)
 
     def corrupted(
         self, seed: int, *, reference: bool
     ) -> Iterator[tuple[str, int, UInt8[np.ndarray, "c h w"]]]:
-        """(corruption, severity, image) of every corruption of what the model sees; errors as :meth:`picture`."""
-        pixels = self.picture(1).pixels
-        if reference:
-            return corruptions.reference_corruptions(pixels, seed=seed)
-        return corruptions.corruptions(pixels, seed=seed)
+        """Iterate over the corruptions of the model's crop: (name, severity, image); errors as :meth:`picture`."""
+        return iterate_corruptions(self.picture(1).pixels, seed, reference=reference)
+
+
+def iterate_corruptions(
+    pixels: Float32[np.ndarray, "c h w"], seed: int, *, reference: bool
+) -> Iterator[tuple[str, int, UInt8[np.ndarray, "c h w"]]]:
+    """Iterate over the corruptions of a crop: (name, severity, image)."""
+    if reference:
+        return corruptions.reference_corruptions(pixels, seed=seed)
+    return corruptions.corruptions(pixels, seed=seed)

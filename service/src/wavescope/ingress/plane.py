@@ -1,70 +1,115 @@
-"""What the ingress needs from the rest of the service: one data plane under thin transports."""
+"""Data plane: the protocol between the transports and the rest of the service, and its types."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
-from wavescope.engine.events import Finished, Partial, Progress
-from wavescope.engine.types import Explanation, ExplanationRequest, ModelDetails, Prediction
+from wavescope.admission.wait_estimate import Priority
+from wavescope.engine.events import Finished, PartialIndices, Progress
+from wavescope.engine.types import Explanation, ExplanationRequest, ModelDetails, Prediction, Target
 
 Transport = Literal["http", "grpc"]
-Priority = Literal["interactive", "batch"]
-Target = int | str | None
-Event = Progress | Partial | Finished
+Event = Progress | PartialIndices | Finished
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """What goes with every call of the plane.
+class CallContext:
+    """Caller, priority and options of one call of the plane.
 
     Attributes:
         request_id: for the log.
         caller: name of the API key it came with; empty where no keys are configured.
         priority: interactive calls go first.
-        fresh: computed anew even where the result is kept.
+        fresh: computed anew even where the result is cached.
+        idempotency_key: as it was sent with the call, not checked yet.
+        job_id: of the job that is carried out, ``None`` for a request that somebody waits for. A job waits for its
+            turn without limit, and its scores are cached.
     """
 
     request_id: str
     caller: str = ""
     priority: Priority = "interactive"
     fresh: bool = False
+    idempotency_key: str | None = None
+    job_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
-    """A valid request.
+class ExplainRequest:
+    """A valid request for explanations, from the transport to the aggregator, and as it is stored with a job.
 
     Attributes:
-        model: name of the model, not yet looked up.
-        images: the encoded files, not yet decoded.
-        targets: per image, the classes it is explained for; at least one, ``None`` for the predicted class.
-        other: the file to compare with, where the kind is ``compare``.
-        request: everything else; its ``target`` is in ``targets`` already.
+        model: name of the model.
+        images: encoded files, not yet decoded: those to be explained, then the one that kind ``compare`` compares with.
+        targets: per image to be explained, its classes; at least one, ``None`` for the predicted class.
+        request: all parameters; its ``target`` is in ``targets`` already.
         batch: whether the reply is a list, even of one.
+        identities: of the explanations, image by image and target by target; given by the data plane.
+        fresh: whether it is computed anew even where the result is cached.
     """
+
+    FORMER_FIELDS: ClassVar[frozenset[str]] = frozenset({"names"})  # of jobs that are in a store already
 
     model: str
     images: tuple[bytes, ...]
     targets: tuple[tuple[Target, ...], ...]
-    other: bytes | None
     request: ExplanationRequest
     batch: bool
+    identities: tuple[str, ...] = ()
+    fresh: bool = False
+
+    @property
+    def other(self) -> bytes | None:
+        """The file to compare with, where the kind is ``compare``."""
+        return self.images[-1] if len(self.images) > len(self.targets) else None
+
+    @property
+    def image_names(self) -> tuple[str, ...]:
+        """The caller's name of each image, for errors."""
+        return (*name_images(len(self.targets)), *(("other",) if self.other is not None else ()))
+
+
+@dataclass(frozen=True, slots=True)
+class PredictRequest:
+    """A valid request for predictions.
+
+    Attributes:
+        model: name of the model.
+        images: encoded files, not yet decoded.
+        top_k: number of the most probable classes that are named.
+    """
+
+    model: str
+    images: tuple[bytes, ...]
+    top_k: int
+
+
+def name_images(image_count: int) -> tuple[str, ...]:
+    """The caller's names of the images of a request, for errors.
+
+    Example:
+        >>> name_images(1), name_images(2)
+        (('image',), ('images[0]', 'images[1]'))
+    """
+    if image_count == 1:
+        return ("image",)
+    return tuple(f"images[{position}]" for position in range(image_count))
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a request will cost, before it is sent.
+    """Expected cost of a request.
 
     Attributes:
         forwards: images to be scored in all; with adaptive plans the most it may take.
         expected_s: seconds of scoring on the replicas that run now; ``None`` where the model's speed is not known yet.
         queue_s: seconds it would wait now before it begins.
-        cached: whether the result is kept already, and would cost nothing.
+        cached: whether the result is cached already, and would cost nothing.
     """
 
     forwards: int
@@ -75,7 +120,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """What is told of a job.
+    """State and progress of a job.
 
     Attributes:
         state: ``queued``, ``running``, ``succeeded``, ``failed`` or ``cancelled``.
@@ -102,8 +147,8 @@ class JobStatus:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Predicted:
-    """What a model says of images.
+class Predictions:
+    """Outputs of a model for images.
 
     Attributes:
         model: its details.
@@ -119,7 +164,7 @@ class Predicted:
 class Explaining(Protocol):
     """Explanations and predictions. Cancelling the caller's task stops the work: no further device batch starts."""
 
-    async def explain(self, parsed: Parsed, call: Call) -> tuple[Explanation, ...]:
+    async def explain(self, request: ExplainRequest, call: CallContext) -> tuple[Explanation, ...]:
         """One explanation per image and target, in image-major order.
 
         Raises:
@@ -128,18 +173,18 @@ class Explaining(Protocol):
         """
         ...
 
-    def stream(self, parsed: Parsed, call: Call) -> AsyncGenerator[Event, None]:
+    def stream(self, request: ExplainRequest, call: CallContext) -> AsyncGenerator[Event, None]:
         """The same, told while it is computed: ends with :class:`Finished`, or raises as :meth:`explain`.
 
         Closing the generator cancels.
         """
         ...
 
-    async def estimate(self, parsed: Parsed, call: Call) -> Estimate:
+    async def estimate(self, request: ExplainRequest, call: CallContext) -> Estimate:
         """What :meth:`explain` would cost; the images are decoded, nothing is scored. Raises as :meth:`explain`."""
         ...
 
-    async def predict(self, images: tuple[bytes, ...], model: str, top_k: int, call: Call) -> Predicted:
+    async def predict(self, request: PredictRequest, call: CallContext) -> Predictions:
         """What the model says of encoded images, after its own preprocessing. Raises as :meth:`explain`."""
         ...
 
@@ -147,7 +192,9 @@ class Explaining(Protocol):
 class Working(Protocol):
     """Jobs. A job of another caller is an unknown one."""
 
-    async def submit(self, parsed: Parsed, call: Call, idempotency_key: str | None) -> JobStatus:
+    async def submit(
+        self, request: ExplainRequest, call: CallContext, idempotency_key: str | None
+    ) -> JobStatus:
         """Accepts a job, which is then not lost; the same key and request again give the same job.
 
         Raises:
@@ -156,15 +203,15 @@ class Working(Protocol):
         """
         ...
 
-    async def job(self, job_id: str, call: Call) -> JobStatus:
+    async def job(self, job_id: str, call: CallContext) -> JobStatus:
         """Raises UnknownJob, StoreUnavailable."""
         ...
 
-    def watch(self, job_id: str, call: Call) -> AsyncGenerator[JobStatus, None]:
+    def watch(self, job_id: str, call: CallContext) -> AsyncGenerator[JobStatus, None]:
         """The state now, then whenever it or the progress changes; ends after a final state. Raises as :meth:`job`."""
         ...
 
-    async def result(self, job_id: str, call: Call) -> tuple[tuple[Explanation, ...], bool]:
+    async def result(self, job_id: str, call: CallContext) -> tuple[tuple[Explanation, ...], bool]:
         """The explanations of a job that succeeded, and whether its request was a batch.
 
         Raises:
@@ -172,13 +219,13 @@ class Working(Protocol):
         """
         ...
 
-    async def cancel(self, job_id: str, call: Call) -> JobStatus:
+    async def cancel(self, job_id: str, call: CallContext) -> JobStatus:
         """Ends a job that has not ended. Raises as :meth:`job`."""
         ...
 
 
 class Telling(Protocol):
-    """What the service says of itself."""
+    """Models, readiness and metrics of the service."""
 
     async def models(self) -> dict[str, dict[str, Any]]:
         """JSON-ready details by model name; ``ready`` (bool) and ``state`` among them."""
@@ -228,11 +275,11 @@ class NullRecorder:
         """Do nothing."""
 
 
-class Doorkeeper(Protocol):
-    """Knows the API keys."""
+class Authenticator(Protocol):
+    """Authentication of callers by API key."""
 
     def caller(self, key: str | None) -> str:
-        """The name of a key; empty where none are configured.
+        """Authenticate a key; return its name, empty if no keys are configured.
 
         Raises:
             Unauthenticated: keys are configured, and this is none of them.
@@ -240,12 +287,12 @@ class Doorkeeper(Protocol):
         ...
 
     def priority(self, caller: str) -> Priority:
-        """The best priority that the calls of a key may have."""
+        """Get the highest priority that the calls of a key may have."""
         ...
 
 
-class OpenDoor:
-    """No keys are configured: everybody is let in, without a name."""
+class NullAuthenticator:
+    """Authenticator of a service without keys: everybody may call, without a name."""
 
     def caller(self, key: str | None) -> str:
         return ""
@@ -262,6 +309,7 @@ class IngressLimits:
         max_body_bytes: of a whole HTTP body, and of the images in an RPC together.
         max_images: of one batch.
         max_targets: classes that one image is explained for in one request.
+        max_ongoing: requests and RPCs that one gateway serves at once, streams among them; probes are not counted.
         max_streams: event streams that are open at once, in all.
         max_streams_per_caller: those of one API key; not counted where none are configured.
         retry_after_s: told to clients that may come again, where an error has no ``retry_after_s`` of its own.
@@ -272,6 +320,7 @@ class IngressLimits:
     max_body_bytes: int = 32 * 1024 * 1024
     max_images: int = 16
     max_targets: int = 16
+    max_ongoing: int = 200
     max_streams: int = 64
     max_streams_per_caller: int = 16
     retry_after_s: int = 1

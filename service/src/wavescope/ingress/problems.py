@@ -34,6 +34,7 @@ TABLE: dict[str, tuple[int, grpc.StatusCode]] = {
     "image_too_large": (413, grpc.StatusCode.INVALID_ARGUMENT),
     "body_too_large": (413, grpc.StatusCode.RESOURCE_EXHAUSTED),
     "registry_invalid": (500, grpc.StatusCode.INTERNAL),
+    "start_failed": (500, grpc.StatusCode.INTERNAL),
     "weights_unavailable": (503, grpc.StatusCode.UNAVAILABLE),
     "model_unavailable": (503, grpc.StatusCode.UNAVAILABLE),
     "model_changed": (503, grpc.StatusCode.UNAVAILABLE),
@@ -48,7 +49,13 @@ TABLE: dict[str, tuple[int, grpc.StatusCode]] = {
     "method_not_allowed": (405, grpc.StatusCode.UNIMPLEMENTED),
     "not_acceptable": (406, grpc.StatusCode.INVALID_ARGUMENT),
     "unsupported_media_type": (415, grpc.StatusCode.INVALID_ARGUMENT),
+    "malformed_request": (400, grpc.StatusCode.INVALID_ARGUMENT),
+    "body_timeout": (408, grpc.StatusCode.DEADLINE_EXCEEDED),
+    "header_timeout": (408, grpc.StatusCode.DEADLINE_EXCEEDED),
+    "headers_too_large": (431, grpc.StatusCode.RESOURCE_EXHAUSTED),
 }
+# The rest of such a request is not read, so that nothing can follow it on its connection.
+CLOSING_STATUSES = (400, 408, 413, 431)
 
 
 class NotFound(WavescopeError):
@@ -75,6 +82,30 @@ class UnsupportedMediaType(WavescopeError):
     code = "unsupported_media_type"
 
 
+class MalformedRequest(WavescopeError):
+    """It is no HTTP, or says two things at once."""
+
+    code = "malformed_request"
+
+
+class BodyTimeout(WavescopeError):
+    """The body came too slowly."""
+
+    code = "body_timeout"
+
+
+class HeaderTimeout(WavescopeError):
+    """The headers came too slowly."""
+
+    code = "header_timeout"
+
+
+class HeadersTooLarge(WavescopeError):
+    """The request line and the headers are too long, or the headers too many."""
+
+    code = "headers_too_large"
+
+
 def http_status(error: WavescopeError) -> int:
     """The HTTP status of an error; 500 for a code that is not in the table."""
     return TABLE.get(error.code, TABLE["internal"])[0]
@@ -86,7 +117,7 @@ def grpc_code(error: WavescopeError) -> grpc.StatusCode:
 
 
 def hidden_message(request_id: str) -> str:
-    """What callers are told of a defect: where its details are, and nothing else."""
+    """The message of a defect to callers: where its details are, and nothing else."""
     return f"internal error; see the log for request {request_id}"
 
 
@@ -102,7 +133,7 @@ def retry_after_s(limits: dict[str, Any], default_s: float) -> float:
 
 
 def may_come_again(code: str) -> bool:
-    """Whether a refusal of that code tells when to come again."""
+    """Whether a refusal of that code says when to retry."""
     return TABLE.get(code, TABLE["internal"])[0] in RETRYABLE_STATUSES
 
 
@@ -119,8 +150,8 @@ def problem_headers(error: WavescopeError, default_retry_s: float) -> dict[str, 
         headers["Retry-After"] = str(math.ceil(retry_after_s(error.limits, default_retry_s)))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if status == 413:
-        headers["Connection"] = "close"  # what is left of the body is not read
+    if status in CLOSING_STATUSES:
+        headers["Connection"] = "close"
     return headers
 
 

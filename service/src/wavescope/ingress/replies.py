@@ -1,8 +1,8 @@
 """The reply: from an :class:`Explanation` to JSON and to an npz archive.
 
-An explanation becomes one tree whose leaves say how an array is told: JSON writes it into its place, npz gives it a
-name of its own. The tree is built by hand, not through pydantic: a reply holds thousands of our own numbers, and
-a test holds every reply against the models of :mod:`wavescope.ingress.reply_models`.
+An explanation becomes one tree (:mod:`wavescope.ingress.layout`) whose leaves say how an array is written: JSON has it
+in its place, npz gives it a name of its own. Nothing passes through pydantic: a reply holds thousands of our own
+numbers, and a test holds every reply against the models of :mod:`wavescope.ingress.schemas.reply`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, is_dataclass
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
-from wavescope.engine.types import Comparison, Explanation, Indices, Sufficiency, Zoom
+from wavescope.engine.types import Explanation, Indices
 from wavescope.errors import InternalError
-from wavescope.ingress.plane import Predicted
+from wavescope.ingress.layout import reply_values
+from wavescope.ingress.plane import Predictions
 
 # Names in an npz archive are short: these sections hold nothing but arrays with names of their own.
 _UNNAMED_SECTIONS = ("indices", "maps")
@@ -66,16 +67,16 @@ def to_indices(indices: Indices) -> dict[str, Any]:
     Raises:
         InternalError: a number is not finite.
     """
-    return _encoded(_plain(indices, "list"), "", _json_leaf)
+    return _encoded(_tree(indices), "", _json_leaf)
 
 
-def to_predictions(predicted: Predicted) -> dict[str, Any]:
-    """What a model says of images, JSON-ready.
+def to_predictions(predicted: Predictions) -> dict[str, Any]:
+    """The most probable classes of images, JSON-ready.
 
     Raises:
         InternalError: a number is not finite.
     """
-    top = {"predictions": [_plain(classes) for classes in predicted.top]}
+    top = {"predictions": [_tree(classes) for classes in predicted.top]}
     return {"model": predicted.model.name, **_encoded(top, "", _json_leaf)}
 
 
@@ -223,90 +224,14 @@ def encode_png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _tree(explanation: Explanation) -> dict[str, Any]:
-    """The whole reply, in the order of its documentation."""
-    comparison, zoom = explanation.comparison, explanation.zoom
-    indices = None if explanation.indices is None else _plain(explanation.indices, "list")
-    maps = None if explanation.maps is None else _plain(explanation.maps, "tensor")
-    return {
-        "id": explanation.id,
-        "kind": explanation.kind,
-        "model": explanation.model,
-        "precision": explanation.precision,
-        "outcome": explanation.outcome,
-        "target": _plain(explanation.target),
-        "prediction": _plain(explanation.prediction),
-        "indices": indices,
-        "maps": maps,
-        "levels": _plain(explanation.levels),
-        "worth": _plain(explanation.worth),
-        "radial": _plain(explanation.radial),
-        "profile": _plain(explanation.profile),
-        **_sufficiency(explanation.sufficiency),
-        "comparison": None if comparison is None else _comparison(comparison),
-        "robustness": _plain(explanation.robustness),
-        "zoom": None if zoom is None else _zoom(zoom),
-        "faithfulness": _plain(explanation.faithfulness),
-        "screening": _plain(explanation.screening),
-        "partial": explanation.partial,
-        "cached": explanation.cached,
-        "crop": _plain(explanation.crop),
-        "forwards": explanation.forwards,
-        "timing": explanation.timing,
-        "parameters": explanation.parameters,
-        "warnings": explanation.warnings,
-        "image": Leaf(explanation.image, "npz only"),
-    }
-
-
-def _plain(value: Any, form: Literal["list", "tensor"] = "list") -> Any:
-    """Dataclasses as dictionaries, deeply; arrays as leaves, uncopied."""
-    if isinstance(value, np.ndarray):
-        return Leaf(value, form)
+def _tree(value: Any) -> Any:
+    """Dataclasses as dictionaries in the layout of the reply, deeply; arrays as leaves, uncopied."""
     if isinstance(value, tuple):
-        return [_plain(part, form) for part in value]
-    if hasattr(value, "__dataclass_fields__"):
-        return {field.name: _plain(getattr(value, field.name), form) for field in fields(value)}
-    return value
-
-
-def _sufficiency(found: Sufficiency | None) -> dict[str, Any]:
-    if found is None:
-        return dict.fromkeys(("reconstruction_depth", "sufficient_image", "curve", "sufficiency"))
-    return {
-        "reconstruction_depth": found.depth,
-        "sufficient_image": None if found.image is None else Leaf(found.image, "png"),
-        "curve": {
-            "n": Leaf(np.arange(len(found.probability), dtype=np.int32), "list"),
-            "probability": Leaf(found.probability, "list"),
-            "predicted": Leaf(found.predicted, "list"),
-        },
-        "sufficiency": {
-            "outcome": found.outcome,
-            "n_factors": len(found.order),
-            "positive_factors": found.positive_factors,
-            "top_factor_image": Leaf(found.top_image, "png"),
-            "positive_image": Leaf(found.positive_image, "png"),
-            "kept": _plain(found.kept),
-            "order": Leaf(found.order, "list"),
-        },
+        return [_tree(part) for part in value]
+    if not is_dataclass(value):
+        return value
+    tree = {
+        field.name: _tree(part) if field.form is None or part is None else Leaf(part, field.form)
+        for field, part in reply_values(value)
     }
-
-
-def _comparison(found: Comparison) -> dict[str, Any]:
-    return {
-        "scale_shift": found.scale_shift,
-        "place_shift": found.place_shift,
-        "scales": _plain(found.scales),
-        "place_change": Leaf(found.place_change, "tensor"),
-        "other": _tree(found.other),
-    }
-
-
-def _zoom(found: Zoom) -> dict[str, Any]:
-    return {
-        "new_share": found.new_share,
-        "new_mean_share": found.new_mean_share,
-        "levels": _plain(found.levels),
-        "zoomed": _tree(found.zoomed),
-    }
+    return tree | {"image": Leaf(value.image, "npz only")} if isinstance(value, Explanation) else tree

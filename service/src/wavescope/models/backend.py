@@ -38,7 +38,7 @@ def check_scores(spec: ModelSpec, outputs: Outputs, scores: Float32[np.ndarray, 
 
     Raises:
         RegistryInvalid: the declaration cannot be right: probabilities that do not sum to one, sigmoids outside
-            [0, 1], or logits that do sum to one. (Sigmoid outputs cannot be told from small logits: not refused.)
+            [0, 1], or logits that do sum to one. (Sigmoid outputs look like small logits: not refused.)
     """
     within = bool(np.all((scores >= -1e-6) & (scores <= 1 + 1e-6)))
     # One class always sums to one after a softmax, and says nothing about the others.

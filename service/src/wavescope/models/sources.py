@@ -1,211 +1,192 @@
-"""Building torchvision and timm classifiers: weights, and the preprocessing and class names that go with them."""
+"""Kinds of model sources, one record each in :data:`SOURCES`: what stands before the colon of ``source``.
+
+A new backend is a module with a loader, and a record here. The chart's schema and ``docs/models.md`` name the same
+kinds, which tests compare with the records.
+"""
 
 from __future__ import annotations
 
-import difflib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Literal
 
-import timm
-import timm.data.config
-import torch
-import torchvision
-from huggingface_hub import hf_hub_url, try_to_load_from_cache
+if TYPE_CHECKING:
+    from wavescope.engine.protocols import Classifier
+    from wavescope.models.spec import ModelSpec
 
-from wavescope.engine.types import Preprocessing
-from wavescope.errors import WeightsUnavailable
-from wavescope.models.backend import check_file
-from wavescope.models.labels import IMAGENET
-from wavescope.models.spec import INTERPOLATIONS, ModelSpec, check_preprocessing
-from wavescope.models.weights import RANDOM, check_reachable, fill, read_weights, unavailable
+Reference = Literal["NAME", "PATH", "URL"]
+Runtime = Literal["ONNX Runtime", "torch", "remote"]
 
-RANDOM_SEED = 0
-# In timm's own order of preference.
-_TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
+ON_TORCH = ("auto", "cpu", "cuda")
+ON_ONNX_RUNTIME = ("auto", "cpu", "cuda", "tensorrt")
+ON_A_SERVER = ("auto", "cpu")
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
-    """A module with its weights, and what they say of themselves.
+class LoadOptions:
+    """What a loader is given beside the specification; each takes what it needs.
 
     Attributes:
-        module: maps images to raw outputs.
-        labels: ``None`` where the weights name no classes.
-        program: it came whole from a file: its layout and mode are those it was saved in.
-        max_rows: that the module takes at once; ``None`` for any number.
+        cache_dir: where the embedded model's exported file is kept.
+        threads: of the CPU runtime; ``None`` takes the spec's own.
+        remote_hosts: that a model served elsewhere may be on; of none listed, it may be on none.
     """
 
-    module: torch.nn.Module
-    preprocessing: Preprocessing
-    labels: tuple[str, ...] | None
+    cache_dir: Path
+    threads: int | None = None
+    remote_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceKind:
+    """A kind of model sources, with all that depends on which one it is.
+
+    Attributes:
+        name: before the colon of ``source``.
+        reference: what follows the colon: a name, the path of a file that holds the whole model, or the URL of a model
+            that is served elsewhere.
+        description: what it is, with its article, for messages.
+        runtime: that runs it.
+        extra: of the distribution, ``wavescope[extra]``, that brings the runtime.
+        devices: that ``device`` may name.
+        loader: ``module:function`` that loads a specification with :class:`LoadOptions`; imported when it is needed, so
+            that a model on ONNX Runtime never imports torch.
+        files: ``module:function`` that names the files of a specification, given the cache folder; ``None`` for the
+            one file that the reference names.
+        program: whether it is a program, which the registry has to vouch for by its digest.
+
+    Example:
+        >>> [kind.name for kind in SOURCES.values() if kind.program]
+        ['torchscript', 'torch-export']
+    """
+
+    name: str
+    reference: Reference
+    description: str
+    runtime: Runtime
+    extra: str
+    devices: tuple[str, ...]
+    loader: str
+    files: str | None = None
     program: bool = False
-    max_rows: int | None = None
+
+    @property
+    def whole_file(self) -> bool:
+        """Whether the source is a file that holds the whole model."""
+        return self.reference == "PATH"
+
+    @property
+    def remote(self) -> bool:
+        """Whether the model is served elsewhere."""
+        return self.reference == "URL"
+
+    @property
+    def describes_itself(self) -> bool:
+        """Whether preprocessing and outputs come with the model; else the registry has to declare them."""
+        return self.reference == "NAME"
+
+    def import_loader(self) -> Callable[[ModelSpec, LoadOptions], Classifier]:
+        """The loader.
+
+        Raises:
+            ImportError: the runtime is not installed.
+        """
+        return resolve_name(self.loader)
+
+    def files_of(self, spec: ModelSpec, cache_dir: Path) -> tuple[Path, ...]:
+        """The files that loading a model reads, whether or not they are there yet.
+
+        Raises:
+            ImportError: what knows the files is not installed.
+        """
+        return (Path(spec.reference),) if self.files is None else resolve_name(self.files)(spec, cache_dir)
 
 
-def build_torchvision(spec: ModelSpec) -> Built:
-    """A torchvision classifier.
-
-    ``spec.weights`` is ``None`` (the model's default entry), the name of an entry such as ``IMAGENET1K_V1``, the path
-    of a file, or ``random``. Preprocessing and class names are those of the entry; for a file, of the default entry.
-
-    Raises:
-        RegistryInvalid: no such classifier or entry.
-        WeightsUnavailable: an entry that is neither cached nor reachable, or no such file.
-    """
-    name = spec.reference
-    classifiers = torchvision.models.list_models(module=torchvision.models)
-    if name not in classifiers:
-        close = difflib.get_close_matches(name, classifiers)
-        raise spec.invalid(
-            "source", f"torchvision has no classifier {name!r}; close: {close}", allowed=classifiers
-        )
-    entries = torchvision.models.get_model_weights(name)
-    named = {entry.name: entry for entry in entries}
-    entry: Any = named.get(spec.weights or "", entries.DEFAULT)  # type: ignore[attr-defined]
-    preprocessing = spec.preprocessing or _from_torchvision(spec, entry)
-    categories = tuple(str(category) for category in entry.meta["categories"])
-    if spec.weights is None or spec.weights in named:
-        _refuse_digest(spec)
-        return Built(_torchvision_entry(spec, entry), preprocessing, categories)
-
-    def make() -> torch.nn.Module:
-        return torchvision.models.get_model(name, weights=None, num_classes=_classes(spec, categories))
-
-    return Built(_random_or_file(spec, make, sorted(named)), preprocessing, categories)
-
-
-def build_timm(spec: ModelSpec) -> Built:
-    """A timm classifier; ``spec.weights`` is ``None`` (the name's pretrained tag), a path, or ``random``.
-
-    Raises:
-        RegistryInvalid: no such model, or its preprocessing is one we do not have and the spec declares none.
-        WeightsUnavailable: weights that are neither cached nor reachable, or no such file.
-    """
-    name = spec.reference
-    if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models())
-        raise spec.invalid("source", f"timm has no model {name!r}; close: {close}", close=close)
-    config = timm.get_pretrained_cfg(name)
-    classes = int(config.num_classes) if config is not None else len(IMAGENET)
-    # timm names no classes; a thousand of them is ImageNet-1k.
-    own_labels = IMAGENET if classes == len(IMAGENET) else None
-    if spec.weights is None:
-        _refuse_digest(spec)
-        module: torch.nn.Module = timm.create_model(name, pretrained=True, **_timm_weights(spec, config))
-    else:
-        count = len(spec.labels) if spec.labels is not None else classes
-
-        def make() -> torch.nn.Module:
-            return timm.create_model(name, pretrained=False, num_classes=count)
-
-        module = _random_or_file(spec, make, [])
-    return Built(module, spec.preprocessing or _from_timm(spec, module), own_labels)
-
-
-def _refuse_digest(spec: ModelSpec) -> None:
-    if spec.sha256 is not None:
-        raise spec.invalid("sha256", "is checked for a weights file only: give weights: <path>")
-
-
-def _classes(spec: ModelSpec, categories: tuple[str, ...]) -> int:
-    return len(spec.labels if spec.labels is not None else categories)
-
-
-def _random_or_file(
-    spec: ModelSpec, make: Callable[[], torch.nn.Module], entries: list[str]
-) -> torch.nn.Module:
-    """A module of seeded random weights, or of those in the file that ``spec.weights`` names."""
-    weights = str(spec.weights)
-    path = Path(weights)
-    if weights == RANDOM:
-        _refuse_digest(spec)
-    else:
-        if not path.suffix and not path.exists():
-            allowed = [*entries, "random", "<path>"]
-            raise spec.invalid("weights", f"{weights!r} is none of {', '.join(allowed)}", allowed=allowed)
-        check_file(spec, path, field="weights")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(RANDOM_SEED)
-        module = make()
-    if weights != RANDOM:
-        fill(spec, module, read_weights(spec, path))
-    return module
-
-
-def _torchvision_entry(spec: ModelSpec, entry: Any) -> torch.nn.Module:
-    checkpoints = Path(torch.hub.get_dir()) / "checkpoints"
-    cached = checkpoints / Path(urlsplit(entry.url).path).name
-    if not cached.is_file():
-        check_reachable(spec, entry.url)
-    try:
-        return torchvision.models.get_model(spec.reference, weights=entry, progress=False)
-    except OSError as error:
-        raise unavailable(spec, f"the download failed ({error})") from error
-
-
-def _timm_weights(spec: ModelSpec, config: Any) -> dict[str, Any]:
-    """Arguments that make timm read its cache without asking the hub, which takes a minute of retries offline."""
-    if config is None or not config.has_weights:
-        raise WeightsUnavailable(
-            f"model {spec.name!r}: timm has no weights for {spec.reference!r}; give weights: <path>",
-            field="weights",
-            model=spec.name,
-        )
-    if not config.hf_hub_id:
-        check_reachable(spec, config.url)
-        return {}
-    files = (config.hf_hub_filename,) if config.hf_hub_filename else _TIMM_FILES
-    for file in files:
-        cached = try_to_load_from_cache(config.hf_hub_id, file)
-        if isinstance(cached, str):
-            return {"pretrained_cfg_overlay": {"file": cached}}
-    check_reachable(spec, hf_hub_url(config.hf_hub_id, files[0]))
-    return {}
-
-
-def _from_torchvision(spec: ModelSpec, entry: Any) -> Preprocessing:
-    transform = entry.transforms()
-    (crop,) = transform.crop_size
-    (resize,) = transform.resize_size
-    return _checked(spec, (crop, crop), resize, transform.mean, transform.std, transform.interpolation.value)
-
-
-def _from_timm(spec: ModelSpec, module: torch.nn.Module) -> Preprocessing:
-    config = timm.data.config.resolve_model_data_config(module)
-    _, height, width = config["input_size"]
-    # timm's evaluation transform: both sides to size / crop_pct, then the crop; "squash" ignores the aspect ratio.
-    resize: int | None = math.floor(max(height, width) / config["crop_pct"])
-    if config["crop_mode"] == "squash" and config["crop_pct"] == 1:
-        resize = None
-    elif config["crop_mode"] != "center" or height != width:
-        raise spec.invalid(
-            "preprocessing",
-            f"timm's crop {config['crop_mode']!r} to {height}x{width} is not supported: declare one",
-        )
-    return _checked(
-        spec, (height, width), resize, config["mean"], config["std"], str(config["interpolation"])
+# Every kind by its name, in the order in which messages and documents list them.
+SOURCES: dict[str, SourceKind] = {
+    kind.name: kind
+    for kind in (
+        SourceKind(
+            name="embedded",
+            reference="NAME",
+            description="the embedded model",
+            runtime="ONNX Runtime",
+            extra="onnx",
+            devices=ON_ONNX_RUNTIME,
+            loader="wavescope.models.onnx.embedded:load_embedded",
+            files="wavescope.models.onnx.embedded:embedded_files",
+        ),
+        SourceKind(
+            name="torchvision",
+            reference="NAME",
+            description="a torchvision model",
+            runtime="torch",
+            extra="torch",
+            devices=ON_TORCH,
+            loader="wavescope.models.torch.zoos:load_torchvision",
+            files="wavescope.models.torch.zoos:torchvision_files",
+        ),
+        SourceKind(
+            name="timm",
+            reference="NAME",
+            description="a timm model",
+            runtime="torch",
+            extra="torch",
+            devices=ON_TORCH,
+            loader="wavescope.models.torch.zoos:load_timm",
+            files="wavescope.models.torch.zoos:timm_files",
+        ),
+        SourceKind(
+            name="onnx",
+            reference="PATH",
+            description="an ONNX file",
+            runtime="ONNX Runtime",
+            extra="onnx",
+            devices=ON_ONNX_RUNTIME,
+            loader="wavescope.models.onnx.backend:load_onnx",
+            files="wavescope.models.onnx.external_files:onnx_files",
+        ),
+        SourceKind(
+            name="torchscript",
+            reference="PATH",
+            description="a TorchScript file",
+            runtime="torch",
+            extra="torch",
+            devices=ON_TORCH,
+            loader="wavescope.models.torch.programs:load_torchscript",
+            program=True,
+        ),
+        SourceKind(
+            name="torch-export",
+            reference="PATH",
+            description="an exported program",
+            runtime="torch",
+            extra="torch",
+            devices=ON_TORCH,
+            loader="wavescope.models.torch.programs:load_exported",
+            program=True,
+        ),
+        SourceKind(
+            name="oip",
+            reference="URL",
+            description="a model that is served elsewhere",
+            runtime="remote",
+            extra="remote",
+            devices=ON_A_SERVER,
+            loader="wavescope.models.remote.backend:load_remote",
+            files="wavescope.models.remote.options:certificate_files",
+        ),
+        SourceKind(
+            name="kserve-v1",
+            reference="URL",
+            description="a model that is served elsewhere",
+            runtime="remote",
+            extra="remote",
+            devices=ON_A_SERVER,
+            loader="wavescope.models.remote.backend:load_remote",
+            files="wavescope.models.remote.options:certificate_files",
+        ),
     )
-
-
-def _checked(
-    spec: ModelSpec, size: tuple[int, int], resize: int | None, mean: Any, std: Any, interpolation: str
-) -> Preprocessing:
-    if interpolation not in INTERPOLATIONS:
-        raise spec.invalid(
-            "preprocessing",
-            f"its weights ask for {interpolation!r} interpolation, which is not supported: declare one",
-            allowed=list(INTERPOLATIONS),
-        )
-    preprocessing = Preprocessing(
-        size=size,
-        resize=resize,
-        mean=tuple(float(value) for value in mean),
-        std=tuple(float(value) for value in std),
-        interpolation=interpolation,  # type: ignore[arg-type]
-    )
-    check_preprocessing(preprocessing, model=spec.name)
-    return preprocessing
+}

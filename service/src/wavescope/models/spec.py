@@ -6,18 +6,14 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from wavescope.engine.types import Outputs, Preprocessing
 from wavescope.errors import RegistryInvalid, UnknownModel
-from wavescope.models.remote.address import REMOTE_KINDS, parse
+from wavescope.models.remote.address import parse
 from wavescope.models.remote.options import RemoteOptions
+from wavescope.models.sources import SOURCES, SourceKind
 
-SourceKind = Literal[
-    "embedded", "torchvision", "timm", "onnx", "torchscript", "torch-export", "oip", "kserve-v1"
-]
-
-SOURCE_KINDS: tuple[str, ...] = get_args(SourceKind)
 OUTPUTS: tuple[str, ...] = get_args(Outputs)
 PRECISIONS: tuple[str, ...] = ("float32", "bfloat16", "float16")
 INTERPOLATIONS: tuple[str, ...] = ("nearest", "bilinear", "bicubic")
@@ -27,12 +23,6 @@ MAX_CHANNELS = 16
 # A remote model's replica only renders and waits.
 REMOTE_NUM_CPUS = 0.1
 
-# Files that hold the whole model, and what to call them.
-_WHOLE_FILES = {
-    "onnx": "an ONNX file",
-    "torchscript": "a TorchScript file",
-    "torch-export": "an exported program",
-}
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _DEVICE = re.compile(r"auto|cpu|(?:cuda|tensorrt)(?::\d+)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -92,36 +82,46 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise self.invalid("name", "must be 1 to 63 letters, digits, '.', '_' or '-'", max_length=63)
-        kind, separator, reference = self.source.partition(":")
-        if kind not in SOURCE_KINDS or not separator or not reference:
-            allowed = [f"{kind}:…" for kind in SOURCE_KINDS]
+        if self.kind not in SOURCES or not self.reference:
+            allowed = [f"{kind}:…" for kind in SOURCES]
             raise self.invalid("source", f"{self.source!r} is none of {', '.join(allowed)}", allowed=allowed)
         self._check_choices()
         self._check_amounts()
-        if self.device.startswith("tensorrt") and kind not in ("onnx", "embedded"):
+        if self.device_type == "tensorrt" and self.device_type not in self.source_kind.devices:
             raise self.invalid(
                 "device",
-                f"{self.device!r} runs ONNX models, not {kind}: auto, cpu or cuda",
+                f"{self.device!r} runs ONNX models, not {self.kind}: auto, cpu or cuda",
                 allowed=["auto", "cpu", "cuda", "cuda:<n>"],
             )
         if self.preprocessing is not None:
             check_preprocessing(self.preprocessing, model=self.name)
-        if kind in _WHOLE_FILES:
-            self._check_file(kind)
-        if kind in REMOTE_KINDS:
-            self._check_remote(kind, reference)
+        if self.source_kind.whole_file:
+            self._check_file()
+        if self.source_kind.remote:
+            self._check_remote()
         elif self.remote is not None:
-            raise self.invalid("remote", f"is for {' and '.join(REMOTE_KINDS)}: remove the field")
+            remote = " and ".join(kind.name for kind in SOURCES.values() if kind.remote)
+            raise self.invalid("remote", f"is for {remote}: remove the field")
 
     @property
     def kind(self) -> str:
-        """The part of ``source`` before the colon, one of ``SOURCE_KINDS``."""
+        """The part of ``source`` before the colon, a key of ``SOURCES``."""
         return self.source.partition(":")[0]
 
     @property
+    def source_kind(self) -> SourceKind:
+        """All that depends on the kind of source."""
+        return SOURCES[self.kind]
+
+    @property
     def reference(self) -> str:
-        """The part of ``source`` after the colon: a name or a path."""
+        """The part of ``source`` after the colon: a name, a path or a URL."""
         return self.source.partition(":")[2]
+
+    @property
+    def device_type(self) -> str:
+        """``device`` without the number: ``auto``, ``cpu``, ``cuda`` or ``tensorrt``."""
+        return self.device.partition(":")[0]
 
     def cpu_threads(self, threads: int | None = None) -> int:
         """Threads of the CPU runtime: ``threads``, else the spec's own, else ``num_cpus`` rounded up."""
@@ -133,7 +133,7 @@ class ModelSpec:
         Raises:
             RegistryInvalid: one is missing.
         """
-        what = _WHOLE_FILES.get(self.kind, "a model that is served elsewhere")
+        what = self.source_kind.description
         if self.preprocessing is None:
             raise self.invalid("preprocessing", f"is required for {what}, which does not carry its own")
         if self.outputs is None:
@@ -189,28 +189,28 @@ class ModelSpec:
                 minimum=self.min_replicas,
             )
 
-    def _check_file(self, kind: str) -> None:
-        what = _WHOLE_FILES[kind]
+    def _check_file(self) -> None:
+        what = self.source_kind.description
         self.declared()
         if self.precision != "float32":
             raise self.invalid("precision", f"{what} brings its own: leave float32", allowed=["float32"])
         if self.weights is not None:
             raise self.invalid("weights", f"{what} holds its own: remove the field")
-        if kind != "onnx" and self.sha256 is None:
+        if self.source_kind.program and self.sha256 is None:
             raise self.invalid(
                 "sha256", f"is required for {what}: it is a program, which only you can vouch for"
             )
 
-    def _check_remote(self, kind: str, url: str) -> None:
+    def _check_remote(self) -> None:
         try:
-            address = parse(kind, url)
+            address = parse(self.kind, self.reference)
         except ValueError as error:
             # Not the URL itself: it may hold a password.
             raise self.invalid("source", str(error)) from error
         self.declared()
         if self.remote is not None and self.remote.tls is not None and not address.secure:
             raise self.invalid("remote.tls", "is for https and grpcs")
-        if self.device not in ("auto", "cpu"):
+        if self.device_type not in self.source_kind.devices:
             raise self.invalid("device", "is the server's affair: leave auto", allowed=["auto"])
         if self.precision != "float32":
             raise self.invalid("precision", "is the server's affair: leave float32", allowed=["float32"])

@@ -6,27 +6,39 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 
-import numpy as np
-from jaxtyping import Float
 from ray.serve.handle import DeploymentHandle
 
-from wavescope.engine.admission import Ask, Priority
-from wavescope.engine.events import Deaf, Listener, Partial, Progress
-from wavescope.engine.kinds import Inquiry, Prepared, explain_prepared, prepare
-from wavescope.engine.types import Explanation, Indices, ModelDetails
+from wavescope.admission.policy import AdmissionRequest
+from wavescope.engine.events import ComputePartial, Finished, Listener, NullListener, Progress
+from wavescope.engine.explain import PlannedRequest, ResolvedRequest, explain_planned, plan_request
+from wavescope.engine.products import most_probable
+from wavescope.engine.types import Explanation, ModelDetails
 from wavescope.errors import DeadlineExceeded, ModelChanged, ModelUnavailable, StoreUnavailable
+from wavescope.ingress.plane import (
+    CallContext,
+    Estimate,
+    Event,
+    ExplainRequest,
+    Predictions,
+    PredictRequest,
+    name_images,
+)
 from wavescope.models.labels import find_target
 from wavescope.serving import names
-from wavescope.serving.admission import Door
-from wavescope.serving.directory import Directory
-from wavescope.serving.jobs import Done, Tally, Work, Workers
-from wavescope.serving.logs import configure_logs
-from wavescope.serving.registry_file import RegistryFile
+from wavescope.serving.admission.desk import AdmissionClient
+from wavescope.serving.admission.planning import READ_FORWARDS, Planning, as_forwards, planning_seconds
+from wavescope.serving.cache_key import cache_key
+from wavescope.serving.calls.local_handle import LocalHandle
+from wavescope.serving.jobs.workers import Done, Tally, Workers
+from wavescope.serving.models.directory import ModelDirectory
+from wavescope.serving.models.registry_file import RegistryFile
+from wavescope.serving.process import prepare_process
 from wavescope.serving.reporting import Reporter
 from wavescope.serving.runner import RayRunner, Replicas
+from wavescope.serving.threads import in_store_thread
 from wavescope.settings import Settings
 from wavescope.store import open_store
 from wavescope.store.codec import decode, encode
@@ -34,33 +46,9 @@ from wavescope.store.protocols import Job
 from wavescope.telemetry.metrics import IN_PROGRESS, JOBS, RESULTS
 
 CHUNKS_PER_REPLICA = 2  # one being scored and one waiting, so that the device never does
-TOLD_S = 0.2  # between two reports of progress
+REPORT_S = 0.2  # between two reports of progress
 REVISIONS = 5  # tries of a request whose model is being updated
 REVISION_S = 1.0  # between them
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks, and how urgently.
-
-    Attributes:
-        name: of the API key, empty without keys.
-        job: whether it waits however long its turn takes, and keeps the scores it has.
-    """
-
-    name: str = ""
-    priority: Priority = "interactive"
-    job: str | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SoFar:
-    """Indices so far, computed: what crosses processes of a ``Partial``."""
-
-    image: int
-    forwards: int
-    rows: int | None
-    indices: Indices | None
 
 
 class EstimatorAggregator:
@@ -70,144 +58,210 @@ class EstimatorAggregator:
         self,
         settings: Settings,
         registry: RegistryFile,
-        generator: DeploymentHandle,
-        desk: DeploymentHandle,
+        generator: DeploymentHandle | LocalHandle,
+        desk: DeploymentHandle | LocalHandle,
+        *,
+        hub: LocalHandle | None = None,
     ) -> None:
-        configure_logs(settings.log_level)
+        prepare_process(settings)
         self._settings = settings
-        self._directory = Directory(settings, registry)
+        self._directory = ModelDirectory(settings, registry)
         self._generator = generator
-        self._door = Door(desk)
-        self._reporter = Reporter(names.AGGREGATOR)
+        self._admission = AdmissionClient(desk)
+        self._reporter = Reporter(names.AGGREGATOR, hub=hub)
         self._store = open_store(
-            settings.store_url, state_dir=settings.state_dir, result_bytes=settings.result_cache_bytes
+            settings.store_url,
+            state_dir=settings.state_dir,
+            result_bytes=settings.result_cache_bytes,
+            timeout_s=settings.store_timeout_s,
+            results_timeout_s=settings.result_cache_timeout_s,
         )
-        self._workers = Workers(self._store, settings, self._carry, ended=self._job_ended)
+        self._workers = Workers(self._store, settings, self._execute, ended=self._count_job)
 
     async def check_health(self) -> None:
         """Answers while the replica's event loop turns; Ray Serve does not notice a blocked one by itself."""
         self._start_once()
 
     async def __del__(self) -> None:  # Ray Serve's way to say that the replica is to leave; it awaits it
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Gives the jobs under way back to the queue."""
         await self._workers.stop()
 
-    async def explain(self, work: Work, caller: Caller) -> tuple[Explanation, ...]:
+    async def explain(self, request: ExplainRequest, call: CallContext) -> tuple[Explanation, ...]:
         """Explains encoded images, image by image and target by target.
 
         Raises:
-            WavescopeError: to be told to the caller.
+            WavescopeError: for the caller.
         """
-        return await self._in_time(work, caller, Deaf())
+        return await self._explain_in_time(request, call, NullListener())
 
-    async def stream(
-        self, work: Work, caller: Caller
-    ) -> AsyncGenerator[Progress | SoFar | tuple[Explanation, ...], None]:
-        """The same, told while it is computed; the explanations come last. Closing it stops the work."""
-        listening = _Listening()
-        working = asyncio.create_task(self._in_time(work, caller, listening))
-        working.add_done_callback(lambda _: listening.changed.set())
+    async def stream(self, request: ExplainRequest, call: CallContext) -> AsyncGenerator[Event, None]:
+        """Explains encoded images, and reports progress and indices so far meanwhile; closing it stops the work.
+
+        Indices are computed in a thread, beside the scoring that goes on. Of those that could be had meanwhile the
+        newest alone are, and none once the explanations are there.
+        """
+        reports = _Reports()
+        working = asyncio.create_task(self._explain_in_time(request, call, reports))
+        working.add_done_callback(lambda _: reports.changed.set())
         try:
             while not working.done():
-                await listening.changed.wait()
-                listening.changed.clear()
-                for told in listening.take():
-                    if isinstance(told, Partial):
-                        indices = await asyncio.to_thread(told.find)
-                        yield SoFar(told.image, told.forwards, told.rows, indices)
-                    else:
-                        yield told
+                await reports.changed.wait()
+                reports.changed.clear()
+                if (progress := reports.progress()) is not None:
+                    yield progress
+                if (compute := reports.take_partial()) is not None:
+                    partial = await asyncio.to_thread(compute)
+                    if partial is not None:
+                        yield partial
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(asyncio.shield(working), TOLD_S)
-            yield await working
+                    await asyncio.wait_for(asyncio.shield(working), REPORT_S)
+            yield Finished(await working)
         finally:
             working.cancel()
 
-    async def estimate(self, work: Work, caller: Caller) -> tuple[int, float | None, float, bool]:
-        """(forwards, expected seconds, seconds of waiting, whether the result is kept) of a request."""
+    async def estimate(self, request: ExplainRequest, call: CallContext) -> Estimate:
+        """Estimates the cost of a request: forwards, seconds, and whether its result is cached."""
         self._start_once()
-        details = await self._directory.details(work.model)
-        prepared = await self._prepare(work, details, None)
-        kept = not work.fresh and await self._kept(self._key(work, details), work) is not None
-        seconds = await self._seconds(work.model, details, prepared.forwards)
-        wait_s = await self._door.wait_s(caller.priority)
-        return prepared.forwards, seconds, wait_s, kept
+        details = await self._directory.details(request.model)
+        async with self._directory.guard(request.model):
+            planning = await self._read_headers(request, details, call)
+            planned = await self._plan(request, details, None, planning)
+        key = self._cache_key(request, details, call)
+        cached = not request.fresh and await self._load_cached(key, request) is not None
+        expected_s = await self._expected_s(request.model, details, planned.forwards)
+        queue_s = await self._admission.wait_s(call.priority)
+        return Estimate(planned.forwards, expected_s, queue_s, cached=cached)
 
-    async def predict(
-        self, images: tuple[bytes, ...], image_names: tuple[str, ...], model: str, caller: Caller
-    ) -> tuple[ModelDetails, Float[np.ndarray, "n classes"]]:
-        """The model's details, and its raw outputs for encoded images after its own preprocessing."""
+    async def predict(self, request: PredictRequest, call: CallContext) -> Predictions:
+        """Scores encoded images as they are, after the model's own preprocessing."""
         self._start_once()
-        details = await self._directory.details(model)
-        await self._door.charge(caller.name, len(images))  # a few forwards, which wait for no turn
-        runner = RayRunner(images, details, await self._replicas(model), self._reporter.counters)
-        async with self._directory.guard(model):
-            return details, await runner.outputs(image_names)
+        images, image_names = request.images, name_images(len(request.images))
+        details = await self._directory.details(request.model)
+        planning = Planning(
+            self._admission, call.caller, call.priority, (), forwards=READ_FORWARDS, patient=False
+        )
+        replicas = await self._replicas(request.model)
+        runner = RayRunner(images, details, replicas, self._reporter.counters, planning=planning)
+        async with self._directory.guard(request.model):
+            # A few forwards wait for no turn to be computed: they are charged with the decoding.
+            await planning.read(
+                images,
+                image_names,
+                self._settings,
+                lambda decode_s: len(images) + as_forwards(sum(decode_s)),
+            )
+            outputs = await runner.outputs(image_names)
+        top = await asyncio.to_thread(
+            lambda: tuple(most_probable(row, details, request.top_k) for row in outputs)
+        )
+        return Predictions(details, outputs, top)
 
-    async def _in_time(self, work: Work, caller: Caller, listener: Listener) -> tuple[Explanation, ...]:
+    async def _explain_in_time(
+        self, request: ExplainRequest, call: CallContext, listener: Listener
+    ) -> tuple[Explanation, ...]:
         self._start_once()
         counters, limit_s = self._reporter.counters, self._settings.request_timeout_s
         counters.add(IN_PROGRESS, 1)
         try:
             async with asyncio.timeout(limit_s):
-                return await self._explain(work, caller, listener)
+                return await self._explain(request, call, listener)
         except TimeoutError as late:
             raise DeadlineExceeded.of_request(limit_s) from late
         finally:
             counters.add(IN_PROGRESS, -1)
 
-    async def _explain(self, work: Work, caller: Caller, listener: Listener) -> tuple[Explanation, ...]:
-        """From the kept results, or computed; anew where the model was updated meanwhile."""
+    async def _explain(
+        self, request: ExplainRequest, call: CallContext, listener: Listener
+    ) -> tuple[Explanation, ...]:
+        """The cached result, or a computed one; computed again where the model was updated meanwhile."""
         began = time.perf_counter()
-        for _ in range(REVISIONS):
-            details = await self._directory.details(work.model)
-            key = self._key(work, details)
-            if not work.fresh and (kept := await self._recall(key, work)) is not None:
-                return kept
+        for turn in range(REVISIONS):
+            details = await self._directory.details(request.model)
+            key = self._cache_key(request, details, call)
+            if not request.fresh and (kept := await self._find_cached(key, request)) is not None:
+                return retime(kept, time.perf_counter() - began)
             try:
-                async with self._directory.guard(work.model):
-                    found = await self._compute(work, details, caller, listener, began)
+                # Planned anew it is not charged anew; a job was planned, and charged for that, when it was sent.
+                charged = turn == 0 and call.job_id is None
+                async with self._directory.guard(request.model):
+                    planning = await self._read_headers(request, details, call, charged=charged)
+                    found = await self._compute(request, details, call, listener, began, planning)
             except ModelChanged:
-                self._directory.forget(work.model)
+                self._directory.forget(request.model)
                 await asyncio.sleep(REVISION_S)  # replicas are replaced one by one
                 continue
-            await self._remember(key, found)
+            await self._save_result(key, found)
             return found
         raise ModelUnavailable(
-            f"model {work.model!r} was updated {REVISIONS} times while the request ran", field="model"
+            f"model {request.model!r} was updated {REVISIONS} times while the request ran", field="model"
         )
 
     async def _compute(
-        self, work: Work, details: ModelDetails, caller: Caller, listener: Listener, began: float
+        self,
+        request: ExplainRequest,
+        details: ModelDetails,
+        call: CallContext,
+        listener: Listener,
+        began: float,
+        planning: Planning,
     ) -> tuple[Explanation, ...]:
-        prepared = await self._prepare(work, details, caller.job)
-        ask = Ask(
+        planned = await self._plan(request, details, call.job_id, planning)
+        ask = AdmissionRequest(
             id=uuid.uuid4().hex,
-            caller=caller.name,
-            priority=caller.priority,
-            forwards=prepared.forwards,
-            seconds=await self._seconds(work.model, details, prepared.forwards) or 0.0,
-            patient=caller.job is not None,
+            caller=call.caller,
+            priority=call.priority,
+            forwards=planned.forwards,
+            seconds=await self._expected_s(request.model, details, planned.forwards) or 0.0,
+            patient=call.job_id is not None,
+            charged_forwards=planning.forwards,
         )
-        async with self._door.through(ask):
+        async with self._admission.through(ask):
             # A deadline counts from a request's arrival, and from the time that a job has a place.
-            if caller.job is not None:
+            if call.job_id is not None:
                 began = time.perf_counter()
-            return await explain_prepared(prepared, listener=listener, began=began)
+            return await explain_planned(planned, listener=listener, began=began)
 
-    async def _prepare(self, work: Work, details: ModelDetails, job: str | None) -> Prepared:
-        """The plans of a request: what is wrong with it is told before it is let in."""
+    async def _read_headers(
+        self, request: ExplainRequest, details: ModelDetails, call: CallContext, *, charged: bool = True
+    ) -> Planning:
+        """Turns of a request to have its images decoded; images whose headers break a limit are refused."""
+
+        def forwards(decode_s: Sequence[float]) -> int:
+            seconds = planning_seconds(request.request, decode_s, details.preprocessing)
+            return as_forwards(seconds) if charged else 0
+
+        planning = Planning(
+            self._admission,
+            call.caller,
+            call.priority,
+            (),
+            forwards=READ_FORWARDS if charged else 0,
+            patient=call.job_id is not None,
+        )
+        await planning.read(request.images, request.image_names, self._settings, forwards)
+        return planning
+
+    async def _plan(
+        self, request: ExplainRequest, details: ModelDetails, job: str | None, planning: Planning
+    ) -> PlannedRequest:
+        """Plans a request: every check that is possible before admission has passed."""
         targets = tuple(
-            tuple(find_target(target, details.labels) for target in entry) for entry in work.targets
+            tuple(find_target(target, details.labels) for target in entry) for entry in request.targets
         )
         runner = RayRunner(
-            work.images,
+            request.images,
             details,
-            await self._replicas(work.model),
+            await self._replicas(request.model),
             self._reporter.counters,
             ledger=None if job is None else self._store,
             job_id=job or "",
+            planning=planning,
         )
-        return await prepare(runner, Inquiry(work.request, targets, work.identities, work.names))
+        resolved = ResolvedRequest(request.request, targets, request.identities, request.image_names)
+        return await plan_request(runner, resolved)
 
     async def _replicas(self, model: str) -> Replicas:
         return Replicas(
@@ -218,35 +272,36 @@ class EstimatorAggregator:
             chunk_rows=self._settings.chunk_rows,
         )
 
-    async def _seconds(self, model: str, details: ModelDetails, forwards: int) -> float | None:
-        """Expected of scoring on the replicas that run now."""
+    async def _expected_s(self, model: str, details: ModelDetails, forwards: int) -> float | None:
+        """Expected seconds of scoring on the replicas that run now; ``None`` where the model's speed is not known."""
         if details.seconds_per_image is None:
             return None
         state, _ = await self._directory.describe(model)
         running = state["replicas"]["running"]
         return forwards * details.seconds_per_image / max(1, running)
 
-    # ---- kept results ----------------------------------------------------------------------------
-    def _key(self, work: Work, details: ModelDetails) -> str | None:
-        """What the result of a request is kept under; ``None`` where nobody knows what the model computes."""
+    # ---- cached results ----------------------------------------------------------------------------
+    def _cache_key(self, request: ExplainRequest, details: ModelDetails, call: CallContext) -> str | None:
+        """Key of the cached result; ``None`` without a cache, or where the model's revision is not known."""
         if not self._settings.result_cache_bytes or not details.revision:
             return None
-        return work.key(details.revision)
+        return cache_key(request, details.revision, "" if self._settings.results_shared else call.caller)
 
-    async def _recall(self, key: str | None, work: Work) -> tuple[Explanation, ...] | None:
-        """The kept result, counted as hit or miss."""
+    async def _find_cached(self, key: str | None, request: ExplainRequest) -> tuple[Explanation, ...] | None:
+        """The cached result, counted as hit or miss."""
         if key is None:
             return None
-        found = await self._kept(key, work)
+        found = await self._load_cached(key, request)
         self._reporter.counters.add(RESULTS, outcome="miss" if found is None else "hit")
         return found
 
-    async def _kept(self, key: str | None, work: Work) -> tuple[Explanation, ...] | None:
+    async def _load_cached(self, key: str | None, request: ExplainRequest) -> tuple[Explanation, ...] | None:
         if key is None:
             return None
         found = None
-        with contextlib.suppress(StoreUnavailable):  # computing is slower, and as good
-            found = await asyncio.to_thread(self._store.recall, key)
+        with contextlib.suppress(StoreUnavailable, TimeoutError):  # computing is slower, and as good
+            async with asyncio.timeout(self._settings.result_cache_timeout_s):
+                found = await in_store_thread(self._store.get_cached, key)
         kept: Done | None = None
         if found is not None:
             with contextlib.suppress(ValueError):  # of another version, or damaged
@@ -255,22 +310,24 @@ class EstimatorAggregator:
             return None
         return tuple(
             replace(explanation, id=identity, cached=True)
-            for explanation, identity in zip(kept.explanations, work.identities, strict=True)
+            for explanation, identity in zip(kept.explanations, request.identities, strict=True)
         )
 
-    async def _remember(self, key: str | None, found: tuple[Explanation, ...]) -> None:
+    async def _save_result(self, key: str | None, found: tuple[Explanation, ...]) -> None:
         if key is None or any(explanation.partial for explanation in found):
             return
         encoded = await asyncio.to_thread(encode, Done(found, batch=False))
-        with contextlib.suppress(StoreUnavailable):
-            await asyncio.to_thread(self._store.remember, key, encoded)
+        with contextlib.suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(self._settings.result_cache_timeout_s):
+                await in_store_thread(self._store.put_cached, key, encoded)
 
     # ---- jobs ------------------------------------------------------------------------------------
-    async def _carry(self, job: Job, work: Work, tally: Tally) -> tuple[Explanation, ...]:
-        caller = Caller(name=job.owner, priority="batch", job=job.id)
-        return await self._explain(work, caller, tally)
+    async def _execute(self, job: Job, request: ExplainRequest, tally: Tally) -> tuple[Explanation, ...]:
+        request_id = str(job.labels.get("request_id", ""))
+        call = CallContext(request_id, caller=job.owner, priority="batch", job_id=job.id)
+        return await self._explain(request, call, tally)
 
-    def _job_ended(self, state: str) -> None:
+    def _count_job(self, state: str) -> None:
         self._reporter.counters.add(JOBS, state=state)
 
     def _start_once(self) -> None:
@@ -278,7 +335,13 @@ class EstimatorAggregator:
         self._workers.start_once()
 
 
-class _Listening:
+def retime(kept: tuple[Explanation, ...], total_s: float) -> tuple[Explanation, ...]:
+    """Cached explanations with the times of this request: those of the computation are of another."""
+    own = {"plan_s": 0.0, "score_s": 0.0, "total_s": total_s}
+    return tuple(replace(explanation, timing=own) for explanation in kept)
+
+
+class _Reports:
     """Keeps the newest of each kind of report until it is taken."""
 
     def __init__(self) -> None:
@@ -286,29 +349,30 @@ class _Listening:
         self._began = time.perf_counter()
         self._planned = 0
         self._scored = 0
-        self._partial: Partial | None = None
+        self._partial: ComputePartial | None = None
 
     def planned(self, forwards: int) -> None:
         self._planned = forwards
         self.changed.set()
 
-    def scored(self, images: int) -> None:
-        self._scored += images
+    def scored(self, image_count: int) -> None:
+        self._scored += image_count
         self.changed.set()
 
-    def partial(self, partial: Partial) -> None:
-        self._partial = partial
+    def partial(self, compute: ComputePartial) -> None:
+        self._partial = compute
         self.changed.set()
 
-    def take(self) -> list[Progress | Partial]:
-        """What is new."""
+    def progress(self) -> Progress | None:
+        """Progress so far; ``None`` before anything is planned."""
         if not self._planned:
-            return []
+            return None
         elapsed_s = time.perf_counter() - self._began
         left = max(0, self._planned - self._scored)
         eta_s = elapsed_s / self._scored * left if self._scored else None
-        told: list[Progress | Partial] = [Progress(self._scored, self._planned, elapsed_s, eta_s)]
-        if self._partial is not None:
-            told.append(self._partial)
-            self._partial = None
-        return told
+        return Progress(self._scored, self._planned, elapsed_s, eta_s)
+
+    def take_partial(self) -> ComputePartial | None:
+        """The newest indices that were not taken yet."""
+        taken, self._partial = self._partial, None
+        return taken

@@ -15,14 +15,15 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from ray.serve.schema import LoggingConfig
 
-from wavescope.errors import RegistryInvalid
+from wavescope.errors import InvalidRequest, RegistryInvalid
 from wavescope.models.spec import ModelSpec
 from wavescope.serving import names, scaling
-from wavescope.serving.admission import AdmissionDesk
+from wavescope.serving.admission.desk import AdmissionDesk
 from wavescope.serving.aggregator import EstimatorAggregator
 from wavescope.serving.gateway import Gateway
 from wavescope.serving.generator import PerturbationGenerator
-from wavescope.serving.registry_file import RegistryFile
+from wavescope.serving.models.registry_file import RegistryFile
+from wavescope.serving.one_process import OneProcess
 from wavescope.serving.replica import ModelReplica
 from wavescope.serving.reporting import MetricsHub
 from wavescope.settings import Settings, load_registry, load_settings, model_spec
@@ -31,8 +32,8 @@ from wavescope.settings import Settings, load_registry, load_settings, model_spe
 LOGGING = LoggingConfig(encoding="JSON", log_level="WARNING", enable_access_log=False)
 CONSTRUCTOR_TRIES = 2  # missing weights stay missing: tell it soon instead of trying twenty times
 # Coroutines that wait: what they hold is bounded by the limits on bodies and rows, not by this number.
-CONCURRENT_REQUESTS = 64  # beside those that the admission desk lets in or has waiting
-WAITING_REQUESTS = 10_000  # at the admission desk, which bounds them itself
+CONCURRENT_REQUESTS = 64
+WAITING_REQUESTS = 10_000  # at the admission desk and in the gateway, which bound them themselves
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -40,8 +41,17 @@ def build(args: dict[str, Any]) -> Application:
 
     Args:
         args: ``models_file``, path of the registry; absent or null for the embedded default model.
+
+    Raises:
+        InvalidRequest: an argument that there is not, or the settings want one process.
+        RegistryInvalid: a wrong registry.
     """
-    settings, path = load_settings(), _path(args)
+    settings, path = load_settings(), _models_file(args, "build", ("models_file",))
+    if settings.one_process:
+        raise InvalidRequest(
+            "one_process (WAVESCOPE_ONE_PROCESS) is for `wavescope serve`: a serve config names the deployments",
+            field="one_process",
+        )
     loopback_only = not (settings.no_auth or settings.api_keys_file)
     return service(settings, load_registry(path), models_file=path, loopback_only=loopback_only)
 
@@ -55,9 +65,11 @@ def build_model(args: dict[str, Any]) -> Application:
             it anew when the entry changes, and leaves the others alone.
 
     Raises:
+        InvalidRequest: an argument that there is not.
         RegistryInvalid: no such model in the registry, or a wrong entry.
     """
-    wanted, path = args.get("model"), _path(args)
+    path = _models_file(args, "build_model", ("model", "models_file"))
+    wanted = args.get("model")
     if isinstance(wanted, dict):
         return model(load_settings(), model_spec(wanted, path.parent if path else Path()))
     registry = load_registry(path)
@@ -76,7 +88,7 @@ def service(
     models_file: Path | None = None,
     loopback_only: bool = False,
 ) -> Application:
-    """Gateway, aggregator, generator, admission desk and metrics hub, bound together.
+    """Gateway, aggregator, generator, admission desk and metrics hub, bound together or in one process.
 
     Args:
         settings: limits and replicas.
@@ -85,22 +97,24 @@ def service(
         loopback_only: refuse RPCs from other hosts, which Ray Serve's gRPC proxy would let in.
     """
     models = RegistryFile(models_file, registry)
-    hub = _light(MetricsHub, names.HUB).bind()
+    # Far more than it serves: probes are let in, and the others told that it is full, instead of waiting unseen.
+    most = {"max_ongoing_requests": WAITING_REQUESTS}
+    if settings.one_process:
+        whole = _light(serve.ingress()(OneProcess), names.GATEWAY, **most)
+        return whole.bind(settings, models, loopback_only=loopback_only)
+    hub = _light(MetricsHub, names.HUB).bind(settings)
     desk = _light(AdmissionDesk, names.ADMISSION, max_ongoing_requests=WAITING_REQUESTS).bind(settings)
     generator = _light(PerturbationGenerator, names.GENERATOR, num_replicas=settings.generator_replicas).bind(
         settings
     )
     # What Ray Serve holds back before the desk is neither refused by it nor let in by priority.
-    held = {
-        "max_ongoing_requests": settings.max_running
-        + settings.max_waiting
-        + settings.max_streams
-        + CONCURRENT_REQUESTS
-    }
     aggregator = _light(
-        EstimatorAggregator, names.AGGREGATOR, num_replicas=settings.aggregator_replicas, **held
+        EstimatorAggregator,
+        names.AGGREGATOR,
+        num_replicas=settings.aggregator_replicas,
+        max_ongoing_requests=settings.max_ongoing,
     ).bind(settings, models, generator, desk)
-    gateway = _light(serve.ingress()(Gateway), names.GATEWAY, num_replicas=settings.gateway_replicas, **held)
+    gateway = _light(serve.ingress()(Gateway), names.GATEWAY, num_replicas=settings.gateway_replicas, **most)
     return gateway.bind(settings, models, aggregator, hub, loopback_only=loopback_only)
 
 
@@ -136,7 +150,8 @@ def model(settings: Settings, spec: ModelSpec, *, attempt: int = 0) -> Applicati
         upscale_delay_s=settings.upscale_delay_s,
         downscale_delay_s=settings.downscale_delay_s,
         look_back_period_s=settings.look_back_period_s,
-        metrics_interval_s=settings.look_back_period_s / 5,
+        # Of a model whose replicas are given there is nothing to decide, as often as Ray Serve would look.
+        metrics_interval_s=settings.look_back_period_s / (5 if spec.max_replicas > spec.min_replicas else 2),
     )
     deployment = serve.deployment(
         name=names.MODEL_REPLICA,
@@ -151,7 +166,7 @@ def model(settings: Settings, spec: ModelSpec, *, attempt: int = 0) -> Applicati
     # Without a version of ours Ray Serve makes one up each time, and replaces every process for a changed bound. It has
     # no public way to say one; serve configs have versions of their own, made of the arguments.
     deployment = deployment.options(version=_version(spec, attempt), _internal=True)
-    return deployment.bind(spec, settings)
+    return deployment.bind(spec, settings, attempt)
 
 
 def _version(spec: ModelSpec, attempt: int) -> str:
@@ -160,5 +175,17 @@ def _version(spec: ModelSpec, attempt: int) -> str:
     return hashlib.sha256(f"{process!r} {attempt}".encode()).hexdigest()
 
 
-def _path(args: dict[str, Any]) -> Path | None:
-    return Path(args["models_file"]) if args.get("models_file") else None
+def _models_file(args: dict[str, Any], builder: str, known: tuple[str, ...]) -> Path | None:
+    """The registry that a serve config names; refuses arguments that would be read by nobody."""
+    unknown = sorted(set(args) - set(known))
+    if unknown:
+        raise InvalidRequest(
+            f"{builder} has no argument {unknown[0]!r}, only {' and '.join(known)}: correct args in the serve config",
+            field=unknown[0],
+        )
+    named = args.get("models_file")
+    if not isinstance(named, str | Path | None):
+        raise InvalidRequest(
+            f"models_file is {named!r}: give the path of the registry as text", field="models_file"
+        )
+    return Path(named) if named else None

@@ -5,18 +5,27 @@ from __future__ import annotations
 from fastapi import FastAPI
 from ray.serve.handle import DeploymentHandle
 
-from wavescope.figures.draw import draw_png
-from wavescope.ingress.http import build_app
-from wavescope.ingress.oip.servicer import OipServicer
-from wavescope.ingress.open_streams import OpenStreams
+from wavescope.auth import make_access
+from wavescope.engine.types import Explanation
+from wavescope.ingress.app import build_app
+from wavescope.ingress.grpc.servicer import ExplanationServicer
+from wavescope.ingress.kserve.oip.servicer import OipServicer
 from wavescope.ingress.plane import DataPlane, IngressLimits, RequestRecorder
-from wavescope.ingress.servicer import ExplanationServicer
+from wavescope.ingress.ray_proxy.ongoing import Ongoing
+from wavescope.ingress.stream_limits import OpenStreams
 from wavescope.serving import names as deployed
-from wavescope.serving.logs import configure_logs
+from wavescope.serving.calls.local_handle import LocalHandle
+from wavescope.serving.models.registry_file import RegistryFile
 from wavescope.serving.plane import RayDataPlane
-from wavescope.serving.registry_file import RegistryFile
+from wavescope.serving.process import prepare_process
 from wavescope.serving.reporting import Reporter
-from wavescope.settings import Settings, access
+from wavescope.settings import Settings
+
+
+def _draw_png(explanation: Explanation) -> bytes:
+    from wavescope.figures.draw import draw_png  # here: matplotlib is for those who ask for pictures
+
+    return draw_png(explanation)
 
 
 class Gateway(ExplanationServicer, OipServicer):
@@ -26,25 +35,27 @@ class Gateway(ExplanationServicer, OipServicer):
         self,
         settings: Settings,
         registry: RegistryFile,
-        aggregator: DeploymentHandle,
-        hub: DeploymentHandle,
+        aggregator: DeploymentHandle | LocalHandle,
+        hub: DeploymentHandle | LocalHandle,
         *,
         loopback_only: bool,
     ) -> None:
-        configure_logs(settings.log_level)
+        prepare_process(settings)
         self._reporter = Reporter(deployed.GATEWAY, hub=hub)
         self._recorder: RequestRecorder = self._reporter.counters
-        self._access = access(settings, local_only=loopback_only)
-        self._doorkeeper = self._access.doorkeeper
+        self._access = make_access(settings, local_only=loopback_only)
+        self._authenticator = self._access.authenticator
         self._limits = IngressLimits(
             max_body_bytes=settings.max_body_bytes,
             max_images=settings.max_images,
             max_targets=settings.max_targets,
+            max_ongoing=settings.max_ongoing,
             max_streams=settings.max_streams,
             max_streams_per_caller=settings.max_streams_per_caller,
             loopback_only=loopback_only,
         )
         self._streams = OpenStreams(self._limits)
+        self._ongoing = Ongoing(self._limits.max_ongoing)
         self._plane: DataPlane = RayDataPlane(settings, registry, aggregator, self._reporter)
 
     async def check_health(self) -> None:
@@ -55,9 +66,10 @@ class Gateway(ExplanationServicer, OipServicer):
         return build_app(
             self._plane,
             limits=self._limits,
-            draw=draw_png,
+            draw=_draw_png,
             recorder=self._recorder,
             access=self._access,
             streams=self._streams,
+            ongoing=self._ongoing,
             echo_request_id=False,  # Ray Serve's proxy gives every request its id, and adds it to the reply
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 from ray._private import worker as ray_worker
 from ray._private.ray_logging import global_worker_stdstream_dispatcher
+from ray.exceptions import TaskCancelledError
 
 from wavescope.errors import InternalError, WavescopeError
 from wavescope.telemetry import logs
@@ -25,10 +26,24 @@ class _HideRefusals(logging.Filter):
         return not isinstance(error, WavescopeError) or isinstance(error, InternalError)
 
 
+_HIDE_REFUSALS = _HideRefusals()
+
+
+def hide_cancelled(record: logging.LogRecord) -> bool:
+    """Whether to tell a record: not that of a call which its caller has given up, which Ray Serve awaits nowhere."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, TaskCancelledError)
+
+
+def _at_least_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
+
+
 def configure_logs(level: str) -> None:
     """Logging of one replica: our loggers as JSON, Ray Serve's without the callers' mistakes."""
     logs.configure(level)
-    logging.getLogger("ray.serve").addFilter(_HideRefusals())
+    logging.getLogger("ray.serve").addFilter(_HIDE_REFUSALS)  # once, however many parts share the process
+    logging.getLogger("asyncio").addFilter(hide_cancelled)
 
 
 def json_only() -> None:
@@ -36,10 +51,22 @@ def json_only() -> None:
 
     Lines that are no JSON (Ray's own, or a library's) are wrapped.
     """
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # of this process; it tells its progress as text
+    # Of this process: it tells its progress as text, whatever level it is given meanwhile.
+    logging.getLogger("ray.serve").addFilter(_at_least_warning)
     global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
     global_worker_stdstream_dispatcher.add_handler("wavescope", _print)
     ray_worker.print_to_stdstream = _print  # what the raylet says goes past the dispatcher
+
+
+def ours_only() -> None:
+    """From now on without Ray's own lines: its controller tells of every replica that is removed, with a traceback."""
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # Ray Serve has set it back meanwhile
+    global_worker_stdstream_dispatcher.remove_handler("wavescope")
+    global_worker_stdstream_dispatcher.add_handler("wavescope", _print_ours)
+
+
+def _print_ours(batch: dict[str, Any]) -> None:
+    _print({**batch, "lines": [line for line in batch["lines"] if str(line).strip().startswith("{")]})
 
 
 def _print(batch: dict[str, Any], ignore_prefix: bool = True) -> None:  # called as Ray's own

@@ -7,39 +7,42 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator
-from dataclasses import asdict
+from contextlib import aclosing
+from dataclasses import asdict, replace
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
-from wavescope.engine.events import Finished, Partial, Progress
-from wavescope.engine.products import most_probable
+from wavescope.auth import load_quotas
 from wavescope.engine.types import Explanation
-from wavescope.errors import (
-    DeadlineExceeded,
-    InternalError,
-    ModelUnavailable,
-    WavescopeError,
+from wavescope.errors import InternalError
+from wavescope.ingress.job_replies import job_failed
+from wavescope.ingress.plane import (
+    CallContext,
+    Estimate,
+    Event,
+    ExplainRequest,
+    JobStatus,
+    Predictions,
+    PredictRequest,
 )
-from wavescope.ingress.jobs import job_failed
-from wavescope.ingress.plane import Call, Estimate, Event, JobStatus, Parsed, Predicted
-from wavescope.serving.aggregator import Caller, SoFar
-from wavescope.serving.directory import Directory
-from wavescope.serving.dispatch import LOST, unwrapped
-from wavescope.serving.jobs import Done, Work
-from wavescope.serving.registry_file import RegistryFile
+from wavescope.serving.aggregator_client import AggregatorClient
+from wavescope.serving.cache_key import cache_key
+from wavescope.serving.calls.local_handle import LocalHandle
+from wavescope.serving.jobs.workers import Done
+from wavescope.serving.models.directory import ModelDirectory
+from wavescope.serving.models.registry_file import RegistryFile
 from wavescope.serving.reporting import Reporter
-from wavescope.settings import Settings, load_quotas
+from wavescope.serving.threads import in_store_thread
+from wavescope.settings import Settings
 from wavescope.store import open_store
-from wavescope.store.answers import unknown
 from wavescope.store.codec import decode, encode
+from wavescope.store.errors import unknown_job
 from wavescope.store.protocols import FINAL, Job, NewJob
 from wavescope.telemetry.metrics import JOBS
 
 READY = ("ready", "updating", "scaled_to_zero")
 WATCH_S = 0.5  # between looks at a job that is watched
-GRACE_S = 5.0
-DIED = "the process that computed this explanation died; send it again"
 
 log = logging.getLogger(__name__)
 
@@ -51,70 +54,55 @@ class RayDataPlane:
         self,
         settings: Settings,
         registry: RegistryFile,
-        aggregator: DeploymentHandle,
+        aggregator: DeploymentHandle | LocalHandle,
         reporter: Reporter,
     ) -> None:
         self._settings = settings
-        self._directory = Directory(settings, registry)
-        self._aggregator = aggregator
+        self._directory = ModelDirectory(settings, registry)
+        self._aggregator = AggregatorClient(aggregator, settings.request_timeout_s)
         self._reporter = reporter
         self._quota = load_quotas(settings)
         self._store = open_store(
-            settings.store_url, state_dir=settings.state_dir, result_bytes=settings.result_cache_bytes
+            settings.store_url,
+            state_dir=settings.state_dir,
+            result_bytes=settings.result_cache_bytes,
+            timeout_s=settings.store_timeout_s,
         )
 
     # ---- explaining ------------------------------------------------------------------------------
-    async def explain(self, parsed: Parsed, call: Call) -> tuple[Explanation, ...]:
-        work = self._work(parsed, call)
-        return await self._ask("explain", work, _caller(call))
+    async def explain(self, request: ExplainRequest, call: CallContext) -> tuple[Explanation, ...]:
+        return await self._aggregator.explain(self._identify(request, call), call)
 
-    async def stream(self, parsed: Parsed, call: Call) -> AsyncGenerator[Event, None]:
-        work = self._work(parsed, call)
-        told = self._aggregator.options(stream=True).stream.remote(work, _caller(call))
-        try:
-            # Not asyncio.timeout: a generator that others iterate may end in another task than it began in.
-            ends_s = time.monotonic() + self._settings.request_timeout_s + GRACE_S
-            events = aiter(told)  # type: ignore[arg-type]  # a generator, as stream=True makes it
-            while True:
-                event = await asyncio.wait_for(anext(events, None), ends_s - time.monotonic())
-                if event is None:
-                    return
-                yield _event(event)
-        except WavescopeError as error:
-            raise unwrapped(error) from None
-        except TimeoutError as late:
-            raise DeadlineExceeded.of_request(self._settings.request_timeout_s) from late
-        except LOST as lost:
-            raise ModelUnavailable(DIED) from lost
-        finally:
-            told.cancel()  # the client is gone, or all is told: no further chunk is wanted
+    async def stream(self, request: ExplainRequest, call: CallContext) -> AsyncGenerator[Event, None]:
+        request = self._identify(request, call)
+        async with aclosing(self._aggregator.stream(request, call)) as events:
+            async for event in events:
+                yield event
 
-    async def estimate(self, parsed: Parsed, call: Call) -> Estimate:
-        forwards, expected_s, queue_s, cached = await self._ask(
-            "estimate", self._work(parsed, call), _caller(call)
-        )
-        return Estimate(forwards, expected_s, queue_s, cached)
+    async def estimate(self, request: ExplainRequest, call: CallContext) -> Estimate:
+        return await self._aggregator.estimate(self._identify(request, call), call)
 
-    async def predict(self, images: tuple[bytes, ...], model: str, top_k: int, call: Call) -> Predicted:
-        self._directory.spec(model)
-        details, outputs = await self._ask("predict", images, _names(images), model, _caller(call))
-        return Predicted(details, outputs, tuple(most_probable(row, details, top_k) for row in outputs))
+    async def predict(self, request: PredictRequest, call: CallContext) -> Predictions:
+        self._directory.spec(request.model)
+        return await self._aggregator.predict(request, call)
 
     # ---- jobs ------------------------------------------------------------------------------------
-    async def submit(self, parsed: Parsed, call: Call, idempotency_key: str | None) -> JobStatus:
-        work = self._work(parsed, call)
-        content = work.key("")  # of whatever revision computes it
+    async def submit(
+        self, request: ExplainRequest, call: CallContext, idempotency_key: str | None
+    ) -> JobStatus:
+        request = self._identify(request, call)
+        content = cache_key(request, "")  # of whatever revision computes it
         if idempotency_key is not None:  # a repeated one is answered whatever has changed meanwhile
-            known = await asyncio.to_thread(self._store.find, call.caller, idempotency_key, content)
+            known = await in_store_thread(self._store.find_by_key, call.caller, idempotency_key, content)
             if known is not None:
                 return _status(known)
-        await self._ask("estimate", work, _caller(call))  # refuses what cannot be explained
-        return await asyncio.to_thread(self._keep, work, content, call, idempotency_key)
+        await self._aggregator.estimate(request, call)  # refuses what cannot be explained
+        return await in_store_thread(self._submit, request, content, call, idempotency_key)
 
-    async def job(self, job_id: str, call: Call) -> JobStatus:
+    async def job(self, job_id: str, call: CallContext) -> JobStatus:
         return _status(await self._job(job_id, call))
 
-    async def watch(self, job_id: str, call: Call) -> AsyncGenerator[JobStatus, None]:
+    async def watch(self, job_id: str, call: CallContext) -> AsyncGenerator[JobStatus, None]:
         told: Job | None = None
         while True:
             job = await self._job(job_id, call)
@@ -125,19 +113,19 @@ class RayDataPlane:
                 return
             await asyncio.sleep(WATCH_S)
 
-    async def result(self, job_id: str, call: Call) -> tuple[tuple[Explanation, ...], bool]:
+    async def result(self, job_id: str, call: CallContext) -> tuple[tuple[Explanation, ...], bool]:
         job = await self._job(job_id, call)
         if job.state == "failed" and job.error is not None:
             raise job_failed(_status(job))
         try:
-            done = await asyncio.to_thread(lambda: decode(self._store.result(job_id), Done))
+            done = await in_store_thread(lambda: decode(self._store.result(job_id), Done))
         except ValueError as damaged:
             raise InternalError(f"the result of job {job_id} cannot be read") from damaged
         return done.explanations, done.batch
 
-    async def cancel(self, job_id: str, call: Call) -> JobStatus:
+    async def cancel(self, job_id: str, call: CallContext) -> JobStatus:
         before = await self._job(job_id, call)
-        job = await asyncio.to_thread(self._store.cancel, job_id)
+        job = await in_store_thread(self._store.cancel, job_id)
         if before.state not in FINAL and job.state == "cancelled":
             self._reporter.counters.add(JOBS, state="cancelled")
         return _status(job)
@@ -181,59 +169,30 @@ class RayDataPlane:
         return await self._reporter.exposition()
 
     # ---- how -------------------------------------------------------------------------------------
-    def _work(self, parsed: Parsed, call: Call) -> Work:
-        """The request as it travels; of an unknown model none is made."""
-        self._directory.spec(parsed.model)
-        images, image_names = parsed.images, _names(parsed.images)
-        if parsed.other is not None:
-            images, image_names = (*images, parsed.other), (*image_names, "other")
-        identities = tuple(uuid.uuid4().hex for entry in parsed.targets for _ in entry)
+    def _identify(self, request: ExplainRequest, call: CallContext) -> ExplainRequest:
+        """The request with ids for its explanations; one for an unknown model is refused."""
+        self._directory.spec(request.model)
+        identities = tuple(uuid.uuid4().hex for entry in request.targets for _ in entry)
         log.info(
-            "explaining", extra={"ids": identities, "request_id": call.request_id, "model": parsed.model}
+            "explaining", extra={"ids": identities, "request_id": call.request_id, "model": request.model}
         )
-        return Work(
-            parsed.model,
-            images,
-            image_names,
-            parsed.targets,
-            identities,
-            parsed.request,
-            parsed.batch,
-            call.fresh,
-        )
+        return replace(request, identities=identities, fresh=call.fresh)
 
-    async def _ask(self, method: str, *args: Any) -> Any:
-        """What the aggregator answers; it stops working where nobody waits for that any more."""
-        response = getattr(self._aggregator, method).remote(*args)
-        limit_s = self._settings.request_timeout_s
-        try:
-            # A little more than the aggregator gives itself, whose words are the better ones.
-            async with asyncio.timeout(limit_s + GRACE_S):
-                return await response
-        except WavescopeError as error:
-            raise unwrapped(error) from None
-        except TimeoutError as late:
-            response.cancel()
-            raise DeadlineExceeded.of_request(self._settings.request_timeout_s) from late
-        except asyncio.CancelledError:
-            response.cancel()
-            raise
-        except LOST as lost:
-            raise ModelUnavailable(DIED) from lost
-
-    def _keep(self, work: Work, content: str, call: Call, idempotency_key: str | None) -> JobStatus:
-        """Keeps a job, where there is room for one more."""
+    def _submit(
+        self, request: ExplainRequest, content: str, call: CallContext, idempotency_key: str | None
+    ) -> JobStatus:
+        """Stores a job, where there is room for one more."""
         job = NewJob(
             id=uuid.uuid4().hex,
             owner=call.caller,
-            payload=encode(work),
+            payload=encode(request),
             content=content,
             idempotency_key=idempotency_key,
             priority=1 if call.priority == "interactive" else 0,
             labels={
-                "kind": work.request.kind,
-                "model": work.model,
-                "images": len(work.targets),
+                "kind": request.request.kind,
+                "model": request.model,
+                "images": len(request.targets),
                 "request_id": call.request_id,
             },
         )
@@ -247,35 +206,19 @@ class RayDataPlane:
             log.info("job accepted", extra={"job": kept.id, "request_id": call.request_id})
         return _status(kept)
 
-    async def _job(self, job_id: str, call: Call) -> Job:
-        job = await asyncio.to_thread(self._store.get, job_id)
+    async def _job(self, job_id: str, call: CallContext) -> Job:
+        job = await in_store_thread(self._store.get, job_id)
         if job.owner != call.caller:
-            raise unknown(job_id)
+            raise unknown_job(job_id)
         return job
-
-
-def _names(images: tuple[bytes, ...]) -> tuple[str, ...]:
-    """What the caller calls each image."""
-    return ("image",) if len(images) == 1 else tuple(f"images[{place}]" for place in range(len(images)))
-
-
-def _caller(call: Call) -> Caller:
-    return Caller(call.caller, call.priority)
-
-
-def _event(told: Progress | SoFar | tuple[Explanation, ...]) -> Event:
-    if isinstance(told, Progress):
-        return told
-    if isinstance(told, SoFar):
-        return Partial(told.image, told.forwards, told.rows, lambda: told.indices)
-    return Finished(told)
 
 
 def _status(job: Job) -> JobStatus:
     eta_s = None
     if job.state == "running" and job.started_at is not None and job.forwards:
         left = max(0, job.planned - job.forwards)
-        eta_s = (time.time() - job.started_at) / job.forwards * left
+        elapsed_s = max(0.0, time.time() - job.started_at)  # the clock may have been set meanwhile
+        eta_s = elapsed_s / job.forwards * left
     return JobStatus(
         id=job.id,
         state=job.state,

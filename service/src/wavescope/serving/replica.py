@@ -18,19 +18,23 @@ import numpy as np
 from jaxtyping import Float, Float32
 from ray import ObjectRef
 
-from wavescope.core.rows import Moved
-from wavescope.engine.batching import Batcher
+from wavescope.core.rendering.masks import PickFreezeRows
 from wavescope.engine.plan import Plan, Stack, chunks
 from wavescope.engine.protocols import Classifier, Recorder, Rows
-from wavescope.engine.scoreboard import Scored
-from wavescope.engine.scoring import DeviceBatches, Part, Rendering, to_numpy
+from wavescope.engine.scoring.batching import Batcher
+from wavescope.engine.scoring.scoreboard import Scored
+from wavescope.engine.scoring.scorer import DeviceBatches, Part, Rendering, to_numpy
 from wavescope.engine.types import ModelDetails
-from wavescope.errors import ModelChanged, ModelUnavailable, RemoteFailure
+from wavescope.errors import ModelChanged, ModelUnavailable, RemoteFailure, WavescopeError
 from wavescope.models.load import load
 from wavescope.models.spec import ModelSpec
+from wavescope.retries import RetryPolicy
 from wavescope.serving import names
-from wavescope.serving.logs import configure_logs
-from wavescope.serving.reporting import Reporter
+from wavescope.serving.calls.background import start_in_background
+from wavescope.serving.calls.retries import REMOTE_MODEL
+from wavescope.serving.models.attempts import attempts
+from wavescope.serving.process import prepare_process
+from wavescope.serving.reporting import Reporter, hub_deployment
 from wavescope.serving.scaling import QUEUED
 from wavescope.settings import Settings
 from wavescope.telemetry.metrics import QUEUED_IMAGES
@@ -39,8 +43,6 @@ from wavescope.telemetry.metrics import QUEUED_IMAGES
 # 70 MB at most.
 RENDERINGS_KEPT = 8
 TIMED_BATCHES = 5
-FIRST_DELAY_S = 0.5  # between attempts to reach a model served elsewhere
-MAX_DELAY_S = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -70,22 +72,31 @@ class ModelReplica:
 
     A model served elsewhere that does not answer yet is asked again for as long as the replica lives, since Ray Serve
     gives up on constructors that fail; until then calls are told why.
+
+    A model that failed to load twice in a row, or took its process with it, is tried again after a pause, which grows.
     """
 
-    def __init__(self, spec: ModelSpec, settings: Settings) -> None:
-        configure_logs(settings.log_level)
-        self._reporter = Reporter(names.MODEL_REPLICA, spec.name)
+    def __init__(
+        self, spec: ModelSpec, settings: Settings, attempt: int = 0, *, retries: RetryPolicy = REMOTE_MODEL
+    ) -> None:
+        prepare_process(settings)
+        self._retries = retries
+        self._reporter = Reporter(names.MODEL_REPLICA, spec.name, hub_name=hub_deployment(settings))
         self._spec = spec
         self._settings = settings
         self._loaded: Loaded | None = None
         self._missing: RemoteFailure | ModelUnavailable | None = None
-        self._reaching: asyncio.Task[None] | None = None
+        self._connecting: asyncio.Task[None] | None = None
         self._queued = 0
         self._renderings: OrderedDict[str, asyncio.Task[Rendering]] = OrderedDict()
+        self._attempts = attempts(spec, attempt)
+        self._delay_s = self._attempts.delay_s() if self._attempts else 0.0
+        if self._delay_s:
+            return  # the first check of its health waits: Ray Serve calls no replica before that
         try:
-            self._loaded = self._load()
+            self._loaded = self._load_noted()
         except (RemoteFailure, ModelUnavailable) as missing:
-            self._missed(missing)
+            self._note_missing(missing)
 
     async def check_health(self) -> None:
         """Answers while the replica's event loop turns; Ray Serve does not notice a blocked one by itself.
@@ -93,18 +104,19 @@ class ModelReplica:
         Raises:
             RuntimeError: nothing scores any more; Ray Serve then replaces the replica.
         """
+        if self._delay_s:
+            await self._load_with_pauses()
         self._start_once()
         if self._loaded is not None and not self._loaded.thread.is_alive():
             raise RuntimeError("the thread that scores has ended")
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """What :class:`wavescope.serving.scaling.QueuedImages` scales on: images that wait or are being scored."""
+        """Metric of :class:`wavescope.serving.scaling.QueuedImages`: images that wait or are being scored."""
         self._start_once()
-        self._reporter.counters.set(QUEUED_IMAGES, self._queued, model=self._spec.name)
         return {QUEUED: float(self._queued)}
 
     async def details(self) -> ModelDetails:
-        """What the model says of itself.
+        """Name, shapes, labels and speed of the model.
 
         Raises:
             ModelUnavailable: it is served elsewhere and does not answer yet.
@@ -127,7 +139,7 @@ class ModelReplica:
         revision: str,
         digest: str,
         work: Sequence[ObjectRef[Plan | Stack]],
-        rows: Rows | Moved | None,
+        rows: Rows | PickFreezeRows | None,
         start: int,
         stop: int,
         score: str,
@@ -174,7 +186,7 @@ class ModelReplica:
         if self._loaded is not None and getattr(self._loaded.model, "stale", False):
             # Its server has another version by now: ask what that is. The thread ends with what waits, and closes it.
             self._loaded.batcher.close()
-            self._loaded = self._missing = self._reaching = None
+            self._loaded = self._missing = self._connecting = None
             self._renderings.clear()
         self._start_once()
         if self._loaded is None:
@@ -188,20 +200,58 @@ class ModelReplica:
 
     def _start_once(self) -> None:
         self._reporter.start_once()
-        if self._loaded is None and self._reaching is None:
-            self._reaching = asyncio.get_running_loop().create_task(self._reach())
+        if self._loaded is None and self._connecting is None and not self._delay_s:
+            self._connecting = start_in_background(self._connect())
 
-    async def _reach(self) -> None:
-        delay_s = FIRST_DELAY_S
+    def _load_noted(self) -> Loaded:
+        """Loads the model, and notes it where the next process sees it, should this one not survive it."""
+        if self._attempts is None:
+            return self._load()
+        self._attempts.begin()
+        try:
+            loaded = self._load()
+        except (RemoteFailure, ModelUnavailable):  # a server that is away: asked again by this process
+            self._attempts.loaded()
+            raise
+        except Exception as error:
+            told = error.message if isinstance(error, WavescopeError) else ""
+            self._attempts.failed(told or "it could not be loaded; the log says why")
+            raise
+        self._attempts.loaded()
+        return loaded
+
+    async def _load_with_pauses(self) -> None:
+        """Loads the model with growing pauses, since earlier attempts failed one after the other."""
+        assert self._attempts is not None
+        while self._loaded is None and self._missing is None:
+            reason = self._attempts.reason()
+            log.warning(
+                "the model is tried again later",
+                extra={"model": self._spec.name, "reason": reason, "delay_s": self._delay_s},
+            )
+            await asyncio.sleep(self._delay_s)
+            try:
+                self._loaded = await asyncio.to_thread(self._load_noted)
+            except (RemoteFailure, ModelUnavailable) as missing:
+                self._note_missing(missing)
+            except Exception as failed:
+                log.exception("the model could not be loaded", extra={"model": self._spec.name})
+                self._delay_s = self._attempts.delay_s()
+                if not self._delay_s:  # what is to be loaded has changed meanwhile
+                    raise RuntimeError("this replica is of no use any more") from failed
+        self._delay_s = 0.0
+
+    async def _connect(self) -> None:
+        failures = 1
         while self._loaded is None:
-            await asyncio.sleep(delay_s)
-            delay_s = min(2 * delay_s, MAX_DELAY_S)
+            await asyncio.sleep(self._retries.delay_s(failures))
+            failures += 1
             try:
                 self._loaded = await asyncio.to_thread(self._load)
             except (RemoteFailure, ModelUnavailable) as missing:
-                self._missed(missing)
+                self._note_missing(missing)
 
-    def _missed(self, missing: RemoteFailure | ModelUnavailable) -> None:
+    def _note_missing(self, missing: RemoteFailure | ModelUnavailable) -> None:
         if self._missing is None or self._missing.message != missing.message:
             log.warning(
                 "the model does not answer yet",
@@ -237,11 +287,15 @@ class ModelReplica:
     @asynccontextmanager
     async def _queue(self, images: int) -> AsyncIterator[None]:
         """Counts images of a call until it ends or is cancelled."""
-        self._queued += images
+        self._add_queued(images)
         try:
             yield
         finally:
-            self._queued -= images
+            self._add_queued(-images)
+
+    def _add_queued(self, images: int) -> None:
+        self._queued += images
+        self._reporter.counters.set(QUEUED_IMAGES, self._queued, model=self._spec.name)
 
     async def _rendering(
         self, loaded: Loaded, digest: str, work: Sequence[ObjectRef[Plan | Stack]]
@@ -249,7 +303,7 @@ class ModelReplica:
         """That of the plan or stack: made once, whichever of its chunks comes first and whatever becomes of that."""
         making = self._renderings.get(digest)
         if making is None:
-            making = self._renderings[digest] = asyncio.create_task(self._make(loaded, work[0]))
+            making = self._renderings[digest] = start_in_background(self._make(loaded, work[0]))
         self._renderings.move_to_end(digest)
         while len(self._renderings) > RENDERINGS_KEPT:
             self._renderings.popitem(last=False)
@@ -301,7 +355,7 @@ def _close(model: Classifier) -> None:
 
 
 def _give_back_memory() -> None:
-    """Returns what only loading needed, about 20 MB, to the system, where the C library can (glibc)."""
+    """Frees the memory that only loading needed, about 20 MB, where the C library can (glibc)."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -8,6 +8,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ray import serve
 from ray.exceptions import RayError
@@ -16,7 +17,10 @@ from ray.serve.handle import DeploymentHandle
 
 from wavescope.errors import ModelUnavailable
 from wavescope.serving import names
-from wavescope.serving.dispatch import call
+from wavescope.serving.calls.background import start_in_background
+from wavescope.serving.calls.dispatch import call
+from wavescope.serving.calls.local_handle import LocalHandle
+from wavescope.serving.calls.retries import METRICS
 from wavescope.telemetry.counters import Counters, Snapshot, exposition, is_gauge, total
 from wavescope.telemetry.metrics import REPLICAS
 
@@ -25,7 +29,15 @@ HEARTBEAT_S = 5.0
 SILENT_S = 20.0  # a process that said nothing for four heartbeats is taken for dead
 FOLD_S = 3600.0  # long enough that a stalled process is not folded, and then counted a second time
 
+if TYPE_CHECKING:
+    from wavescope.settings import Settings
+
 log = logging.getLogger(__name__)
+
+
+def hub_deployment(settings: Settings) -> str:
+    """The deployment that holds the hub: one of its own, or the gateway where all share a process."""
+    return names.GATEWAY if settings.one_process else names.HUB
 
 
 class MetricsHub:
@@ -35,13 +47,19 @@ class MetricsHub:
     lost, which Prometheus sees as a counter reset.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: Settings | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        if settings is not None:  # of a process of its own
+            from wavescope.serving.process import prepare_process  # with what the controller has no use for
+
+            prepare_process(settings)
         self._clock = clock
         self._latest: dict[str, tuple[float, Snapshot]] = {}
         self._folded: Snapshot = {}
 
     async def push(self, process: str, snapshot: Snapshot) -> None:
-        """Replaces what is known of one process."""
+        """Replaces the counts of one process."""
         self._latest[process] = (self._clock(), snapshot)
         self._fold()
 
@@ -74,20 +92,32 @@ class Reporter:
     Args:
         deployment: of this replica.
         model: served by this replica, empty where it serves none.
-        hub: where to push; looked up by name when ``None``.
+        hub: where to push; looked up by its name when ``None``.
+        hub_name: of the deployment that holds it.
+        answer_s: how long an answer of the hub is waited for.
     """
 
-    def __init__(self, deployment: str, model: str = "", *, hub: DeploymentHandle | None = None) -> None:
+    def __init__(
+        self,
+        deployment: str,
+        model: str = "",
+        *,
+        hub: DeploymentHandle | LocalHandle | None = None,
+        hub_name: str = names.HUB,
+        answer_s: float = HEARTBEAT_S,
+    ) -> None:
         self.counters = Counters()
         self.counters.set(REPLICAS, 1, deployment=deployment, model=model)
         self._process = uuid.uuid4().hex
         self._hub = hub
+        self._hub_name = hub_name
+        self._answer_s = answer_s
         self._task: asyncio.Task[None] | None = None
 
     def start_once(self) -> None:
         """Starts pushing, on the running loop; constructors of replicas have none."""
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._push_forever())
+            self._task = start_in_background(self._push_for_ever())
 
     async def exposition(self) -> str:
         """The whole application's metrics.
@@ -97,21 +127,22 @@ class Reporter:
                 counted would read as if counters had fallen.
         """
         try:
-            async with asyncio.timeout(HEARTBEAT_S):
+            async with asyncio.timeout(self._answer_s):
                 return await call(
                     lambda: self._handle().exposition.remote(self._process, self.counters.snapshot()),
                     what="the metrics hub",
-                    retried=lambda: None,
+                    policy=METRICS,
                 )
         except (RayError, RayServeException, TimeoutError) as away:
             raise ModelUnavailable("the metrics hub does not answer; ask again") from away
 
-    def _handle(self) -> DeploymentHandle:
+    def _handle(self) -> DeploymentHandle | LocalHandle:
         if self._hub is None:
-            self._hub = serve.get_deployment_handle(names.HUB, app_name=names.APPLICATION)
+            # It looks after itself from then on: a handle follows the deployment wherever its process is.
+            self._hub = serve.get_deployment_handle(self._hub_name, app_name=names.APPLICATION)
         return self._hub
 
-    async def _push_forever(self) -> None:
+    async def _push_for_ever(self) -> None:
         sent: Snapshot = {}
         sent_at = -HEARTBEAT_S
         while True:
@@ -119,7 +150,7 @@ class Reporter:
             if snapshot != sent or time.monotonic() - sent_at >= HEARTBEAT_S:
                 # The hub may start after this process, or be restarting; the next push carries everything again.
                 with contextlib.suppress(RayError, RayServeException, TimeoutError):
-                    async with asyncio.timeout(HEARTBEAT_S):
+                    async with asyncio.timeout(self._answer_s):
                         await self._handle().push.remote(self._process, snapshot)
                     sent, sent_at = snapshot, time.monotonic()
             await asyncio.sleep(PUSH_S)

@@ -1,10 +1,11 @@
-"""The steps of an explanation carried out on replicas."""
+"""Ray runner: the steps of an explanation, carried out on generators and model replicas."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -16,16 +17,21 @@ from ray import ObjectRef
 from ray.exceptions import ObjectLostError
 from ray.serve.handle import DeploymentHandle
 
-from wavescope.core.rows import Moved
-from wavescope.engine import scoreboard
-from wavescope.engine.plan import Plan, Stack, chunks
+from wavescope.core.rendering.masks import PickFreezeRows
+from wavescope.engine.plan import Plan, Stack, chunks, make_stack
 from wavescope.engine.protocols import Rows
-from wavescope.engine.scoreboard import Scored
+from wavescope.engine.scoring import scoreboard
+from wavescope.engine.scoring.scoreboard import Scored
 from wavescope.engine.types import ExplanationRequest, ModelDetails
 from wavescope.errors import ModelUnavailable
-from wavescope.serving.dispatch import call, fan_out
-from wavescope.serving.ledger import KeptScores, call_key
-from wavescope.store.protocols import Ledger
+from wavescope.retries import RetryPolicy
+from wavescope.serving.admission.planning import PLAN_S, Planning, corrupt_seconds, groups
+from wavescope.serving.calls.dispatch import call, fan_out
+from wavescope.serving.calls.local_handle import LocalHandle, LocalResponse
+from wavescope.serving.calls.retries import CHUNKS as CHUNK_RETRIES
+from wavescope.serving.calls.retries import PLANNING
+from wavescope.serving.jobs.score_cache import ChunkCache, call_key
+from wavescope.store.protocols import ChunkScores
 from wavescope.telemetry.counters import Counters
 from wavescope.telemetry.metrics import CHUNKS
 
@@ -39,7 +45,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """Where the work is done.
+    """Deployments that a runner calls, with chunk sizes and retries.
 
     Attributes:
         generator: plans.
@@ -47,13 +53,17 @@ class Replicas:
         name: of the model.
         window: chunks in flight.
         chunk_rows: rows of one chunk.
+        chunk_retries: of chunks whose replica dies.
+        plan_retries: of plans whose generator dies.
     """
 
-    generator: DeploymentHandle
+    generator: DeploymentHandle | LocalHandle
     model: DeploymentHandle
     name: str
     window: int
     chunk_rows: int
+    chunk_retries: RetryPolicy = CHUNK_RETRIES
+    plan_retries: RetryPolicy = PLANNING
 
 
 class RayRunner:
@@ -62,10 +72,11 @@ class RayRunner:
     Args:
         images: the encoded files of the request.
         details: of the model; replicas of another revision refuse to score.
-        replicas: where the work is done.
+        replicas: generators and model replicas to be called.
         counters: of the process.
-        ledger: keeps the scores of a job; ``None`` for what is no job.
+        ledger: stores the scores of a job; ``None`` for a request that is no job.
         job_id: of the job.
+        planning: the request's turns to have its images decoded; ``None`` where nobody else wants to.
     """
 
     def __init__(
@@ -75,30 +86,35 @@ class RayRunner:
         replicas: Replicas,
         counters: Counters,
         *,
-        ledger: Ledger | None = None,
+        ledger: ChunkScores | None = None,
         job_id: str = "",
+        planning: Planning | None = None,
     ) -> None:
+        self._planning = planning
         self._images = images
         self._details = details
         self._replicas = replicas
         self._counters = counters
-        self._kept = None if ledger is None else KeptScores(ledger, job_id)
+        self._cache = None if ledger is None else ChunkCache(ledger, job_id)
         # This process owns the objects: replicas fetch each once, whatever happens to the generator.
-        self._references: dict[str, ObjectRef[Any]] = {}
+        self._references: dict[str, asyncio.Future[ObjectRef[Any]]] = {}
 
     @property
     def details(self) -> ModelDetails:
         return self._details
 
-    async def plan(self, image: int, request: ExplanationRequest, zoom: int) -> Plan:
-        plan, reference = await self._generated("plan", self._images[image], request, zoom)
-        self._references[plan.digest] = reference
+    async def plan(self, position: int, request: ExplanationRequest, zoom: int) -> Plan:
+        async with self._turn(range(position, position + 1), PLAN_S):
+            plan, reference = await self._generate("plan", self._images[position], request, zoom)
+        self._remember(plan, reference)
         return plan
 
-    async def corrupted(
-        self, image: int, request: ExplanationRequest
+    async def corrupt(
+        self, position: int, request: ExplanationRequest
     ) -> tuple[tuple[tuple[str, int], ...], Stack]:
-        (names, stack), _ = await self._generated("corrupt", self._images[image], request)
+        corrupt_s = corrupt_seconds(self._details.preprocessing)
+        async with self._turn(range(position, position + 1), corrupt_s):
+            (names, stack), _ = await self._generate("corrupt", self._images[position], request)
         return names, stack
 
     async def clean(self, plan: Plan) -> tuple[Float32[np.ndarray, "c h w"], Float[np.ndarray, " classes"]]:
@@ -120,8 +136,7 @@ class RayRunner:
             NotAnImage, ImageTooLarge: names the image.
             ModelFailure: the model returned something that is not a number.
         """
-        stack, reference = await self._generated("stack", tuple(self._images), tuple(names))
-        self._references[stack.digest] = reference
+        stack = await self._stack(names)
         found: dict[int, np.ndarray] = {}
 
         async def send(start: int, stop: int) -> np.ndarray:
@@ -144,15 +159,15 @@ class RayRunner:
     async def score(
         self,
         work: Plan | Stack,
-        rows: Rows | Moved | None,
+        rows: Rows | PickFreezeRows | None,
         score: str,
         targets: tuple[int, ...],
         *,
-        heard: Callable[[Scored], bool] | None = None,
+        on_scores: Callable[[Scored], bool] | None = None,
     ) -> Scored:
-        key = call_key(work, rows, score, targets, self._details.revision) if self._kept else ""
-        board = await self._recalled(key, work.rows if rows is None else rows.count, len(targets))
-        if heard is not None and board.done and not heard(board):
+        key = call_key(work, rows, score, targets, self._details.revision) if self._cache else ""
+        board = await self._load_board(key, work.rows if rows is None else rows.count, len(targets))
+        if on_scores is not None and board.done and not on_scores(board):
             return board
 
         async def send(start: int, stop: int) -> Scored:
@@ -163,15 +178,15 @@ class RayRunner:
                 ),
                 f"chunk {start}..{stop}",
             )
-            if self._kept is not None:
-                await self._kept.keep(key, start, scored)
+            if self._cache is not None:
+                await self._cache.save(key, start, scored)
             return scored
 
         def take(start: int, chunk: Scored) -> bool:
             nonlocal board
             board = scoreboard.update(board, start, chunk)
             self._counters.add(CHUNKS, model=self._replicas.name, outcome="scored")
-            return heard is None or heard(board)
+            return on_scores is None or on_scores(board)
 
         wanted = scoreboard.missing(board)
         size = self._chunk_size(sum(stop - start for start, stop in wanted))
@@ -184,11 +199,32 @@ class RayRunner:
     ) -> Result:
         return await asyncio.to_thread(work, *args, **named)
 
-    async def _recalled(self, key: str, rows: int, targets: int) -> Scored:
-        """A board with what was kept of a scoring call."""
+    async def _stack(self, names: Sequence[str]) -> Stack:
+        """Stack of every image after the model's preprocessing; those that take long are decoded one by one."""
+        decode_s = self._planning.decode_s if self._planning else [0.0] * len(self._images)
+        found: list[Stack] = []
+        for places in groups(decode_s):
+            images, called = zip(*((self._images[place], names[place]) for place in places), strict=True)
+            async with self._turn(places, 0.0):
+                stack, reference = await self._generate("stack", images, called)
+            self._remember(stack, reference)
+            found.append(stack)
+        if len(found) == 1:
+            return found[0]
+        self._references.clear()
+        return make_stack(np.concatenate([stack.images for stack in found]))
+
+    def _turn(self, images: range, more_s: float) -> AbstractAsyncContextManager[None]:
+        """Turn to decode these images, with so many seconds of other planning."""
+        if self._planning is None:
+            return nullcontext()
+        return self._planning.turn(sum(self._planning.decode_s[image] for image in images) + more_s)
+
+    async def _load_board(self, key: str, rows: int, targets: int) -> Scored:
+        """A board with the cached scores of a scoring call."""
         board = scoreboard.empty(rows, targets)
-        if self._kept is not None:
-            for start, chunk in await self._kept.recall(key):
+        if self._cache is not None:
+            for start, chunk in await self._cache.load(key):
                 board = scoreboard.update(board, start, chunk)
                 self._counters.add(CHUNKS, model=self._replicas.name, outcome="recalled")
         return board
@@ -200,41 +236,56 @@ class RayRunner:
         return max(1, min(self._replicas.chunk_rows, share))
 
     async def _ask(self, work: Plan | Stack, send: Callable[[ObjectRef[Any]], Any], what: str) -> Any:
-        """What a replica answers about a plan or stack; its object is put anew where Ray has lost it.
+        """Calls a replica about a plan or stack; its object is put again where Ray has lost it.
 
         Raises:
             ModelUnavailable: the object was lost again and again.
         """
         for _ in range(PUTS):
-            reference = self._reference(work)
+            known = self._reference(work)
+            reference = await asyncio.shield(known)
             try:
-                return await call(partial(send, reference), what=what, retried=self._retried)
+                return await call(
+                    partial(send, reference),
+                    what=what,
+                    policy=self._replicas.chunk_retries,
+                    retried=self._count_retry,
+                )
             except ObjectLostError as lost:
                 log.warning("%s: the object of the plan was lost: %s", what, type(lost).__name__)
-                self._retried()
-                if self._references.get(work.digest) is reference:  # no other chunk was first
+                self._count_retry()
+                if self._references.get(work.digest) is known:  # no other chunk was first
                     del self._references[work.digest]
         raise ModelUnavailable(f"{what}: the object of the plan was lost {PUTS} times")
 
-    def _reference(self, work: Plan | Stack) -> ObjectRef[Any]:
-        """The object that replicas fetch; plans made here are put once."""
+    def _reference(self, work: Plan | Stack) -> asyncio.Future[ObjectRef[Any]]:
+        """Object that replicas fetch; put once, by the first call that needs it."""
         if work.digest not in self._references:
-            self._references[work.digest] = ray.put(work)
+            # In a thread: a stack of corrupted images is copied for tens of milliseconds.
+            self._references[work.digest] = asyncio.ensure_future(asyncio.to_thread(ray.put, work))
         return self._references[work.digest]
 
-    async def _generated(self, method: str, *args: Any) -> tuple[Any, ObjectRef[Any]]:
-        """What a generator returns, and the object it is."""
+    def _remember(self, work: Plan | Stack, reference: ObjectRef[Any] | None) -> None:
+        """Remembers the object that a generator has returned, where it is one."""
+        if reference is not None:
+            known = self._references[work.digest] = asyncio.get_running_loop().create_future()
+            known.set_result(reference)
 
-        async def receive(response: Any) -> tuple[Any, ObjectRef[Any]]:
+    async def _generate(self, method: str, *args: Any) -> tuple[Any, ObjectRef[Any] | None]:
+        """Calls a generator: its result, and the object it is; ``None`` from one in this process, which makes none."""
+
+        async def receive(response: Any) -> tuple[Any, ObjectRef[Any] | None]:
+            if isinstance(response, LocalResponse):
+                return await response, None
             reference = await response._to_object_ref()  # noqa: SLF001  # Ray Serve has no public way
             return await response, reference
 
         return await call(
             lambda: getattr(self._replicas.generator, method).remote(*args, self._details.preprocessing),
             what=f"generator's {method}",
-            retried=lambda: None,
+            policy=self._replicas.plan_retries,
             receive=receive,
         )
 
-    def _retried(self) -> None:
+    def _count_retry(self) -> None:
         self._counters.add(CHUNKS, model=self._replicas.name, outcome="retried")

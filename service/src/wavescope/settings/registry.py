@@ -73,13 +73,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictStr, Validati
 from wavescope.engine.types import Outputs, Preprocessing
 from wavescope.errors import RegistryInvalid
 from wavescope.models.labels import IMAGENET, read_labels
-from wavescope.models.remote.address import REMOTE_KINDS
 from wavescope.models.remote.options import Header, Layout, RemoteOptions, Tls
+from wavescope.models.sources import SOURCES
 from wavescope.models.spec import DEFAULT_MODEL, REMOTE_NUM_CPUS, ModelSpec
 from wavescope.settings.documents import UniqueKeyLoader
-
-# Sources that are files.
-_FILES = ("onnx", "torchscript", "torch-export")
 
 
 class _Strict(BaseModel):
@@ -199,14 +196,16 @@ def _entries(path: Path) -> list[Any]:
 
 def _spec(entry: Any, position: int, folder: Path) -> ModelSpec:
     parsed = _parsed(entry, position)
-    kind, _, reference = parsed.source.partition(":")
+    name, _, reference = parsed.source.partition(":")
+    kind = SOURCES.get(name)  # an unknown one is refused with all else that is wrong
     given = parsed.model_dump(exclude={"preprocessing", "labels", "remote"}, exclude_none=True)
-    if kind in _FILES and reference:
-        given["source"] = f"{kind}:{_resolved(reference, folder)}"
+    if kind is not None and kind.whole_file and reference:
+        given["source"] = f"{name}:{_resolved(reference, folder)}"
     if parsed.weights is not None and _is_path(parsed.weights):
         given["weights"] = str(_resolved(parsed.weights, folder))
     given.setdefault("num_gpus", 1.0 if parsed.device.startswith(("cuda", "tensorrt")) else 0.0)
-    given.setdefault("num_cpus", REMOTE_NUM_CPUS if kind in REMOTE_KINDS else DEFAULT_MODEL.num_cpus)
+    remote = kind is not None and kind.remote
+    given.setdefault("num_cpus", REMOTE_NUM_CPUS if remote else DEFAULT_MODEL.num_cpus)
     given.setdefault("max_replicas", max(DEFAULT_MODEL.max_replicas, parsed.min_replicas))
     if parsed.preprocessing is not None:
         given["preprocessing"] = Preprocessing(**parsed.preprocessing.model_dump())

@@ -9,8 +9,10 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from wavescope.errors import InvalidRequest
+from wavescope.imaging.limits import DEFAULT_LIMITS, ImageLimits
 
 DEFAULT_PORT = 8000
+OTHER_REQUESTS = 64  # that a gateway serves beside those that run, wait or stream
 Port = Annotated[int, Field(ge=0, le=65535)]
 Level = Literal["debug", "info", "warning", "error", "critical"]
 
@@ -28,6 +30,16 @@ def _expanded(value: Any) -> Any:
     return Path(value).expanduser() if isinstance(value, str | Path) else value
 
 
+def _home(setting: str) -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as homeless:  # a user that the system does not know, without HOME
+        raise InvalidRequest(
+            f"setting {setting} (WAVESCOPE_{setting.upper()}) is needed: the user has no home; set it, or HOME",
+            field=setting,
+        ) from homeless
+
+
 def _listed(value: Any) -> Any:
     return (
         tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -40,87 +52,220 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="WAVESCOPE_", frozen=True, extra="forbid")
 
     host: str = Field(
-        "127.0.0.1", description="address that HTTP binds; others than loopback need API keys or no_auth"
+        "127.0.0.1", description="Address of the HTTP port; any but loopback needs API keys or no_auth"
     )
-    port: Annotated[Port, BeforeValidator(_not_a_link)] = Field(DEFAULT_PORT, description="of HTTP")
-    grpc_port: Port = Field(9000, description="of gRPC; 0 turns it off")
-    no_auth: bool = Field(False, description="serve every address without keys")
+    port: Annotated[Port, BeforeValidator(_not_a_link)] = Field(DEFAULT_PORT, description="HTTP port")
+    grpc_port: Port = Field(9000, description="gRPC port; 0 turns gRPC off")
+    no_auth: bool = Field(False, description="Whether other hosts than this one are served without API keys")
     api_keys_file: Annotated[Path | None, BeforeValidator(_expanded)] = Field(
-        None, description="names, hashes and quotas of the API keys; without it there are no keys"
+        None, description="YAML file of the API keys: names, hashes and quotas; without it there are no keys"
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
-        (), description="of pages on other sites that may call from a browser: https://example.org, by commas"
+        (),
+        description="Origins, separated by commas, whose pages may call from a browser: https://example.org",
     )
-    metrics_need_key: bool = Field(False, description="whether GET /metrics needs an API key too")
-    log_level: Annotated[Level, BeforeValidator(_lower)] = Field("info", description="least level logged")
+    metrics_need_key: bool = Field(False, description="Whether GET /metrics needs an API key too")
+    log_level: Annotated[Level, BeforeValidator(_lower)] = Field(
+        "info", description="Least severe message that is logged"
+    )
     cache_dir: Annotated[Path, BeforeValidator(_expanded)] = Field(
-        default_factory=lambda: Path.home() / ".cache" / "wavescope", description="of exported models"
+        default_factory=lambda: _home("cache_dir") / ".cache" / "wavescope",
+        description="Directory of exported models",
     )
 
     state_dir: Annotated[Path, BeforeValidator(_expanded)] = Field(
-        default_factory=lambda: Path.home() / ".local" / "state" / "wavescope",
-        description="of jobs and results where they are kept in a file",
+        default_factory=lambda: _home("state_dir") / ".local" / "state" / "wavescope",
+        description="Directory of the SQLite file with jobs and cached results, where store_url is empty",
     )
     store_url: str = Field(
         "",
         repr=False,  # may hold a password
-        description="where jobs and results are kept: redis://… or rediss://…; empty for a file in state_dir",
+        description="Redis that keeps jobs and cached results: redis://… or rediss://…; empty for a file in state_dir",
+    )
+    store_timeout_s: float = Field(
+        5.0,
+        gt=0,
+        description="Longest wait of a call for the store, before it is refused (503) or tried again",
+    )
+    result_cache_bytes: int = Field(
+        256 * 2**20,
+        ge=0,
+        description="Largest size of all cached results; the least recently used are evicted; 0 turns the cache off",
+    )
+    result_cache_timeout_s: float = Field(
+        0.5, gt=0, description="Longest wait of a request for a cached result, before it is computed"
+    )
+    results_shared: bool = Field(
+        False, description="Whether API keys are answered from each other's cached results"
     )
 
-    max_body_bytes: int = Field(32 * 2**20, ge=1024, description="of a request body")
+    max_body_bytes: int = Field(
+        32 * 2**20,
+        ge=1024,
+        description="Largest request body, and images of an RPC together; larger: 413, RESOURCE_EXHAUSTED",
+    )
     # Pillow warns beyond 89 million pixels by itself.
-    max_pixels: int = Field(64_000_000, ge=64, le=89_000_000, description="of an image, from its header")
-    max_frames: int = Field(1000, ge=1, description="of an image file, of which the first is explained")
-    max_forwards: int = Field(100_000, ge=1, description="of one explanation")
-    max_images: int = Field(16, ge=1, description="of one batch")
-    max_targets: int = Field(16, ge=1, description="explained for one image in one pass")
-    request_timeout_s: float = Field(600.0, gt=0, description="for one request, all its explanations")
-
-    max_running: int = Field(8, ge=1, description="requests that are computed at once; others wait")
-    max_waiting: int = Field(64, ge=0, description="requests that wait; more are refused")
-    max_wait_s: float = Field(
-        60.0, gt=0, description="expected wait beyond which interactive requests are refused"
+    max_pixels: int = Field(
+        DEFAULT_LIMITS.max_pixels,
+        ge=64,
+        le=89_000_000,
+        description="Largest image, read from its header before anything is decoded",
     )
-    result_cache_bytes: int = Field(256 * 2**20, ge=0, description="of earlier results; 0 keeps none")
+    max_frames: int = Field(
+        DEFAULT_LIMITS.max_frames,
+        ge=1,
+        description="Most frames of an image file (an animation, a document of pages), whose first is explained",
+    )
+    max_decode_s: float = Field(
+        2.0, gt=0, description="Longest processor time to decode an image, as estimated from its header"
+    )
+    max_forwards: int = Field(
+        100_000,
+        ge=1,
+        description="Most images scored for one explanation: N(K + 2), or max_forwards of an adaptive plan, and "
+        "the further ones of its kind",
+    )
+    max_images: int = Field(16, ge=1, description="Most images of one batch")
+    max_targets: int = Field(16, ge=1, description="Most classes explained for one image, in one pass")
+    request_timeout_s: float = Field(
+        600.0, gt=0, description="Longest time of one request, with the wait and all its explanations"
+    )
 
-    max_streams: int = Field(64, ge=1, description="event streams open at once, in every gateway")
-    max_streams_per_caller: int = Field(16, ge=1, description="of these, those of one caller")
+    max_running: int = Field(8, ge=1, description="Requests that are computed at once; others wait")
+    max_waiting: int = Field(
+        64, ge=0, description="Requests that may wait; more are refused: 429 with Retry-After"
+    )
+    max_planning: int = Field(
+        2, ge=1, description="Images that one generator decodes and plans at once; others wait"
+    )
+    max_wait_s: float = Field(
+        60.0,
+        gt=0,
+        description="Longest expected wait; interactive requests that would wait longer are refused",
+    )
 
-    max_jobs: int = Field(1000, ge=1, description="jobs that have not ended")
+    max_connections: int = Field(
+        1000,
+        ge=1,
+        description="Most open HTTP connections, and at most half of the files that the proxy may open; one more "
+        "closes the longest idle",
+    )
+    max_header_bytes: int = Field(
+        64 * 2**10,
+        ge=1024,
+        description="Largest request line and headers (at most 128), or metadata of an RPC; larger: 431, "
+        "RESOURCE_EXHAUSTED",
+    )
+    header_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        description="Longest time to receive the headers of a request, or the first bytes of a gRPC connection; "
+        "longer: 408",
+    )
+    body_timeout_s: float = Field(
+        60.0,
+        gt=0,
+        description="Longest time to receive a whole body, or the message of an RPC; longer: 408, DEADLINE_EXCEEDED",
+    )
+    max_uploads: int = Field(128, ge=1, description="Most bodies and messages received at once; more: 429")
+    max_uploads_per_caller: int = Field(
+        32,
+        ge=1,
+        description="Most of these of one API key, or of one address where there are no keys; more: 429; not "
+        "with no_auth",
+    )
+    max_upload_bytes: int = Field(
+        512 * 2**20,
+        ge=1,
+        description="Most bytes of bodies in a proxy's memory, from their first byte to the start of their reply, so "
+        "also while they wait; half of it for one such caller",
+    )
+    reply_timeout_s: float = Field(
+        60.0,
+        gt=0,
+        description="Longest time that a client may leave a reply unread, or read less than 1 KiB of it a second, "
+        "before its connection is cut",
+    )
+    max_streams: int = Field(64, ge=1, description="Most event streams open at once, in every gateway")
+    max_streams_per_caller: int = Field(16, ge=1, description="Most of these of one caller")
+
+    max_jobs: int = Field(1000, ge=1, description="Most jobs that have not ended")
     max_job_bytes: int = Field(
         2**30,
         ge=1,
-        description="of the requests of jobs that have not ended, and of the results of those that have",
+        description="Largest size of the requests of all jobs that have not ended, and of the results of those that "
+        "have",
     )
-    job_workers: int = Field(2, ge=0, description="jobs that one aggregator computes at once")
+    job_workers: int = Field(2, ge=0, description="Jobs that one aggregator computes at once")
     job_lease_s: float = Field(
-        15.0, gt=0, description="after which a silent worker's job is given to another"
+        15.0,
+        gt=0,
+        description="Lease of a job: when a worker has not renewed it for so long, another claims the job",
     )
-    job_attempts: int = Field(5, ge=1, description="how often a job is begun before it fails")
-    job_timeout_s: float = Field(86_400.0, gt=0, description="for one job")
-    job_retention_s: float = Field(86_400.0, gt=0, description="that ended jobs and their results are kept")
+    job_attempts: int = Field(5, ge=1, description="Times that a job is started before it fails")
+    job_timeout_s: float = Field(86_400.0, gt=0, description="Longest time of one job")
+    job_retention_s: float = Field(
+        86_400.0, gt=0, description="Time for which ended jobs and their results are kept"
+    )
 
     remote_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
-        (), description="hosts that models served elsewhere may be on: name, name:port or *.domain, by commas"
+        (),
+        description="Hosts, separated by commas, that models served elsewhere may be on: name, name:port or *.domain",
     )
     models_poll_s: float = Field(
-        2.0, gt=0, description="how often the registry file is looked at for changes"
+        2.0, gt=0, description="Time between two looks at the registry file for changes"
     )
 
-    chunk_rows: int = Field(64, ge=1, le=4096, description="design rows per chunk, the message to a replica")
-    gateway_replicas: int = Field(1, ge=1)
-    generator_replicas: int = Field(1, ge=1)
-    aggregator_replicas: int = Field(1, ge=1)
+    chunk_rows: int = Field(
+        64,
+        ge=1,
+        le=4096,
+        description="Rows, which are perturbed images, of a chunk, the message to a model replica",
+    )
+    gateway_replicas: int = Field(1, ge=1, description="Gateways, which answer HTTP and gRPC")
+    generator_replicas: int = Field(1, ge=1, description="Generators, which decode and plan images")
+    aggregator_replicas: int = Field(
+        1, ge=1, description="Aggregators, which run requests and jobs and estimate their indices"
+    )
+    one_process: bool | None = Field(
+        None,
+        description="Whether gateway, aggregator, generator, admission desk and metrics hub share one process; "
+        "unset, they do where wavescope serve starts one of each on at most 4 cores",
+    )
     target_queued_images: float = Field(
-        128.0, gt=0, description="per model replica, waiting or being scored, to scale on"
+        128.0,
+        gt=0,
+        description="Images per model replica, waiting or being scored, beyond which another replica is started",
     )
-    upscale_delay_s: float = Field(10.0, ge=0)
-    downscale_delay_s: float = Field(300.0, ge=0)
-    look_back_period_s: float = Field(10.0, gt=0, description="that load is averaged over")
+    upscale_delay_s: float = Field(10.0, ge=0, description="Time of high load before replicas are added")
+    downscale_delay_s: float = Field(300.0, ge=0, description="Time of low load before replicas are removed")
+    look_back_period_s: float = Field(
+        10.0, gt=0, description="Time over which the load is averaged for autoscaling"
+    )
     surge_percent: int = Field(
-        0, ge=0, le=100, description="of a model's replicas that an update starts first; needs room for them"
+        0,
+        ge=0,
+        le=100,
+        description="Share of a model's replicas that an update starts before it stops others; needs room for them",
     )
-    drain_s: float = Field(30.0, ge=0, description="for a leaving model replica to finish its chunks")
+    autoscaler_timeout_s: float = Field(
+        0.0,
+        ge=0,
+        description="Time that an autoscaler of nodes has to make room for a replica; 0 where there is none",
+    )
+    drain_s: float = Field(
+        30.0, ge=0, description="Time that a leaving model replica has to finish its chunks"
+    )
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """Of every image of a request."""
+        return ImageLimits(self.max_pixels, self.max_frames, self.max_decode_s)
+
+    @property
+    def max_ongoing(self) -> int:
+        """Requests that one gateway serves at once: those that run or wait, event streams, and others beside them."""
+        return self.max_running + self.max_waiting + self.max_streams + OTHER_REQUESTS
 
 
 def load_settings(**given: Any) -> Settings:
@@ -136,3 +281,16 @@ def load_settings(**given: Any) -> Settings:
         field = str(first["loc"][0]) if first["loc"] else None
         name = f"WAVESCOPE_{field}".upper()
         raise InvalidRequest(f"setting {field} ({name}): {first['msg']}", field=field) from error
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The variables from which another process makes the same settings: of all that were given."""
+    return {
+        f"WAVESCOPE_{name}".upper(): _as_text(getattr(settings, name))
+        for name in sorted(settings.model_fields_set)
+        if getattr(settings, name) is not None
+    }
+
+
+def _as_text(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)

@@ -1,12 +1,13 @@
-"""Values of our frozen dataclasses as bytes, and back to the bit; nothing that is read can run code.
+"""Codec of frozen dataclasses: to bytes and back, exact to the bit; decoding cannot run code.
 
-A value is walked by the type hints of its class: nested dataclasses, tuples, ``dict[str, X]``, ``Literal``, optional
-ones, numbers, text, bytes and NumPy arrays; below ``Any`` there is what JSON has. The container is
+A value is encoded by the type hints of its class: nested dataclasses, tuples, ``dict[str, X]``, ``Literal``, optional
+values, numbers, text, bytes and NumPy arrays; below ``Any`` there are JSON values alone. The container is
 
     magic (4) · version (1) · CRC-32 of all that follows (4) · length of the header (4) · header · blobs
 
-The header is JSON: the value with a reference in the place of every array and of every byte string, and for each blob
-its length and whether it is deflated. A class may gain fields with defaults: older data get the defaults.
+The header is JSON: the value, with a reference in place of every array and byte string, and for each blob its length
+and whether it is deflated. A class may gain fields with defaults: older data get the defaults. It
+may lose fields that its ``FORMER_FIELDS`` names: in older data they are passed over.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any, Literal, TypeVar, Union
 
 import numpy as np
 
-T = TypeVar("T")
+ValueT = TypeVar("ValueT")
 
 MAGIC = b"wvsc"
 VERSION = 1
@@ -42,14 +43,18 @@ _BOTH_UNIONS = (Union, types.UnionType)
 
 
 def encode(value: object, hint: Any = None) -> bytes:
-    """A value as bytes.
+    """Encode a value as bytes.
 
     Args:
-        value: of a dataclass, or of what ``hint`` says.
-        hint: the type to encode it as, ``None`` for its class; ``tuple[Explanation, ...]`` for several.
+        value: instance of a dataclass, or of ``hint``.
+        hint: type to encode it as; ``None`` for its class, ``tuple[Explanation, ...]`` for several.
 
     Raises:
-        TypeError: a part of it is not what the hints say, or is of a type there is no code for.
+        TypeError: a part of it does not have the hinted type, or has a type that the codec does not support.
+
+    Example:
+        >>> decode(encode((1, 2.5), tuple[int, float]), tuple[int, float])
+        (1, 2.5)
     """
     blobs: list[bytes] = []
     table: list[list[Any]] = []
@@ -59,15 +64,17 @@ def encode(value: object, hint: Any = None) -> bytes:
     return _PREFIX.pack(MAGIC, VERSION, zlib.crc32(rest)) + rest
 
 
-def decode(data: bytes, hint: type[T]) -> T:
-    """The value that :func:`encode` was given; its arrays can be written to.
+def decode(data: bytes, hint: type[ValueT]) -> ValueT:
+    """Decode a value from the bytes of :func:`encode`; its arrays are writable.
+
+    The memory it takes is at most a thousand times the size of ``data``, the largest ratio of deflate.
 
     Args:
-        data: what ``encode`` returned.
-        hint: the type it was encoded as. Memory is bounded by what deflating can gain, a thousand times ``data``.
+        data: bytes that ``encode`` returned.
+        hint: type that the value was encoded as.
 
     Raises:
-        ValueError: the data are no such value.
+        ValueError: the bytes are not such a value.
     """
     try:
         packed, blobs = _open(data)
@@ -82,13 +89,13 @@ def _invalid(reason: str) -> ValueError:
 
 # ---- container -------------------------------------------------------------------------------------------------------
 class _Blobs:
-    """Blobs by number. Each is given once, so that a short header cannot ask for one of them many times."""
+    """Blobs by number; each can be taken once, so that a short header cannot multiply one of them."""
 
     def __init__(self, parts: list[tuple[bytes, bool]]) -> None:
         self._parts = dict(enumerate(parts))
 
     def take(self, reference: Any, size: int | None = None) -> bytes:
-        """A blob as it is, or, where ``size`` is known, inflated and of that many bytes."""
+        """Take a blob: as it is, or, with a ``size``, inflated to that many bytes."""
         if type(reference) is not int or reference not in self._parts:
             raise _invalid(f"it has no blob {reference!r} left")
         blob, deflated = self._parts.pop(reference)
@@ -102,14 +109,14 @@ class _Blobs:
 def _inflate(blob: bytes, size: int) -> bytes:
     inflater = zlib.decompressobj()
     try:
-        # One byte more than is wanted is enough to see that there is too much.
+        # One byte more than the size suffices to detect too many.
         return inflater.decompress(blob, size + 1)
     except (zlib.error, OverflowError) as error:
         raise _invalid("a blob cannot be inflated") from error
 
 
 def _open(data: bytes) -> tuple[Any, _Blobs]:
-    """The packed value and the blobs."""
+    """Open a container: the packed value and the blobs."""
     start = _PREFIX.size + _LENGTH.size
     if len(data) < start:
         raise _invalid(f"{len(data)} bytes are too few")
@@ -132,7 +139,7 @@ def _open(data: bytes) -> tuple[Any, _Blobs]:
 
 
 def _cut(rest: memoryview, table: list[Any]) -> Iterator[tuple[bytes, bool]]:
-    """The blobs that follow the header, and whether each is deflated."""
+    """Cut the blobs that follow the header: (blob, whether it is deflated)."""
     for entry in table:
         match entry:
             case [int(length), bool(deflated)] if 0 <= length <= len(rest):
@@ -147,7 +154,7 @@ def _cut(rest: memoryview, table: list[Any]) -> Iterator[tuple[bytes, bool]]:
 # ---- types -----------------------------------------------------------------------------------------------------------
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
-    """Type hints of a dataclass by field, in order."""
+    """Get the type hints of a dataclass by field, in order."""
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
@@ -158,7 +165,7 @@ def _is_array(hint: Any) -> bool:
 
 
 def _items(hint: Any, length: int) -> tuple[Any, ...] | None:
-    """Hints of a tuple's items; ``None`` where there cannot be so many."""
+    """Get the hints of a tuple's items; ``None`` if the hint does not allow so many."""
     items = typing.get_args(hint)
     if len(items) == 2 and items[1] is Ellipsis:
         return (items[0],) * length
@@ -166,12 +173,12 @@ def _items(hint: Any, length: int) -> tuple[Any, ...] | None:
 
 
 def _allowed(value: Any, hint: Any) -> bool:
-    """Whether a value is one of a ``Literal``'s; ``True`` is not 1."""
+    """Check whether a value is one of a ``Literal``; ``True`` is not 1."""
     return any(type(value) is type(one) and value == one for one in typing.get_args(hint))
 
 
 def _is_json(value: Any) -> bool:
-    """Whether a value is what :func:`json.loads` would make of it."""
+    """Check whether a value survives JSON unchanged."""
     if type(value) is dict:
         return all(type(key) is str and _is_json(item) for key, item in value.items())
     if type(value) is list:
@@ -186,7 +193,7 @@ def _is_scalar(value: Any, hint: Any) -> bool:
 
 # ---- pack ------------------------------------------------------------------------------------------------------------
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type, its items aside."""
+    """Check whether a value has the hinted type, its items aside."""
     origin = typing.get_origin(hint)
     if hint is Any:
         return _is_json(value)
@@ -206,7 +213,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _pack(value: Any, hint: Any, blobs: list[bytes], table: list[list[Any]]) -> Any:
-    """A value as JSON has it; arrays and byte strings go to ``blobs``."""
+    """Convert a value to JSON; arrays and byte strings go to ``blobs``."""
     if isinstance(value, np.generic):
         value = value.item()
     if typing.get_origin(hint) in _BOTH_UNIONS:
@@ -217,7 +224,7 @@ def _pack(value: Any, hint: Any, blobs: list[bytes], table: list[list[Any]]) -> 
         reference = _put(value.tobytes(), blobs, table, deflate=value.nbytes >= _DEFLATE_FROM_BYTES)
         return [value.dtype.str, list(value.shape), reference]
     if isinstance(value, bytes):
-        return _put(value, blobs, table, deflate=False)  # encoded images, which have been compressed
+        return _put(value, blobs, table, deflate=False)  # encoded images, compressed already
     if isinstance(value, tuple):
         items = _items(hint, len(value)) or ()
         return [_pack(item, kind, blobs, table) for item, kind in zip(value, items, strict=True)]
@@ -231,7 +238,7 @@ def _pack(value: Any, hint: Any, blobs: list[bytes], table: list[list[Any]]) -> 
 
 
 def _put(blob: bytes, blobs: list[bytes], table: list[list[Any]], *, deflate: bool) -> int:
-    """Adds a blob, deflated where that makes it smaller; its number."""
+    """Add a blob, deflated if that makes it smaller; return its number."""
     smaller = zlib.compress(blob, _DEFLATE_LEVEL) if deflate else blob
     deflated = len(smaller) < len(blob)
     blobs.append(smaller if deflated else blob)
@@ -241,7 +248,7 @@ def _put(blob: bytes, blobs: list[bytes], table: list[list[Any]], *, deflate: bo
 
 # ---- unpack ----------------------------------------------------------------------------------------------------------
 def _unpack(packed: Any, hint: Any, blobs: _Blobs) -> Any:
-    """The value of a type that :func:`_pack` made this of."""
+    """Convert the JSON of :func:`_pack` back to a value of the hinted type."""
     origin = typing.get_origin(hint)
     if hint is Any:
         return packed
@@ -280,10 +287,11 @@ def _unpack_union(packed: Any, hint: Any, blobs: _Blobs) -> Any:
 
 def _unpack_dataclass(packed: dict[str, Any], cls: type, blobs: _Blobs) -> Any:
     hints = _hints(cls)
-    unknown = packed.keys() - hints.keys()
+    former: frozenset[str] = getattr(cls, "FORMER_FIELDS", frozenset())
+    unknown = packed.keys() - hints.keys() - former
     if unknown:
         raise _invalid(f"{cls.__name__} has no field {min(unknown)!r}")
-    fields = {name: _unpack(item, hints[name], blobs) for name, item in packed.items()}
+    fields = {name: _unpack(item, hints[name], blobs) for name, item in packed.items() if name in hints}
     try:
         return cls(**fields)
     except TypeError as error:
@@ -305,7 +313,7 @@ def _unpack_array(packed: Any, blobs: _Blobs) -> np.ndarray:
     size = dtype.itemsize * functools.reduce(int.__mul__, shape, 1)
     blob = blobs.take(reference, size)
     try:
-        # A copy: aligned, and nobody's but the caller's.
+        # A copy is aligned and writable.
         return np.frombuffer(blob, dtype).reshape(shape).copy()
     except (ValueError, OverflowError) as error:
         raise _invalid("the shape of an array is wrong") from error

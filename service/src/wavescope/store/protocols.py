@@ -1,8 +1,10 @@
-"""What the service asks of a store. Every method may block and may be called from any thread and process.
+"""Protocols of the store: jobs, their queue, scores of chunks, cached results.
 
-All raise :class:`wavescope.errors.StoreUnavailable` where the store does not answer; it is not known then whether the
-call was carried out. Every call may be repeated: a second ``submit`` of the same job or ``finish`` of the same worker
-changes nothing and answers as the first did. Times are seconds since 1970, by the store's clock where it has one.
+Every method may block and may be called from any thread and process.
+
+All raise :class:`wavescope.errors.StoreUnavailable` if the store does not answer; the call may then have been carried
+out or not. Every call is idempotent: a second ``submit`` of the same job or ``finish`` of the same worker changes
+nothing and returns what the first did. Times are seconds since 1970, by the store's clock where it has one.
 """
 
 from __future__ import annotations
@@ -12,20 +14,25 @@ from typing import Any, Literal, Protocol
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINAL: tuple[State, ...] = ("succeeded", "failed", "cancelled")
+"""States that no job leaves."""
+
+OLDEST_EVERY = 4
+"""One claim in so many takes the oldest job of all, so that none waits for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A job to be kept.
+    """New job to submit.
 
     Attributes:
-        id: unique, of the caller's making.
-        owner: name of the API key it came with; empty without keys. Others do not see the job.
-        payload: the request and its images, encoded; opaque to the store, which forgets it when the job ends.
-        content: digest of what was asked for, the same for the same request.
-        idempotency_key: of the caller, unique per owner; ``None`` for none. It is free again once the job is purged.
-        priority: larger ones are claimed first.
-        labels: what is told of the job besides, JSON-ready: kind, model, number of images.
+        id: unique id, made by the caller.
+        owner: name of the API key of the request; empty without keys. Others do not see the job.
+        payload: the request and its images, encoded; opaque to the store, which deletes it when the job ends.
+        content: digest of the request, the same for the same request.
+        idempotency_key: key of the caller, unique per owner; ``None`` for none. It is free again once the job
+            is purged.
+        priority: priority in the queue; larger ones are claimed first.
+        labels: further facts about the job, JSON-ready: kind, model, number of images.
     """
 
     id: str
@@ -39,17 +46,17 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is known of a job.
+    """State of a job.
 
     Attributes:
         id, owner, labels: see :class:`NewJob`.
-        state: ``queued`` until claimed and after a release, ``running`` while a worker has it, even one whose lease has
-            lapsed, then one of :data:`FINAL`.
-        created_at, started_at, finished_at: ``started_at`` is that of the first claim.
-        forwards: images scored so far.
-        planned: images to be scored in all; 0 before that is known.
-        attempts: how often it was claimed and not released.
-        error: the problem of a failed job: ``code``, ``message``, ``field``, ``limits``.
+        state: ``queued`` until claimed and after a release, ``running`` while a worker has it, even after its lease has
+            expired, then one of :data:`FINAL`.
+        created_at, started_at, finished_at: times; ``started_at`` is that of the first claim.
+        forwards: number of images scored so far.
+        planned: number of images to be scored; 0 before it is known.
+        attempts: number of claims that were not released.
+        error: reason of a failed job: ``code``, ``message``, ``field``, ``limits``.
     """
 
     id: str
@@ -66,7 +73,7 @@ class Job:
 
 
 class Jobs(Protocol):
-    """The callers' side."""
+    """Jobs, as the callers see them."""
 
     def submit(
         self,
@@ -76,16 +83,19 @@ class Jobs(Protocol):
         max_owned: int | None = None,
         max_bytes: int | None = None,
     ) -> tuple[Job, bool]:
-        """Keeps a job; ``False`` where the owner's idempotency key has one of the same content already, which is told.
+        """Submit a job, unless the owner's idempotency key has a job of the same content already.
 
-        Nobody else submits between the look at the limits and the keeping. A job that is known is told whatever the
-        limits.
+        The limits are checked in the same transaction. A job that exists already is returned whatever the limits.
 
         Args:
-            job: to be kept.
-            max_unfinished: jobs queued or running, with this one; ``None`` for any number, as of the others.
-            max_owned: those of its owner.
-            max_bytes: payloads of jobs queued or running, with this one's.
+            job: the new job.
+            max_unfinished: largest number of jobs queued or running, with this one; ``None`` for no limit, here and
+                below.
+            max_owned: largest number of those jobs of its owner.
+            max_bytes: largest size of the payloads of those jobs, with this one's.
+
+        Returns:
+            The job, and whether it is new.
 
         Raises:
             IdempotencyConflict: the key, or the id, was used for another content.
@@ -94,8 +104,8 @@ class Jobs(Protocol):
         """
         ...
 
-    def find(self, owner: str, idempotency_key: str, content: str) -> Job | None:
-        """The job that a submission with this key would be answered with; ``None`` where it would make one.
+    def find_by_key(self, owner: str, idempotency_key: str, content: str) -> Job | None:
+        """Find the job of an idempotency key; ``None`` if a submission with it would make a new one.
 
         Raises:
             IdempotencyConflict: the key was used for another content.
@@ -103,98 +113,121 @@ class Jobs(Protocol):
         ...
 
     def get(self, job_id: str) -> Job:
-        """Raises UnknownJob."""
+        """Get the state of a job.
+
+        Raises:
+            UnknownJob: there is none of that id.
+        """
         ...
 
     def cancel(self, job_id: str) -> Job:
-        """Ends a job that is not finished; a finished one stays as it is. Raises UnknownJob."""
+        """Cancel a job that has not ended; one that has ended stays as it is.
+
+        Raises:
+            UnknownJob: there is none of that id.
+        """
         ...
 
     def result(self, job_id: str) -> bytes:
-        """What a worker finished it with. The caller looks at the state first: a failed job has a problem instead.
+        """Get the result of a job that succeeded. Callers check its state first.
 
         Raises:
             UnknownJob, JobUnfinished, JobCancelled: there is no result, yet or any more.
-            ValueError: the job failed; its problem is in :attr:`Job.error`.
+            ValueError: the job failed; the reason is in :attr:`Job.error`.
         """
         ...
 
-    def unfinished(self, owner: str | None = None) -> int:
-        """Jobs queued or running, of an owner or in all."""
+    def count_unfinished(self, owner: str | None = None) -> int:
+        """Count the jobs queued or running, of one owner or of all."""
         ...
 
 
-class Queue(Protocol):
-    """The workers' side: at-least-once, by leases. No two workers have the same name."""
+class JobQueue(Protocol):
+    """Queue of jobs, as the workers see it: at least once, by leases. No two workers have the same name."""
 
     def claim(self, worker: str, lease_s: float) -> tuple[Job, bytes] | None:
-        """The next job and its payload: queued, or running with a lease that has lapsed; ``None`` if there is none.
+        """Claim the next job and its payload: queued, or running with an expired lease; ``None`` if there is none.
 
-        Larger priority first; within one, of the owner with the fewest jobs under a lease; of those, the oldest. Every
-        fourth claim takes the oldest of all instead, so that none waits for ever. A payload that was lost is empty.
+        The larger priority goes first; within one, the owner with the fewest jobs under a lease; of those, the oldest
+        job. Every :data:`OLDEST_EVERY`-th claim takes the oldest job of all instead. A payload that was lost is empty.
         """
         ...
 
-    def beat(self, job_id: str, worker: str, lease_s: float, *, forwards: int, planned: int) -> bool:
-        """Renews the lease and tells the progress; ``False`` where the job is not this worker's any more.
+    def heartbeat(self, job_id: str, worker: str, lease_s: float, *, forwards: int, planned: int) -> bool:
+        """Renew the lease and report the progress; ``False`` if the job is not this worker's any more.
 
-        Fewer ``forwards`` than before change nothing, nor does ``planned`` of 0: who begins anew counts anew.
-        It is this worker's until another claims it, also after the lease has lapsed, or until it ends.
+        Fewer ``forwards`` than before change nothing, nor does ``planned`` of 0: a second attempt counts from 0.
+        The job is this worker's until another claims it, even after the lease has expired, or until it ends.
         """
         ...
 
     def finish(self, job_id: str, worker: str, result: bytes | dict[str, Any]) -> bool:
-        """Ends a job with its result, or as failed with a problem; ``False`` where it is not this worker's any more.
+        """End a job with its result, or as failed with a problem; ``False`` if it is not this worker's any more.
 
-        Its payload and its scores are forgotten. The worker that ended it is told ``True`` again.
+        Its payload and its scores are deleted. A repeated call of the worker that ended it returns ``True`` again.
         """
         ...
 
     def release(self, job_id: str, worker: str, *, after_s: float = 0.0) -> None:
-        """Gives a job back unfinished, to be claimed again from ``after_s`` seconds from now; it keeps its place.
+        """Return a job to the queue; it can be claimed again after ``after_s`` seconds and keeps its place.
 
         The claim does not count as an attempt.
         """
         ...
 
 
-class Ledger(Protocol):
-    """Scores of a job's chunks, so that none is scored twice; keeping one twice changes nothing."""
+class ChunkScores(Protocol):
+    """Scores of the chunks of unfinished jobs, so that none is scored twice."""
 
-    def keep(self, job_id: str, call: str, start: int, chunk: bytes) -> None:
-        """Keeps the scores of rows from ``start`` of one scoring call of a job; of a finished job nothing is kept.
+    def save_chunk(self, job_id: str, call: str, start: int, chunk: bytes) -> None:
+        """Save the scores of one chunk, whose rows begin at ``start``, of one scoring call of a job.
 
-        What is kept already stays as it is.
+        A chunk that was saved before stays as it is; chunks of a job that has ended are dropped.
         """
         ...
 
-    def kept(self, job_id: str, call: str) -> list[tuple[int, bytes]]:
-        """(start, chunk) of all that was kept of one call, by start."""
+    def load_chunks(self, job_id: str, call: str) -> list[tuple[int, bytes]]:
+        """Load the saved chunks of one scoring call: (start, chunk), by start."""
         ...
 
 
-class Results(Protocol):
-    """Results of earlier requests, bounded by their bytes with their keys: the least recently used go first."""
+class ResultCache(Protocol):
+    """Cache of results, bounded by their bytes with their keys; the least recently used are evicted."""
 
-    def recall(self, key: str) -> bytes | None:
-        """The result kept under a key, which counts as its use; ``None`` if there is none."""
+    def get_cached(self, key: str) -> bytes | None:
+        """Get the cached result of a key, which counts as its use; ``None`` if there is none."""
         ...
 
-    def remember(self, key: str, result: bytes) -> None:
-        """Keeps a result, unless it alone is more than the bound; others go until all are within it."""
+    def put_cached(self, key: str, result: bytes) -> None:
+        """Cache a result, unless it alone exceeds the bound; others are evicted until all are within it."""
         ...
 
 
-class Store(Jobs, Queue, Ledger, Results, Protocol):
-    """All of it."""
+class Store(Jobs, JobQueue, ChunkScores, ResultCache, Protocol):
+    """Store of jobs, queue, scores and cached results."""
+
+    def check(self) -> list[str]:
+        """Check that the store can be used and is durable; return warnings, in sentences.
+
+        Raises:
+            InvalidRequest: it cannot be used as it is set up.
+            StoreUnavailable: it does not answer, or is damaged.
+        """
+        ...
 
     def purge(self, *, finished_before: float, max_bytes: int | None = None) -> int:
-        """Forgets jobs that finished earlier, with their results and idempotency keys; how many.
+        """Delete jobs that finished before a time, with their results and idempotency keys; return their number.
 
-        So go the others that finished first, while the results of all are more than ``max_bytes``.
+        While the results of all jobs exceed ``max_bytes``, further jobs are deleted, those that finished first before
+        others.
         """
         ...
 
     def close(self) -> None:
-        """Lets go of connections. The store is not used afterwards."""
+        """Close the connections. The store is not used afterwards."""
         ...
+
+
+def result_size(key: str, result: bytes) -> int:
+    """Size in bytes that a cached result counts: with its key, so that a bound of 0 caches nothing at all."""
+    return len(key.encode()) + len(result)

@@ -1,13 +1,14 @@
-"""Jobs and results in one Redis server, version 5 or later, for services that run on many nodes.
+"""Redis store: jobs and cached results in one server, version 5 or later, for services that run on many nodes.
 
-Every change is one Lua script, so that no one sees half of it, and leases are told by the server's clock alone. What
-Redis keeps when it stops is Redis' own matter: jobs outlast its restart only with an append-only file. It must not
-evict keys by itself (``maxmemory-policy noeviction``).
+Every change is one Lua script and so atomic; leases are timed by the server's clock alone. Jobs survive a restart of
+Redis only with an append-only file, and Redis must not evict keys by itself (``maxmemory-policy noeviction``).
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -18,26 +19,41 @@ from redis.connection import parse_url
 from redis.retry import Retry
 
 from wavescope.errors import InvalidRequest, StoreUnavailable
-from wavescope.store import answers, scripts
-from wavescope.store.protocols import Job, NewJob, State
+from wavescope.store import errors, redis_scripts
+from wavescope.store.protocols import OLDEST_EVERY, Job, NewJob, State, result_size
 
-_CONNECT_S = 2.0
-_PURGED_AT_ONCE = 100  # so that others get their turn
-_ALIVE_AFTER_S = 30  # a connection that was idle for longer is tried before it is used
+_PURGE_BATCH = 100  # jobs in one script, so that other calls get their turn
+_PING_AFTER_S = 30  # a connection that was idle for longer is pinged before it is used
+# Errors of Redis: their meaning in the words of our log.
+_REASONS = {
+    "OutOfMemoryError": "it has no memory left (maxmemory)",
+    "ReadOnlyError": "it is a replica that only reads: name its primary",
+    "BusyLoadingError": "it is reading its data, and serves soon",
+    "NoPermissionError": "its user may not do this",
+    "AuthenticationError": "it wants a password, or another one",
+    "unauthenticated": "it wants a password, or another one",
+    "OOM ": "it has no memory left (maxmemory)",
+    "READONLY ": "it is a replica that only reads: name its primary",
+    "MISCONF ": "it cannot write to its own disk",
+}
+
+log = logging.getLogger(__name__)
 
 
 class RedisStore:
-    """A :class:`wavescope.store.protocols.Store` in Redis; nothing connects before the first call.
+    """Redis implementation of :class:`wavescope.store.protocols.Store`; it connects at its first call.
 
     Args:
-        url: ``redis://[[user]:password@]host[:port][/db]`` or ``rediss://…`` for TLS; never told in messages.
-        result_bytes: bound of the results of earlier requests.
-        prefix: of all its keys, which share the database with others'.
-        clock: seconds since 1970, for tests; ``None`` asks the server.
-        timeout_s: for an answer. A call is tried twice, as a connection may be that of a server since restarted.
+        url: ``redis://[[user]:password@]host[:port][/db]`` or ``rediss://…`` for TLS; never shown in messages.
+        result_bytes: largest size of all cached results with their keys, in bytes.
+        prefix: prefix of all keys of the store, as the database may be shared.
+        clock: reads the time in seconds since 1970, for tests; ``None`` for the server's clock.
+        timeout_s: longest duration of a call, in seconds. After a broken connection the call is tried once more, as the
+            server may have been restarted; a silent server is not asked again.
+        results_timeout_s: the same for calls about cached results, which can be computed instead.
 
     Raises:
-        InvalidRequest: the URL cannot be read.
+        InvalidRequest: the URL cannot be parsed.
     """
 
     def __init__(
@@ -48,39 +64,74 @@ class RedisStore:
         prefix: str = "wavescope:",
         clock: Callable[[], float] | None = None,
         timeout_s: float = 5.0,
+        results_timeout_s: float = 0.5,
     ) -> None:
         self._result_bytes = result_bytes
         self._prefix = prefix
         self._clock = clock
-        options: dict[str, Any] = {
-            "socket_timeout": timeout_s,
-            "socket_connect_timeout": min(_CONNECT_S, timeout_s),
-            "retry": Retry(ExponentialBackoff(base=0.02, cap=0.1), 1),
-            "health_check_interval": _ALIVE_AFTER_S,
-        }
-        self._pool = _pool(options | _parse(url))
-        # The answers' types depend on whether the client is asynchronous, which the library does not tell.
-        self._client: Any = redis.Redis(connection_pool=self._pool)
+        self._epoch: str | None = None
+        options = _parse(url)
+        self._pools = [
+            _pool(options, within_s) for within_s in (timeout_s, min(timeout_s, results_timeout_s))
+        ]
+        # The library does not type replies by whether the client is asynchronous.
+        clients: list[Any] = [redis.Redis(connection_pool=pool) for pool in self._pools]
+        self._client, self._quick_client = clients
         self._scripts = {name: self._client.register_script(text) for name, text in _SCRIPTS.items()}
 
     # ---- connection --------------------------------------------------------------------------------------------------
     @contextmanager
-    def _answering(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
+        """Translate the errors of Redis to :class:`StoreUnavailable`."""
         try:
             yield
         except redis.RedisError as error:
             # Its message may name hosts, which are no caller's business; it is chained for the log.
             raise StoreUnavailable(
-                f"the store of jobs and results does not answer: {type(error).__name__}"
+                f"the store of jobs and results does not answer: {_reason(error)}"
             ) from error
 
-    def _run(self, name: str, *arguments: Any) -> Any:
+    def _run(self, name: str, *arguments: Any, quick: bool = False) -> Any:
+        """Run a script; ``quick`` for calls about cached results."""
         time = "" if self._clock is None else repr(self._clock())
-        with self._answering():
-            return self._scripts[name](args=[self._prefix, time, *arguments])
+        with self._translate_errors():
+            return self._scripts[name](
+                args=[self._prefix, time, *arguments], client=self._quick_client if quick else self._client
+            )
+
+    def _compare_with_last(self, epoch: bytes) -> None:
+        """Log an error if the server is not the one of the calls before, or has lost its data."""
+        name = epoch.decode() or None
+        if self._epoch is not None and name != self._epoch:
+            log.error(
+                "Redis was emptied, or another is in its place: jobs accepted before are not known any more"
+            )
+        self._epoch = name
+
+    def check(self) -> list[str]:
+        self._compare_with_last(self._run("check", uuid.uuid4().hex))
+        try:
+            with self._translate_errors():
+                info = self._client.info()
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, redis.ResponseError):
+                return ["Redis does not say whether it keeps what it is given: its user may not ask (INFO)"]
+            raise
+        policy, limited = str(info.get("maxmemory_policy", "")), bool(info.get("maxmemory", 0))
+        if policy.startswith("allkeys-") and limited:
+            raise InvalidRequest(
+                f"Redis may evict jobs that were accepted: its maxmemory-policy is {policy}; set noeviction",
+                field="store_url",
+            )
+        if not info.get("aof_enabled", 0):
+            return [
+                "Redis writes no append-only file: what it did not save is lost when it stops (appendonly yes)"
+            ]
+        return []
 
     def close(self) -> None:
-        self._pool.disconnect()
+        for pool in self._pools:
+            pool.disconnect()
 
     # ---- jobs --------------------------------------------------------------------------------------------------------
     def submit(
@@ -94,59 +145,64 @@ class RedisStore:
         bounds = ("" if bound is None else bound for bound in (max_unfinished, max_bytes, max_owned))
         key = () if job.idempotency_key is None else (job.idempotency_key,)
         labels = json.dumps(job.labels)
-        said, found = self._run(
-            "submit", *bounds, job.id, job.owner, job.content, job.priority, labels, job.payload, *key
+        name = uuid.uuid4().hex
+        outcome, found, *epochs = self._run(
+            *("submit", *bounds, name),
+            *(job.id, job.owner, job.content, job.priority, labels, job.payload, *key),
         )
-        match said.decode(), max_unfinished, max_bytes, max_owned:
+        for epoch in epochs:
+            self._compare_with_last(epoch)
+        match outcome.decode(), max_unfinished, max_bytes, max_owned:
             case "conflict", _, _, _:
-                raise answers.conflict(job.id, job.idempotency_key)
+                raise errors.idempotency_conflict(job.id, job.idempotency_key)
             case "full", int(most), _, _:
-                raise answers.full(most)
+                raise errors.queue_full(most)
             case "heavy", _, int(most), _:
-                raise answers.too_heavy(len(job.payload), most)
+                raise errors.payloads_too_large(len(job.payload), most)
             case "owned", _, _, int(most):
-                raise answers.over_quota(most)
-            case answer, _, _, _:
-                return _job(found), answer == "made"
+                raise errors.quota_exceeded(most)
+            case state, _, _, _:
+                return _job(found), state == "made"
 
-    def find(self, owner: str, idempotency_key: str, content: str) -> Job | None:
-        said, found = self._run("find", owner, content, idempotency_key)
-        if said == b"conflict":
-            raise answers.conflict("", idempotency_key)
+    def find_by_key(self, owner: str, idempotency_key: str, content: str) -> Job | None:
+        outcome, found = self._run("find", owner, content, idempotency_key)
+        if outcome == b"conflict":
+            raise errors.idempotency_conflict("", idempotency_key)
         return _job(found) if found else None
 
     def get(self, job_id: str) -> Job:
-        with self._answering():
+        with self._translate_errors():
             found = self._client.hgetall(f"{self._prefix}job:{job_id}")
         if not found:
-            raise answers.unknown(job_id)
+            raise errors.unknown_job(job_id)
         return _job([part for pair in found.items() for part in pair])
 
     def cancel(self, job_id: str) -> Job:
         found = self._run("cancel", job_id)
         if not found:
-            raise answers.unknown(job_id)
+            raise errors.unknown_job(job_id)
         return _job(found)
 
     def result(self, job_id: str) -> bytes:
-        with self._answering():
+        with self._translate_errors():
             output = self._client.get(f"{self._prefix}output:{job_id}")
         if output is None:
-            raise answers.without_result(self.get(job_id))
+            raise errors.no_result(self.get(job_id))
         return output
 
-    def unfinished(self, owner: str | None = None) -> int:
+    def count_unfinished(self, owner: str | None = None) -> int:
         of_owner = "" if owner is None else f":{owner}"
-        with self._answering():
+        with self._translate_errors():
             return self._client.scard(f"{self._prefix}unfinished{of_owner}")
 
     # ---- queue -------------------------------------------------------------------------------------------------------
     def claim(self, worker: str, lease_s: float) -> tuple[Job, bytes] | None:
-        found = self._run("claim", worker, lease_s, answers.OLDEST_EVERY)
-        return None if found is None else (_job(found[0]), found[1])
+        epoch, *found = self._run("claim", worker, lease_s, OLDEST_EVERY)
+        self._compare_with_last(epoch)
+        return (_job(found[0]), found[1]) if found else None
 
-    def beat(self, job_id: str, worker: str, lease_s: float, *, forwards: int, planned: int) -> bool:
-        return self._run("beat", job_id, worker, lease_s, forwards, planned) == 1
+    def heartbeat(self, job_id: str, worker: str, lease_s: float, *, forwards: int, planned: int) -> bool:
+        return self._run("heartbeat", job_id, worker, lease_s, forwards, planned) == 1
 
     def finish(self, job_id: str, worker: str, result: bytes | dict[str, Any]) -> bool:
         if isinstance(result, bytes):
@@ -156,53 +212,55 @@ class RedisStore:
     def release(self, job_id: str, worker: str, *, after_s: float = 0.0) -> None:
         self._run("release", job_id, worker, after_s)
 
-    # ---- ledger ------------------------------------------------------------------------------------------------------
-    def keep(self, job_id: str, call: str, start: int, chunk: bytes) -> None:
-        self._run("keep", job_id, call, start, chunk)
+    # ---- scores of chunks --------------------------------------------------------------------------------------------
+    def save_chunk(self, job_id: str, call: str, start: int, chunk: bytes) -> None:
+        self._run("save_chunk", job_id, call, start, chunk)
 
-    def kept(self, job_id: str, call: str) -> list[tuple[int, bytes]]:
+    def load_chunks(self, job_id: str, call: str) -> list[tuple[int, bytes]]:
         length = len(job_id.encode())
-        with self._answering():
+        with self._translate_errors():
             chunks = self._client.hgetall(f"{self._prefix}chunks:{length}:{job_id}:{call}")
         return sorted((int(start), chunk) for start, chunk in chunks.items())
 
-    # ---- results -----------------------------------------------------------------------------------------------------
-    def recall(self, key: str) -> bytes | None:
-        return self._run("recall", key)
+    # ---- cached results ----------------------------------------------------------------------------------------------
+    def get_cached(self, key: str) -> bytes | None:
+        return self._run("get_cached", key, quick=True)
 
-    def remember(self, key: str, result: bytes) -> None:
-        size = answers.size(key, result)
-        # What is too large need not travel.
-        self._run("remember", key, self._result_bytes, size, result if size <= self._result_bytes else b"")
+    def put_cached(self, key: str, result: bytes) -> None:
+        size = result_size(key, result)
+        # A result that is too large need not be sent.
+        sent = result if size <= self._result_bytes else b""
+        self._run("put_cached", key, self._result_bytes, size, sent, quick=True)
 
-    # ---- both --------------------------------------------------------------------------------------------------------
+    # ---- jobs and cached results -------------------------------------------------------------------------------------
     def purge(self, *, finished_before: float, max_bytes: int | None = None) -> int:
         most = "" if max_bytes is None else max_bytes
         purged = 0
         while True:
-            found = self._run("purge", repr(float(finished_before)), most, _PURGED_AT_ONCE)
+            found = self._run("purge", repr(float(finished_before)), most, _PURGE_BATCH)
             purged += found
-            if found < _PURGED_AT_ONCE:
+            if found < _PURGE_BATCH:
                 return purged
 
 
 _SCRIPTS = {
-    "submit": scripts.SUBMIT,
-    "find": scripts.FIND,
-    "cancel": scripts.CANCEL,
-    "claim": scripts.CLAIM,
-    "beat": scripts.BEAT,
-    "finish": scripts.FINISH,
-    "release": scripts.RELEASE,
-    "keep": scripts.KEEP,
-    "recall": scripts.RECALL,
-    "remember": scripts.REMEMBER,
-    "purge": scripts.PURGE,
+    "check": redis_scripts.CHECK,
+    "submit": redis_scripts.SUBMIT,
+    "find": redis_scripts.FIND,
+    "cancel": redis_scripts.CANCEL,
+    "claim": redis_scripts.CLAIM,
+    "heartbeat": redis_scripts.HEARTBEAT,
+    "finish": redis_scripts.FINISH,
+    "release": redis_scripts.RELEASE,
+    "save_chunk": redis_scripts.SAVE_CHUNK,
+    "get_cached": redis_scripts.GET_CACHED,
+    "put_cached": redis_scripts.PUT_CACHED,
+    "purge": redis_scripts.PURGE,
 }
 
 
 def _parse(url: str) -> dict[str, Any]:
-    """What a connection is made with."""
+    """Parse a URL to the options of a connection."""
     try:
         options: dict[str, Any] = dict(parse_url(url))
     except ValueError:
@@ -210,15 +268,23 @@ def _parse(url: str) -> dict[str, Any]:
         raise InvalidRequest("store_url is no URL of a Redis server", field="store_url") from None
     user, password = options.pop("username", None), options.pop("password", None)
     if password is not None:
-        # The library tells a pool's options where it is printed, but not what this holds.
+        # The representation of a pool shows its options, but not the content of a credential provider.
         options["credential_provider"] = redis.UsernamePasswordCredentialProvider(user, password)
     return options
 
 
-def _pool(options: dict[str, Any]) -> redis.ConnectionPool:
-    pool = redis.ConnectionPool(**options)
+def _pool(options: dict[str, Any], timeout_s: float) -> redis.ConnectionPool:
+    """Make a pool on whose connections a call takes about ``timeout_s`` at most: to connect, ping and reply."""
+    limits = {
+        "socket_timeout": timeout_s / 2,
+        "socket_connect_timeout": timeout_s / 4,
+        # Only after a broken connection: a silent server would take as long again.
+        "retry": Retry(ExponentialBackoff(base=0.02, cap=0.1), 1, supported_errors=(redis.ConnectionError,)),
+        "health_check_interval": _PING_AFTER_S,
+    }
+    pool = redis.ConnectionPool(**limits | options)
     try:
-        pool.connection_class(**pool.connection_kwargs)  # not connected: only to see that it can be made
+        pool.connection_class(**pool.connection_kwargs)  # made, not connected: to check the options
     except TypeError as error:
         raise InvalidRequest(
             "store_url has an option that a connection to Redis does not know", field="store_url"
@@ -226,8 +292,14 @@ def _pool(options: dict[str, Any]) -> redis.ConnectionPool:
     return pool
 
 
+def _reason(error: redis.RedisError) -> str:
+    kind = type(error).__name__
+    text = f"{kind} {error}"
+    return next((f"{kind}, {meaning}" for word, meaning in _REASONS.items() if word in text), kind)
+
+
 def _job(found: list[bytes]) -> Job:
-    """A job from the names and values of its hash."""
+    """Make a job from the names and values of its hash."""
     texts = [part.decode() for part in found]
     values = dict(zip(texts[::2], texts[1::2], strict=True))
 

@@ -1,34 +1,39 @@
-"""Jobs and results in one file, by the SQLite of the standard library: nothing to start, all processes of one host.
+"""SQLite store: jobs and cached results in one file, shared by all processes of one host.
 
-The write-ahead log keeps what was committed when any process dies. What a caller was told of (a job accepted, ended or
-cancelled) is on the disk before the call returns and outlasts a loss of power too; of progress and scores the last
-moments may be lost then, and are scored again.
+Committed changes survive the death of any process, by the write-ahead log. A job that was accepted, ended or cancelled
+is on the disk before the call returns and survives a loss of power too; of progress and scores the last moments may be
+lost then, and are scored again.
 
-The file must not be on a network file system: the log is shared memory of one host.
+The file must not be on a network file system: the index of the log is shared memory of one host. Leases are timed by
+the monotonic clock of that host, which nobody can set; the calendar's clock gives dates only.
+
+A file that is deleted or replaced while it is open: see :mod:`wavescope.store.sqlite_file`.
 """
 
 from __future__ import annotations
 
-import fcntl
+import functools
 import json
-import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from wavescope.errors import StoreUnavailable
-from wavescope.store import answers, forks
-from wavescope.store.layout import lay_out
-from wavescope.store.protocols import FINAL, Job, NewJob
+from wavescope.errors import InvalidRequest, StoreUnavailable
+from wavescope.store import errors, fork_safety
+from wavescope.store.migrations import expire_leases_of_another_boot
+from wavescope.store.protocols import FINAL, OLDEST_EVERY, Job, NewJob, result_size
+from wavescope.store.sqlite_file import StoreFile
 
-_LOG_BYTES = 64 * 2**20  # to which the log shrinks after a large payload
-_PURGED_AT_ONCE = 100  # jobs, so that others get their turn
-_PAGES_FREED_AT_ONCE = 10_000  # of 4 KiB, given back to the file system by a purge
-_ANY_NUMBER = 2**63 - 1
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # Linux only
+_PURGE_BATCH = 100  # jobs in one transaction, so that other calls get their turn
+_VACUUM_PAGES = 10_000  # of 4 KiB, returned to the file system by one purge
+_NO_LIMIT = 2**63 - 1
+# Errors that leave the connection usable; after any other it is reopened.
+_HARMLESS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
 
 _GET = """SELECT id, owner, state, created_at, started_at, finished_at, forwards, planned, attempts, error, labels
     FROM jobs WHERE id = ?"""
@@ -43,19 +48,18 @@ _UNFINISHED = "SELECT COUNT(*) FROM unfinished WHERE ?1 IS NULL OR owner = ?1"
 
 
 class SqliteStore:
-    """A :class:`wavescope.store.protocols.Store` in a file.
+    """SQLite implementation of :class:`wavescope.store.protocols.Store`.
 
-    One connection per process, one call at a time: a call takes far less than a millisecond, and SQLite lets one write.
+    A process has one connection and makes one call at a time: a call takes far less than a millisecond, and SQLite has
+    one writer. Nothing is opened before the first call.
 
     Args:
-        path: of the file; its directory is made, for nobody but this user, as is the file.
-        result_bytes: bound of the results of earlier requests.
-        clock: seconds since 1970.
-        busy_s: wait for other processes before the store counts as unavailable.
-
-    Raises:
-        InvalidRequest: a newer version of the service wrote the file.
-        StoreUnavailable: the file cannot be opened.
+        path: path of the file; it and its folder are made with permissions for this user alone.
+        result_bytes: largest size of all cached results with their keys, in bytes.
+        clock: reads the time in seconds since 1970, for the times of jobs.
+        steady: reads the monotonic clock of the host in seconds, for leases; the same for all who use the file.
+        busy_s: longest wait for other calls, of this process and of others, before the store counts as unavailable.
+        results_busy_s: the same for calls about cached results, which can be computed instead.
     """
 
     def __init__(
@@ -64,39 +68,47 @@ class SqliteStore:
         *,
         result_bytes: int,
         clock: Callable[[], float] = time.time,
-        busy_s: float = 10.0,
+        steady: Callable[[], float] = time.monotonic,
+        busy_s: float = 5.0,
+        results_busy_s: float = 0.5,
     ) -> None:
-        self._path = path
+        self._file = StoreFile(path, self._prepare)
         self._result_bytes = result_bytes
         self._clock = clock
+        self._steady = steady
         self._busy_s = busy_s
+        self._results_busy_s = results_busy_s
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.Lock()
         # Not even to close a connection that a fork brought along is safe (SQLite, "How To Corrupt An SQLite Database
         # File", 2.6).
-        forks.watch(self)
-        with self._transaction() as connection:
-            self._evict(connection)
+        fork_safety.register(self)
 
     # ---- connection --------------------------------------------------------------------------------------------------
     @contextmanager
-    def _session(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for one call at a time; it is made anew after an error."""
-        with self._lock:
-            try:
-                if self._connection is None:
-                    self._connection = self._open()
-                yield self._connection
-            except (sqlite3.Error, OSError) as error:
-                self._disconnect()
-                raise StoreUnavailable(
-                    f"the store of jobs and results does not answer: {_reason(error)}"
-                ) from error
+    def _session(self, busy_s: float | None = None) -> Iterator[sqlite3.Connection]:
+        """Lend the connection to one call at a time; it is reopened after an error."""
+        limit_s = self._busy_s if busy_s is None else busy_s
+        ends_s = time.monotonic() + limit_s
+        if not self._lock.acquire(timeout=limit_s):
+            raise _unavailable(f"it was busy for {limit_s:g} s")
+        try:
+            connection = self._connect(ends_s)
+            left_ms = max(0, round(1000 * (ends_s - time.monotonic())))
+            connection.execute(f"PRAGMA busy_timeout = {left_ms}")
+            yield connection
+        except (sqlite3.Error, OSError) as error:
+            self._recover(error)
+            raise _unavailable(_reason(error)) from error
+        finally:
+            self._lock.release()
 
     @contextmanager
-    def _transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
-        """All or nothing, and nobody else writes meanwhile; if ``durable``, on the disk when it ends."""
-        with self._session() as connection:
+    def _transaction(
+        self, *, durable: bool = False, busy_s: float | None = None
+    ) -> Iterator[sqlite3.Connection]:
+        """Run a write transaction; if ``durable``, it is on the disk when it ends."""
+        with self._session(busy_s) as connection:
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -105,42 +117,67 @@ class SqliteStore:
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+            if durable and not self._file.is_in_place():
+                # The commit went to a file that is gone; the next call restores that, with this change or without.
+                raise _unavailable("its file was taken away just now")
 
-    def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # One at a time: SQLite does not wait for its turn where two turn the log on, and to close a file that somebody
-        # in this process has open would lose his locks.
-        with _locked(self._path.parent):
-            if not self._path.exists():
-                # SQLite would make it for everybody to read; its log takes the file's permissions.
-                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            connection = sqlite3.connect(
-                self._path, timeout=self._busy_s, isolation_level=None, check_same_thread=False
-            )
+    def _connect(self, ends_s: float) -> sqlite3.Connection:
+        """Connect to the file that is at the path now; return the open connection if it is that one."""
+        if self._connection is not None and not self._file.is_in_place():
+            self._file.restore(self._connection, ends_s)
+            self._disconnect()
+        if self._connection is None:
             try:
-                connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
-                lay_out(connection)
-            except BaseException:
-                connection.close()
-                raise
-        return connection
+                self._connection = self._file.open(ends_s)
+            except InvalidRequest as newer:
+                raise _unavailable(newer.message) from newer
+        return self._connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Expire old leases and bound the cache, once whenever a file is opened."""
+        expire_leases_of_another_boot(connection, _boot_id())
+        if _size_of_results(connection) > self._result_bytes:
+            connection.execute("BEGIN IMMEDIATE")
+            self._evict(connection)
+            connection.execute("COMMIT")
+
+    def _recover(self, error: sqlite3.Error | OSError) -> None:
+        """Close a connection that an error may have broken, unless it alone still sees a file that is gone."""
+        if isinstance(error, OSError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _HARMLESS:
+            return
+        damaged = self._file.check_damage(error)
+        if damaged or self._file.is_in_place() or not isinstance(error, sqlite3.OperationalError):
+            self._disconnect()
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.close()
+            self._file.close(connection)
+
+    def check(self) -> list[str]:
+        try:
+            with self._transaction(durable=True) as connection:
+                connection.execute("UPDATE marks SET value = value WHERE name = 'epoch'")
+            self._file.examine()
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, InvalidRequest):
+                raise error.__cause__ from None
+            raise
+        except (sqlite3.Error, OSError) as error:
+            raise _unavailable(_reason(error)) from error
+        return []
 
     def close(self) -> None:
         with self._lock:
             self._disconnect()
 
-    def hold(self) -> None:
-        """No call goes on, and there is no connection, until :meth:`go_on`."""
+    def before_fork(self) -> None:
+        """Wait for the call that is under way and close the connection; further calls wait for :meth:`after_fork`."""
         self._lock.acquire()
         self._disconnect()
 
-    def go_on(self) -> None:
-        """The next call connects anew."""
+    def after_fork(self) -> None:
+        """Let calls go on; the next one reconnects."""
         self._lock.release()
 
     # ---- jobs --------------------------------------------------------------------------------------------------------
@@ -153,18 +190,18 @@ class SqliteStore:
         max_bytes: int | None = None,
     ) -> tuple[Job, bool]:
         with self._transaction(durable=True) as connection:
-            known = self._known(connection, job.owner, job.idempotency_key, job.content)
-            if known is None:
-                known = self._repeated(connection, job)
-            if known is not None:
-                return known, False
-            if max_unfinished is not None and _unfinished(connection) >= max_unfinished:
-                raise answers.full(max_unfinished)
+            existing = self._find_by_key(connection, job.owner, job.idempotency_key, job.content)
+            if existing is None:
+                existing = self._find_repeated(connection, job)
+            if existing is not None:
+                return existing, False
+            if max_unfinished is not None and _count_unfinished(connection) >= max_unfinished:
+                raise errors.queue_full(max_unfinished)
             if max_bytes is not None and _counter(connection, "payloads") + len(job.payload) > max_bytes:
-                raise answers.too_heavy(len(job.payload), max_bytes)
-            if max_owned is not None and _unfinished(connection, job.owner) >= max_owned:
-                raise answers.over_quota(max_owned)
-            connection.execute(
+                raise errors.payloads_too_large(len(job.payload), max_bytes)
+            if max_owned is not None and _count_unfinished(connection, job.owner) >= max_owned:
+                raise errors.quota_exceeded(max_owned)
+            inserted = connection.execute(
                 """INSERT INTO jobs (id, owner, content, idempotency_key, priority, labels, state, created_at)
                 VALUES (?, ?, ?, ?, ?, ?, 'queued', ?)""",
                 (
@@ -177,64 +214,65 @@ class SqliteStore:
                     self._clock(),
                 ),
             )
+            self._file.note_newest(inserted.lastrowid or 0)
             connection.execute("INSERT INTO payloads VALUES (?, ?)", (job.id, job.payload))
-            return self._find(connection, job.id), True
+            return self._get(connection, job.id), True
 
-    def find(self, owner: str, idempotency_key: str, content: str) -> Job | None:
-        with self._transaction() as connection:
-            return self._known(connection, owner, idempotency_key, content)
+    def find_by_key(self, owner: str, idempotency_key: str, content: str) -> Job | None:
+        with self._session() as connection:  # which waits for no writer
+            return self._find_by_key(connection, owner, idempotency_key, content)
 
     def get(self, job_id: str) -> Job:
         with self._session() as connection:
-            return self._find(connection, job_id)
+            return self._get(connection, job_id)
 
     def cancel(self, job_id: str) -> Job:
         with self._transaction(durable=True) as connection:
-            if self._find(connection, job_id).state not in FINAL:
+            if self._get(connection, job_id).state not in FINAL:
                 self._end(connection, job_id, "cancelled")
                 connection.execute("UPDATE jobs SET worker = NULL WHERE id = ?", (job_id,))
-            return self._find(connection, job_id)
+            return self._get(connection, job_id)
 
     def result(self, job_id: str) -> bytes:
         with self._session() as connection:
             row = connection.execute("SELECT output FROM outputs WHERE job = ?", (job_id,)).fetchone()
             if row is None:
-                raise answers.without_result(self._find(connection, job_id))
+                raise errors.no_result(self._get(connection, job_id))
             return row[0]
 
-    def unfinished(self, owner: str | None = None) -> int:
+    def count_unfinished(self, owner: str | None = None) -> int:
         with self._session() as connection:
-            return _unfinished(connection, owner)
+            return _count_unfinished(connection, owner)
 
     # ---- queue -------------------------------------------------------------------------------------------------------
     def claim(self, worker: str, lease_s: float) -> tuple[Job, bytes] | None:
         with self._session() as connection:
-            # Workers that find nothing to do keep nobody from writing.
-            if connection.execute(_CLAIMABLE, (self._clock(),)).fetchone() is None:
+            # Idle workers only read, and so block no writer.
+            if connection.execute(_CLAIMABLE, (self._steady(),)).fetchone() is None:
                 return None
         with self._transaction() as connection:
-            now = self._clock()
-            turn = _counter(connection, "claims") + 1
-            which = _OLDEST if turn % answers.OLDEST_EVERY == 0 else _NEXT
-            first = connection.execute(which, (now,)).fetchone()
+            now = self._steady()
+            number = _counter(connection, "claims") + 1
+            query = _OLDEST if number % OLDEST_EVERY == 0 else _NEXT
+            first = connection.execute(query, (now,)).fetchone()
             if first is None:
                 return None
-            connection.execute("UPDATE counters SET value = ? WHERE name = 'claims'", (turn,))
+            connection.execute("UPDATE counters SET value = ? WHERE name = 'claims'", (number,))
             connection.execute(
                 """UPDATE jobs SET state = 'running', worker = ?, lease_until = ?, attempts = attempts + 1,
-                started_at = COALESCE(started_at, ?) WHERE id = ?""",
-                (worker, now + lease_s, now, *first),
+                started_at = COALESCE(started_at, MAX(created_at, ?)) WHERE id = ?""",
+                (worker, now + lease_s, self._clock(), *first),
             )
-            kept = connection.execute("SELECT payload FROM payloads WHERE job = ?", first).fetchone()
-            # A payload that is gone all the same is told as an empty one: its worker fails it, once.
-            return self._find(connection, *first), b"" if kept is None else kept[0]
+            payload = connection.execute("SELECT payload FROM payloads WHERE job = ?", first).fetchone()
+            # A payload that is missing is returned as an empty one: the worker then fails the job, once.
+            return self._get(connection, *first), b"" if payload is None else payload[0]
 
-    def beat(self, job_id: str, worker: str, lease_s: float, *, forwards: int, planned: int) -> bool:
+    def heartbeat(self, job_id: str, worker: str, lease_s: float, *, forwards: int, planned: int) -> bool:
         with self._transaction() as connection:
             updated = connection.execute(
                 """UPDATE jobs SET lease_until = ?, forwards = MAX(forwards, ?),
                 planned = COALESCE(NULLIF(?, 0), planned) WHERE id = ? AND worker = ? AND state = 'running'""",
-                (self._clock() + lease_s, forwards, planned, job_id, worker),
+                (self._steady() + lease_s, forwards, planned, job_id, worker),
             )
             return updated.rowcount == 1
 
@@ -257,11 +295,11 @@ class SqliteStore:
             connection.execute(
                 """UPDATE jobs SET state = 'queued', worker = NULL, lease_until = ?, attempts = attempts - 1
                 WHERE id = ? AND worker = ? AND state = 'running'""",
-                (self._clock() + after_s if after_s > 0 else 0, job_id, worker),
+                (self._steady() + after_s if after_s > 0 else 0, job_id, worker),
             )
 
-    # ---- ledger ------------------------------------------------------------------------------------------------------
-    def keep(self, job_id: str, call: str, start: int, chunk: bytes) -> None:
+    # ---- scores of chunks --------------------------------------------------------------------------------------------
+    def save_chunk(self, job_id: str, call: str, start: int, chunk: bytes) -> None:
         with self._transaction() as connection:
             connection.execute(
                 """INSERT OR IGNORE INTO chunks SELECT id, ?, ?, ? FROM jobs
@@ -269,29 +307,30 @@ class SqliteStore:
                 (call, start, chunk, job_id),
             )
 
-    def kept(self, job_id: str, call: str) -> list[tuple[int, bytes]]:
+    def load_chunks(self, job_id: str, call: str) -> list[tuple[int, bytes]]:
         with self._session() as connection:
             return connection.execute(
                 "SELECT start, chunk FROM chunks WHERE job = ? AND call = ? ORDER BY start", (job_id, call)
             ).fetchall()
 
-    # ---- results -----------------------------------------------------------------------------------------------------
-    def recall(self, key: str) -> bytes | None:
-        with self._session() as connection:
+    # ---- cached results ----------------------------------------------------------------------------------------------
+    def get_cached(self, key: str) -> bytes | None:
+        with self._session(self._results_busy_s) as connection:
             row = connection.execute("SELECT result FROM results WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
-        with self._transaction() as connection:
+        # Best effort: if another process is writing, this use is not recorded and the result is evicted earlier.
+        with suppress(StoreUnavailable), self._transaction(busy_s=0.0) as connection:
             connection.execute(
                 "UPDATE results SET used = (SELECT MAX(used) + 1 FROM results) WHERE key = ?", (key,)
             )
         return row[0]
 
-    def remember(self, key: str, result: bytes) -> None:
-        size = answers.size(key, result)
+    def put_cached(self, key: str, result: bytes) -> None:
+        size = result_size(key, result)
         if size > self._result_bytes:
             return
-        with self._transaction() as connection:
+        with self._transaction(busy_s=self._results_busy_s) as connection:
             connection.execute(
                 """INSERT OR REPLACE INTO results
                 VALUES (?, (SELECT COALESCE(MAX(used), 0) + 1 FROM results), ?, ?)""",
@@ -300,16 +339,16 @@ class SqliteStore:
             self._evict(connection)
 
     def _evict(self, connection: sqlite3.Connection) -> None:
-        """Forgets the least recently used results until the others are within the bound."""
-        (total,) = connection.execute("SELECT COALESCE(SUM(size), 0) FROM results").fetchone()
+        """Evict the least recently used results until the others are within the bound."""
+        total = _size_of_results(connection)
         while total > self._result_bytes:
             used, size = connection.execute("SELECT used, size FROM results ORDER BY used LIMIT 1").fetchone()
             connection.execute("DELETE FROM results WHERE used = ?", (used,))
             total -= size
 
-    # ---- both --------------------------------------------------------------------------------------------------------
+    # ---- jobs and cached results -------------------------------------------------------------------------------------
     def purge(self, *, finished_before: float, max_bytes: int | None = None) -> int:
-        most = _ANY_NUMBER if max_bytes is None else max_bytes
+        most = _NO_LIMIT if max_bytes is None else max_bytes
         purged = 0
         while self._is_purgeable(finished_before, most):
             with self._transaction() as connection:
@@ -318,7 +357,7 @@ class SqliteStore:
         return purged
 
     def _is_purgeable(self, finished_before: float, most: int) -> bool:
-        """Whether there is anything to do, for which nobody is kept from writing."""
+        """Check whether there is a job to purge, by reading alone, which blocks no writer."""
         with self._session() as connection:
             (first,) = connection.execute(
                 "SELECT MIN(finished_at) FROM jobs WHERE finished_at IS NOT NULL"
@@ -326,10 +365,10 @@ class SqliteStore:
             return first is not None and (first < finished_before or _counter(connection, "outputs") > most)
 
     def _purge_some(self, connection: sqlite3.Connection, finished_before: float, most: int) -> int:
-        """Forgets the first of those that finished; how many."""
+        """Purge the jobs that finished first, up to :data:`_PURGE_BATCH`; return their number."""
         ended = connection.execute(
             "SELECT id, finished_at FROM jobs WHERE finished_at IS NOT NULL ORDER BY finished_at, id LIMIT ?",
-            (_PURGED_AT_ONCE,),
+            (_PURGE_BATCH,),
         ).fetchall()
         for purged, (job_id, finished_at) in enumerate(ended):
             if finished_at >= finished_before and _counter(connection, "outputs") <= most:
@@ -339,38 +378,42 @@ class SqliteStore:
         return len(ended)
 
     def _shrink(self, *, at_once: bool) -> None:
-        """Gives room back to the file system: after a purge, else only much of it, as new jobs soon fill a little."""
+        """Return free pages to the file system: after a purge all, else only many, as new jobs soon fill a few."""
         with self._session() as connection:
             (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-            if free > (0 if at_once else _PAGES_FREED_AT_ONCE):
-                connection.execute(f"PRAGMA incremental_vacuum({_PAGES_FREED_AT_ONCE})").fetchall()
+            if free > (0 if at_once else _VACUUM_PAGES):
+                # Each step frees one page; only a script runs to its end, as the steps return no rows.
+                connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+            # A log that grew behind a reader is truncated if there is none now, without waiting.
+            connection.execute("PRAGMA busy_timeout = 0")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    def _known(
+    def _find_by_key(
         self, connection: sqlite3.Connection, owner: str, idempotency_key: str | None, content: str
     ) -> Job | None:
-        """The job of an idempotency key, if there is one."""
+        """Find the job of an idempotency key, if there is one."""
         row = connection.execute(
             "SELECT id, content FROM jobs WHERE owner = ? AND idempotency_key = ?", (owner, idempotency_key)
         ).fetchone()
         if row is None:
             return None
         if row[1] != content:
-            raise answers.conflict(row[0], idempotency_key)
-        return self._find(connection, row[0])
+            raise errors.idempotency_conflict(row[0], idempotency_key)
+        return self._get(connection, row[0])
 
-    def _repeated(self, connection: sqlite3.Connection, job: NewJob) -> Job | None:
-        """The job of the same id, if there is one."""
+    def _find_repeated(self, connection: sqlite3.Connection, job: NewJob) -> Job | None:
+        """Find the job of a repeated submission, by its id, if there is one."""
         row = connection.execute("SELECT owner, content FROM jobs WHERE id = ?", (job.id,)).fetchone()
         if row is None:
             return None
         if row != (job.owner, job.content):
-            raise answers.conflict(job.id, job.idempotency_key)
-        return self._find(connection, job.id)
+            raise errors.idempotency_conflict(job.id, job.idempotency_key)
+        return self._get(connection, job.id)
 
-    def _find(self, connection: sqlite3.Connection, job_id: str) -> Job:
+    def _get(self, connection: sqlite3.Connection, job_id: str) -> Job:
         row = connection.execute(_GET, (job_id,)).fetchone()
         if row is None:
-            raise answers.unknown(job_id)
+            raise errors.unknown_job(job_id)
         (
             job_id,
             owner,
@@ -399,22 +442,31 @@ class SqliteStore:
         )
 
     def _end(self, connection: sqlite3.Connection, job_id: str, state: str, error: str | None = None) -> None:
-        """Ends a job, and forgets what only a worker needs."""
+        """End a job, and delete its payload and its chunks, which only a worker needs."""
         connection.execute(
-            "UPDATE jobs SET state = ?, error = ?, finished_at = ? WHERE id = ?",
+            """UPDATE jobs SET state = ?, error = ?, finished_at = MAX(created_at, COALESCE(started_at, 0), ?)
+            WHERE id = ?""",
             (state, error, self._clock(), job_id),
         )
         connection.execute("DELETE FROM payloads WHERE job = ?", (job_id,))
         connection.execute("DELETE FROM chunks WHERE job = ?", (job_id,))
 
 
-def _unfinished(connection: sqlite3.Connection, owner: str | None = None) -> int:
+def _count_unfinished(connection: sqlite3.Connection, owner: str | None = None) -> int:
     return connection.execute(_UNFINISHED, (owner,)).fetchone()[0]
 
 
+def _size_of_results(connection: sqlite3.Connection) -> int:
+    return connection.execute("SELECT COALESCE(SUM(size), 0) FROM results").fetchone()[0]
+
+
 def _counter(connection: sqlite3.Connection, name: str) -> int:
-    """Claims so far, or bytes of all ``payloads`` or ``outputs``."""
+    """Read a counter: number of ``claims``, or bytes of all ``payloads`` or ``outputs``."""
     return connection.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()[0]
+
+
+def _unavailable(reason: str) -> StoreUnavailable:
+    return StoreUnavailable(f"the store of jobs and results does not answer: {reason}")
 
 
 def _reason(error: sqlite3.Error | OSError) -> str:
@@ -422,12 +474,9 @@ def _reason(error: sqlite3.Error | OSError) -> str:
     return str(error) if isinstance(error, sqlite3.Error) else error.strerror or type(error).__name__
 
 
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Nobody else is in here for this directory, in any process."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+@functools.cache
+def _boot_id() -> str:
+    """Read the boot id of this machine, which every boot changes."""
+    with suppress(OSError):
+        return _BOOT_ID.read_text().strip()
+    return "unknown"

@@ -1,1 +1,1 @@
-"""Every metric's name and labels, and how processes count them."""
+"""Telemetry: metrics for Prometheus, counted per process and summed, and logs in JSON."""

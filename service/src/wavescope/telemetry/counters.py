@@ -1,8 +1,8 @@
-"""Counting in one process, and adding up what several processes counted.
+"""Metric values of one process, and the sum over several processes.
 
-Every process keeps cumulative values of its own; whoever holds the latest snapshot of each can add them up at any time,
-so that one scrape of any gateway answers for the whole application. Counters and histograms of a process that is gone
-stay in the sum (a counter must not fall); its gauges do not.
+Every process keeps cumulative values of its own. The latest snapshots of all processes can be summed at any time, so
+that one scrape of any gateway covers the whole application. Counters and histograms of a process that has ended stay in
+the sum, as a counter must not fall; its gauges do not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Snapshot = dict[Key, float]
 
 
 class Counters:
-    """The metrics of one process, in a registry of their own."""
+    """Metric values of one process, in a registry of their own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -44,37 +44,37 @@ class Counters:
         )
 
     def add(self, metric: Metric, amount: float = 1.0, **labels: str) -> None:
-        """Adds to a counter, or to a gauge."""
-        self._of(metric, labels).inc(amount)
+        """Add to a counter or a gauge."""
+        self._child(metric, labels).inc(amount)
 
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
-        """Records one value of a histogram, in the metric's unit."""
-        self._of(metric, labels).observe(value)
+        """Observe one value of a histogram, in the unit of the metric."""
+        self._child(metric, labels).observe(value)
 
     def set(self, metric: Metric, value: float, **labels: str) -> None:
-        """Sets a gauge."""
-        self._of(metric, labels).set(value)
+        """Set a gauge."""
+        self._child(metric, labels).set(value)
 
-    def _of(self, metric: Metric, labels: Mapping[str, str]) -> Any:
-        found = self._metrics[metric.name]
-        return found.labels(**labels) if metric.labels else found
+    def _child(self, metric: Metric, labels: Mapping[str, str]) -> Any:
+        family = self._metrics[metric.name]
+        return family.labels(**labels) if metric.labels else family
 
-    def rendered(self, model: str, images: int, seconds: float) -> None:
-        """Part of the engine's ``Recorder``."""
+    def rendered(self, model: str, image_count: int, seconds: float) -> None:
+        """Count the time of rendering (:class:`wavescope.engine.protocols.Recorder`)."""
         self.add(RENDER_SECONDS, seconds, model=model)
 
-    def scored(self, model: str, images: int, seconds: float) -> None:
-        """Part of the engine's ``Recorder``."""
-        self.add(FORWARDS, images, model=model)
+    def scored(self, model: str, image_count: int, seconds: float) -> None:
+        """Count scored images and their time (:class:`wavescope.engine.protocols.Recorder`)."""
+        self.add(FORWARDS, image_count, model=model)
         self.add(SCORE_SECONDS, seconds, model=model)
 
     def request(self, *, kind: str, model: str, protocol: str, code: str, duration_s: float) -> None:
-        """Records one answered request for an explanation (the ingress' ``RequestRecorder``)."""
+        """Count one answered request (:class:`wavescope.ingress.plane.RequestRecorder`)."""
         self.add(REQUESTS, kind=kind, model=model, protocol=protocol, code=code)
         self.observe(REQUEST_DURATION, duration_s, kind=kind, model=model, protocol=protocol)
 
     def snapshot(self) -> Snapshot:
-        """Every sample so far, by name and labels."""
+        """Take a snapshot: every sample by name and labels."""
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
             for family in self._registry.collect()
@@ -84,12 +84,17 @@ class Counters:
 
 
 def is_gauge(key: Key) -> bool:
-    """Whether a sample belongs to a gauge, which only live processes contribute to."""
+    """Check whether a sample is of a gauge, to which only live processes contribute."""
     return any(metric.kind == "gauge" and metric.name == key[0] for metric in METRICS)
 
 
 def total(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """Sum by name and labels."""
+    """Sum snapshots by name and labels.
+
+    Example:
+        >>> total([{("wavescope_jobs_total", ()): 2.0}, {("wavescope_jobs_total", ()): 3.0}])
+        {('wavescope_jobs_total', ()): 5.0}
+    """
     summed: Snapshot = {}
     for snapshot in snapshots:
         for key, value in snapshot.items():
@@ -97,8 +102,8 @@ def total(snapshots: Iterable[Snapshot]) -> Snapshot:
     return summed
 
 
-class _Summed:
-    """A collector of prefabricated families."""
+class _FamilyCollector:
+    """Collector of metric families that are made already."""
 
     def __init__(self, families: list[Family]) -> None:
         self._families = families
@@ -108,7 +113,7 @@ class _Summed:
 
 
 def exposition(snapshot: Snapshot) -> str:
-    """The snapshot in Prometheus' text format, with help and type of every metric."""
+    """Render a snapshot in the text format of Prometheus, with help and type of every metric."""
     families: list[Family] = []
     for metric in METRICS:
         # A counter's family is named without the suffix that its samples carry.
@@ -119,11 +124,11 @@ def exposition(snapshot: Snapshot) -> str:
             if name in names:
                 family.add_sample(name, dict(labels), value)
         families.append(family)
-    return generate_latest(_Summed(families)).decode()  # type: ignore[arg-type]  # any collector will do
+    return generate_latest(_FamilyCollector(families)).decode()  # type: ignore[arg-type]  # any collector will do
 
 
 def _bucket_order(item: tuple[Key, float]) -> tuple[Any, ...]:
-    """By name and labels, buckets by their bound as a number."""
+    """Sort key: by name and labels, buckets by their bound as a number."""
     (name, labels), _ = item
     bound = float(dict(labels).get("le", "0").replace("+Inf", "inf"))
     return name, tuple(pair for pair in labels if pair[0] != "le"), bound

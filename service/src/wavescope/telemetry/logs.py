@@ -1,4 +1,4 @@
-"""Logs as one JSON object per line."""
+"""Logs in JSON, one object per line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {
 
 
 class JsonFormatter(logging.Formatter):
-    """Time, level, logger, message, and whatever ``extra`` brought along."""
+    """Formatter of log records as JSON: time, level, logger, message and the fields of ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
@@ -32,7 +32,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:
-    """Sends the ``wavescope`` loggers of this process to ``stream`` (standard error) as JSON; once is enough."""
+    """Configure the ``wavescope`` loggers of this process to write JSON.
+
+    Args:
+        level: least level that is logged.
+        stream: destination; ``None`` for standard error.
+    """
     logger = logging.getLogger("wavescope")
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())

@@ -1,4 +1,4 @@
-"""Every metric of Wavescope: name, meaning, labels, buckets."""
+"""Metrics of Wavescope: name, meaning, labels and buckets of each, declared once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ class Metric:
 
     Attributes:
         name: full name as scraped, with unit and ``_total`` suffix where they apply.
-        kind: how values of several processes are added up: counters and histograms always, gauges of live processes.
-        help: one sentence.
+        kind: type of the metric, which says how processes are summed: counters and histograms of all, gauges of the
+            live ones.
+        help: description in one sentence, as scraped.
         labels: label names, in order.
         buckets: upper bounds in the metric's unit, for histograms.
     """
@@ -58,6 +59,8 @@ QUEUED_IMAGES = Metric(
 )
 ADMISSION_RUNNING = Metric("wavescope_admission_running", "gauge", "Requests admitted and not ended.")
 ADMISSION_WAITING = Metric("wavescope_admission_waiting", "gauge", "Requests that wait to be admitted.")
+PLANNING_RUNNING = Metric("wavescope_planning_running", "gauge", "Requests whose images are being planned.")
+PLANNING_WAITING = Metric("wavescope_planning_waiting", "gauge", "Requests that wait to be planned.")
 ADMISSION_REFUSED = Metric(
     "wavescope_admission_refused_total", "counter", "Requests that were not admitted.", ("reason",)
 )
@@ -70,20 +73,5 @@ RESULTS = Metric(
     ("outcome",),
 )
 
-METRICS: tuple[Metric, ...] = (
-    REQUESTS,
-    REQUEST_DURATION,
-    IN_PROGRESS,
-    FORWARDS,
-    SCORE_SECONDS,
-    RENDER_SECONDS,
-    CHUNKS,
-    REPLICAS,
-    QUEUED_IMAGES,
-    ADMISSION_RUNNING,
-    ADMISSION_WAITING,
-    ADMISSION_REFUSED,
-    JOBS,
-    JOBS_UNFINISHED,
-    RESULTS,
-)
+METRICS: tuple[Metric, ...] = tuple(value for value in tuple(globals().values()) if isinstance(value, Metric))
+"""Every metric declared above, in order."""

@@ -20,23 +20,79 @@ from wavescope.models.remote.hosts import host_of
 
 Protocol = Literal["oip-rest", "oip-grpc", "kserve-v1"]
 
-REMOTE_KINDS: tuple[str, ...] = ("oip", "kserve-v1")
-FORMS = {
-    "oip": "http(s)://host[:port]/v2/models/<name>[/versions/<version>] or grpc(s)://host:port/<name>[/<version>]",
-    "kserve-v1": "http(s)://host[:port]/v1/models/<name>[:predict]",
-}
-
 _PART = r"(?!\.{1,2}(?:/|$|:))[A-Za-z0-9._-]+"
-_PATHS = {
-    "oip-rest": re.compile(
-        rf"(?P<prefix>(?:/{_PART})*)/v2/models/(?P<name>{_PART})(?:/versions/(?P<version>{_PART}))?/?"
-    ),
-    "oip-grpc": re.compile(rf"(?P<prefix>)/(?P<name>{_PART})(?:/(?P<version>{_PART}))?/?"),
-    "kserve-v1": re.compile(
-        rf"(?P<prefix>(?:/{_PART})*)/v1/models/(?P<name>{_PART})(?::predict)?(?P<version>)"
-    ),
+
+
+@dataclass(frozen=True, slots=True)
+class WireProtocol:
+    """A protocol that model servers speak, and how its URLs are written.
+
+    Attributes:
+        name: of ``Address.protocol``.
+        title: for people.
+        source: the kind of source whose URLs name it.
+        scheme: of a URL without TLS; with TLS an ``s`` follows.
+        form: of its URLs, for messages.
+        paths: what the path of a URL looks like, in groups ``prefix``, ``name`` and ``version``.
+        path: of the model, made of ``prefix``, ``name`` and ``version``.
+        version: how a version is written in the path.
+        needs_port: whether a URL has to name the port.
+        batch_size: images of the first request. 16 images of 224 x 224 in colour are 10 MB as binary data; a server
+            that takes 4 MB is asked three times, once.
+    """
+
+    name: Protocol
+    title: str
+    source: str
+    scheme: str
+    form: str
+    paths: re.Pattern[str]
+    path: str
+    version: str = ""
+    needs_port: bool = False
+    batch_size: int = 16
+
+
+PROTOCOLS: dict[str, WireProtocol] = {
+    protocol.name: protocol
+    for protocol in (
+        WireProtocol(
+            name="oip-rest",
+            title="Open Inference Protocol over HTTP",
+            source="oip",
+            scheme="http",
+            form="http(s)://host[:port]/v2/models/<name>[/versions/<version>]",
+            paths=re.compile(
+                rf"(?P<prefix>(?:/{_PART})*)/v2/models/(?P<name>{_PART})(?:/versions/(?P<version>{_PART}))?/?"
+            ),
+            path="{prefix}/v2/models/{name}{version}",
+            version="/versions/{}",
+        ),
+        WireProtocol(
+            name="oip-grpc",
+            title="Open Inference Protocol over gRPC",
+            source="oip",
+            scheme="grpc",
+            form="grpc(s)://host:port/<name>[/<version>]",
+            paths=re.compile(rf"(?P<prefix>)/(?P<name>{_PART})(?:/(?P<version>{_PART}))?/?"),
+            path="/{name}{version}",
+            version="/{}",
+            needs_port=True,
+        ),
+        WireProtocol(
+            name="kserve-v1",
+            title="KServe v1",
+            source="kserve-v1",
+            scheme="http",
+            form="http(s)://host[:port]/v1/models/<name>[:predict]",
+            paths=re.compile(
+                rf"(?P<prefix>(?:/{_PART})*)/v1/models/(?P<name>{_PART})(?::predict)?(?P<version>)"
+            ),
+            path="{prefix}/v1/models/{name}",
+            batch_size=8,
+        ),
+    )
 }
-_SCHEMES = {"oip": ("http", "https", "grpc", "grpcs"), "kserve-v1": ("http", "https")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +123,20 @@ class Address:
         return authority(self.host, self.port)
 
     def __str__(self) -> str:
-        word = {"oip-rest": "http", "oip-grpc": "grpc", "kserve-v1": "http"}[self.protocol]
-        scheme = f"{word}s" if self.secure else word
+        scheme = self.wire_protocol.scheme + ("s" if self.secure else "")
         return f"{scheme}://{self.authority}{self.path}"
+
+    @property
+    def wire_protocol(self) -> WireProtocol:
+        """All that depends on the protocol."""
+        return PROTOCOLS[self.protocol]
 
     @property
     def path(self) -> str:
         """The path of the model itself."""
-        if self.protocol == "kserve-v1":
-            return f"{self.prefix}/v1/models/{self.model}"
-        version = self.version
-        if self.protocol == "oip-grpc":
-            return f"/{self.model}" + (f"/{version}" if version else "")
-        return f"{self.prefix}/v2/models/{self.model}" + (f"/versions/{version}" if version else "")
+        wire = self.wire_protocol
+        version = wire.version.format(self.version) if self.version else ""
+        return wire.path.format(prefix=self.prefix, name=self.model, version=version)
 
 
 def authority(host: str, port: int) -> str:
@@ -91,7 +148,7 @@ def parse(kind: str, url: str) -> Address:
     """The address in a registry's source.
 
     Args:
-        kind: one of ``REMOTE_KINDS``.
+        kind: of a source that is served elsewhere.
         url: what follows the first colon.
 
     Raises:
@@ -102,18 +159,15 @@ def parse(kind: str, url: str) -> Address:
     parts = urlsplit(url)
     if "@" in parts.netloc:
         raise ValueError("a URL holds no user or password: give headers")
-    if parts.scheme not in _SCHEMES[kind] or parts.query or parts.fragment or "?" in url or "#" in url:
-        raise ValueError(f"is not of the form {FORMS[kind]}")
-    secure = parts.scheme in ("https", "grpcs")
-    protocol: Protocol = "kserve-v1"
-    if kind == "oip":
-        protocol = "oip-grpc" if parts.scheme.startswith("grpc") else "oip-rest"
-    found = _PATHS[protocol].fullmatch(parts.path)
-    if found is None:
-        raise ValueError(f"is not of the form {FORMS[kind]}")
-    port = _port(parts.port, parts.netloc, protocol, secure)
+    spoken = [wire for wire in PROTOCOLS.values() if wire.source == kind]
+    wire = next((wire for wire in spoken if parts.scheme in (wire.scheme, f"{wire.scheme}s")), None)
+    found = None if wire is None else wire.paths.fullmatch(parts.path)
+    if wire is None or found is None or parts.query or parts.fragment or "?" in url or "#" in url:
+        raise ValueError(f"is not of the form {' or '.join(wire.form for wire in spoken)}")
+    secure = parts.scheme != wire.scheme
+    port = _port(parts.port, parts.netloc, wire, secure=secure)
     return Address(
-        protocol=protocol,
+        protocol=wire.name,
         secure=secure,
         host=host_of(parts.hostname or ""),
         port=port,
@@ -123,8 +177,8 @@ def parse(kind: str, url: str) -> Address:
     )
 
 
-def _port(port: int | None, netloc: str, protocol: Protocol, secure: bool) -> int:
-    if port is None and (protocol == "oip-grpc" or netloc.endswith(":")):
+def _port(port: int | None, netloc: str, wire: WireProtocol, *, secure: bool) -> int:
+    if port is None and (wire.needs_port or netloc.endswith(":")):
         raise ValueError("names no port")
     if port == 0:
         raise ValueError("port 0 is none")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
 
@@ -36,18 +36,10 @@ from wavescope.models.remote.tensors import (
     as_scores,
 )
 from wavescope.models.revision import revision
+from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import ModelSpec
 
-_log = logging.getLogger(__name__)
-
-# 16 images of 224 x 224 in colour are 10 MB as binary data; a server that takes 4 MB is asked three times, once.
-BATCH_SIZE = 16
-JSON_BATCH_SIZE = 8
-_NAMES = {
-    "oip-rest": "Open Inference Protocol over HTTP",
-    "oip-grpc": "Open Inference Protocol over gRPC",
-    "kserve-v1": "KServe v1",
-}
+log = logging.getLogger(__name__)
 
 
 class BatchLimit:
@@ -96,8 +88,7 @@ class RemoteBackend:
         self._preprocessing, outputs = spec.declared()
         described = self._asked_for_details()
         self._wire, self._fixed = self._negotiated(described)
-        default = JSON_BATCH_SIZE if address.protocol == "kserve-v1" else BATCH_SIZE
-        self._limit = BatchLimit(self._fixed or spec.batch_size or default)
+        self._limit = BatchLimit(self._fixed or spec.batch_size or address.wire_protocol.batch_size)
         self._classes: int | None = None
         self._answered = ""
         self._stale = False
@@ -111,7 +102,8 @@ class RemoteBackend:
             labels=class_names(spec, scores.shape[1], None),
             device="remote",
             precision=PRECISIONS[self._wire.datatype],
-            runtime=_NAMES[address.protocol] + (f", {described.platform[:60]}" if described.platform else ""),
+            runtime=address.wire_protocol.title
+            + (f", {described.platform[:60]}" if described.platform else ""),
             batch_size=self._limit.size * self._options.concurrency,
         )
         self._details = self._with_revision(described)
@@ -174,7 +166,7 @@ class RemoteBackend:
                     images=rows,
                 ) from error
             size = self._limit.refused(rows)
-            _log.info(
+            log.info(
                 "model %r: %d images at once are too large for its server, from now on %d",
                 self._spec.name,
                 rows,
@@ -251,7 +243,7 @@ class RemoteBackend:
 
     def _fixed_batch(self, tensor: Tensor | None) -> int | None:
         if tensor is None or len(tensor.shape) not in (3, 4):
-            return None  # servers that are not told the shape make one up
+            return None  # servers that do not know the shape make one up
         channels, height, width = self._preprocessing.shape
         expected = (
             (channels, height, width) if self._options.input_layout == "nchw" else (height, width, channels)
@@ -282,34 +274,34 @@ class RemoteBackend:
         return RemoteFailure(f"model {self._spec.name!r}: {reason}", field="model")
 
 
-def load_remote(spec: ModelSpec, *, remote_hosts: Sequence[str]) -> RemoteBackend:
+def load_remote(spec: ModelSpec, options: LoadOptions) -> RemoteBackend:
     """The classifier at the URL that ``spec.source`` names.
 
     Args:
         spec: with ``source`` ``oip:<url>`` or ``kserve-v1:<url>``.
-        remote_hosts: that may be asked, as of :func:`wavescope.models.remote.hosts.allowed_hosts`.
+        options: with the hosts that may be asked, as of :func:`wavescope.models.remote.hosts.allowed_hosts`.
 
     Raises:
         RegistryInvalid: its host is not listed, a file or variable is missing, or it is no classifier as declared.
         RemoteFailure, ModelUnavailable: as of :class:`RemoteBackend`.
     """
-    hosts = allowed_hosts(remote_hosts)
-    options = spec.remote or RemoteOptions()
+    hosts = allowed_hosts(options.remote_hosts)
+    remote = spec.remote or RemoteOptions()
     address = parse(spec.kind, spec.reference)
     if not hosts.admits(address.host, address.port):
         raise spec.invalid(
             "source",
             f"{address.authority} is not among the hosts of the setting remote_hosts"
-            f" (WAVESCOPE_REMOTE_HOSTS): {', '.join(remote_hosts) or 'none are'}",
-            allowed=list(remote_hosts),
+            f" (WAVESCOPE_REMOTE_HOSTS): {', '.join(options.remote_hosts) or 'none are'}",
+            allowed=list(options.remote_hosts),
         )
     try:
-        check_files(options)
-        client = _client(address, hosts, options)
+        check_files(remote)
+        client = _CLIENTS[address.protocol](address, hosts, remote)
     except ValueError as error:
         field, _, reason = str(error).partition(": ")
         raise spec.invalid(f"remote.{field}", reason) from error
-    caller = Caller(spec.name, attempts=options.attempts, timeout_s=options.timeout_s, breaker=Breaker())
+    caller = Caller(spec.name, retries=remote.retries, timeout_s=remote.timeout_s, breaker=Breaker())
     try:
         return RemoteBackend(spec, client, caller, address)
     except Exception:
@@ -317,11 +309,11 @@ def load_remote(spec: ModelSpec, *, remote_hosts: Sequence[str]) -> RemoteBacken
         raise
 
 
-def _client(address: Address, hosts: AllowedHosts, options: RemoteOptions) -> Client:
-    if address.protocol == "oip-grpc":
-        return OipGrpc(address, hosts, options)
-    http = Http(address, hosts, options)
-    return KServeV1(address, http) if address.protocol == "kserve-v1" else OipRest(address, http)
+_CLIENTS: dict[str, Callable[[Address, AllowedHosts, RemoteOptions], Client]] = {
+    "oip-rest": lambda address, hosts, options: OipRest(address, Http(address, hosts, options)),
+    "oip-grpc": OipGrpc,
+    "kserve-v1": lambda address, hosts, options: KServeV1(address, Http(address, hosts, options)),
+}
 
 
 def _parts(images: np.ndarray, size: int) -> list[np.ndarray]:

@@ -1,8 +1,9 @@
-"""One batch is sent: attempts, the time between them, and the server that is left alone."""
+"""Calls to a model server: retries with random delays, a deadline, and a circuit breaker."""
 
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -12,15 +13,11 @@ import tenacity
 from wavescope.errors import ModelUnavailable
 from wavescope.models.remote.breaker import Breaker, Open
 from wavescope.models.remote.faults import Refused, TooLarge, Unavailable
+from wavescope.retries import RetryPolicy
 
 Result = TypeVar("Result")
 
-_log = logging.getLogger(__name__)
-
-# A random wait below 0.2 s, 0.4 s, 0.8 s … and 5 s: clients that failed together do not come back together.
-FIRST_WAIT_S = 0.2
-MAX_WAIT_S = 5.0
-_BACK_OFF = tenacity.wait_random_exponential(multiplier=FIRST_WAIT_S, max=MAX_WAIT_S)
+log = logging.getLogger(__name__)
 
 
 class Caller:
@@ -28,32 +25,36 @@ class Caller:
 
     Args:
         model: its name here, for messages.
-        attempts: at most, of one call.
-        timeout_s: for one call with all its attempts and waits.
+        retries: of one call. The delays are random, below those of the policy: clients that failed together do not
+            come back together.
+        timeout_s: for one call with all its attempts and delays.
         breaker: of the server.
         clock: seconds, monotonic.
         sleep: waits.
+        chance: a random number in [0, 1).
     """
 
     def __init__(
         self,
         model: str,
         *,
-        attempts: int,
+        retries: RetryPolicy,
         timeout_s: float,
         breaker: Breaker,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._model = model
-        self._attempts = attempts
+        self._retries = retries
         self._timeout_s = timeout_s
         self._breaker = breaker
         self._clock = clock
         self._sleep = sleep
+        self._chance = chance
 
     def __call__(self, send: Callable[[float], Result]) -> Result:
-        """What ``send`` returns, given the seconds that are left.
+        """Returns what ``send`` returns, given the seconds that are left.
 
         Raises:
             TooLarge, Refused: as ``send`` raised them, at once.
@@ -62,7 +63,7 @@ class Caller:
         """
         deadline = self._clock() + self._timeout_s
 
-        tried_enough = tenacity.stop_after_attempt(self._attempts)
+        tried_enough = tenacity.stop_after_attempt(self._retries.attempts)
 
         def enough(state: tenacity.RetryCallState) -> bool:
             return tried_enough(state) or self._clock() + state.upcoming_sleep >= deadline
@@ -70,7 +71,7 @@ class Caller:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Unavailable),
             stop=enough,
-            wait=_wait,
+            wait=self._delay_s,
             sleep=self._sleep,
             reraise=True,
         )
@@ -78,7 +79,7 @@ class Caller:
             return retrying(self._attempt, send, deadline)
         except Unavailable as error:
             # Callers are only told to come back: this is where an operator learns of it.
-            _log.warning("model %r: its server is not available: %s", self._model, error.reason)
+            log.warning("model %r: its server is not available: %s", self._model, error.reason)
             raise ModelUnavailable(
                 f"model {self._model!r}: its server is not available: {error.reason}",
                 field="model",
@@ -108,10 +109,10 @@ class Caller:
             self._breaker.record(reached=reached)
         return result
 
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    assert state.outcome is not None
-    error = state.outcome.exception()
-    if isinstance(error, Unavailable) and error.after_s is not None:
-        return error.after_s
-    return _BACK_OFF(state)
+    def _delay_s(self, state: tenacity.RetryCallState) -> float:
+        """Seconds before the next attempt: as many as the server asks for, else a random share of the policy's."""
+        assert state.outcome is not None
+        error = state.outcome.exception()
+        if isinstance(error, Unavailable) and error.after_s is not None:
+            return error.after_s
+        return self._chance() * self._retries.delay_s(state.attempt_number)

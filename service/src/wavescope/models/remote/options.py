@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+from wavescope.retries import RetryPolicy
+
+if TYPE_CHECKING:
+    from wavescope.models.spec import ModelSpec
 
 Layout = Literal["nchw", "nhwc"]
 
@@ -14,6 +19,8 @@ LAYOUTS: tuple[str, ...] = ("nchw", "nhwc")
 DEFAULT_TIMEOUT_S = 60.0
 MAX_CONCURRENCY = 64
 MAX_ATTEMPTS = 20
+# Of one batch, where its server cannot be reached or is overloaded; a registry entry may give another number.
+RETRIES: Final = RetryPolicy(attempts=4, first_delay_s=0.2, max_delay_s=5.0)
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 # What the protocols set themselves.
@@ -113,10 +120,15 @@ class RemoteOptions:
     output: str | None = None
     input_layout: Layout = "nchw"
     timeout_s: float = DEFAULT_TIMEOUT_S
-    attempts: int = 4
+    attempts: int = RETRIES.attempts
     concurrency: int = 4
     tls: Tls | None = None
     headers: tuple[Header, ...] = ()
+
+    @property
+    def retries(self) -> RetryPolicy:
+        """Of one batch."""
+        return replace(RETRIES, attempts=self.attempts)
 
     def __post_init__(self) -> None:
         if self.input_layout not in LAYOUTS:
@@ -133,6 +145,14 @@ class RemoteOptions:
         names = [header.name.lower() for header in self.headers]
         if len(set(names)) != len(names):
             raise ValueError("headers: a header is given twice")
+
+
+def certificate_files(spec: ModelSpec, cache_dir: Path) -> tuple[Path, ...]:
+    """The files of TLS that connections to a remote model are made with; headers' are read for each request."""
+    del cache_dir
+    tls = spec.remote.tls if spec.remote is not None else None
+    paths = (tls.ca_file, tls.cert_file, tls.key_file) if tls is not None else ()
+    return tuple(Path(path) for path in paths if path is not None)
 
 
 def check_files(options: RemoteOptions) -> None:

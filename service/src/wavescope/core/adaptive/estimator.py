@@ -1,0 +1,356 @@
+"""Sequential estimator of total indices: which rows to score next, and the indices so far, as a pure state.
+
+The rows of A come first: they give V, and the sensitivity of each, by which base rows are drawn
+(:mod:`wavescope.core.adaptive.importance_sampling`). Then whole sub-bands, and their quarters where that is cheap, are
+perturbed together: max S_Ti ≤ S_T(G), so that a group's index bounds every member's, and Σ S_Ti ≥ S_T(G), so that it
+bounds their sum from below. Then round by round single factors get another block of base rows, those first whose index
+becomes more certain by most per forward. The indices of all factors are the posterior, given all of these scores, of a
+:class:`wavescope.core.adaptive.gaussian_process.GaussianProcess`.
+
+Indices are Jansen's: S_Tk = Σ_j w_j (f(A_j) − f(C_j⁽ᵏ⁾))² / (2 n V) over the n draws j of the factor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from wavescope.core.adaptive.factor_features import FactorFeatures
+from wavescope.core.adaptive.gaussian_process import GaussianProcess, Measurements
+from wavescope.core.adaptive.importance_sampling import draw_rows, sensitivity
+from wavescope.core.sobol.diagnostics import reliability
+from wavescope.core.sobol.estimators import row_variance
+
+NORMAL_95 = 1.96
+# Ends of intervals and bounds in standard deviations: errors have heavier tails than a normal's. On scores of known
+# indices 0.87 to 0.97 of the 20 largest are held by intervals so wide, 0.76 to 0.91 by those of 1.96.
+WIDE_95 = 2.5
+# Squared coefficient of variation of the weighted squared differences of one factor, or of a group, over base rows;
+# before anything is measured, as of this many rows.
+FACTOR_SPREAD, GROUP_SPREAD = 10.0, 4.0
+SPREAD_ROWS = 20
+# Logarithms of what is measured reach this far below the largest: a factor that never acts has none.
+REACH = 10.0
+# A round takes at least so many forwards, and half of what was spent before: few enough rounds to be quick, enough to
+# learn from. Results hardly depend on it.
+ROUND, ROUND_SHARE = 48, 0.5
+# Quarters of sub-bands are perturbed where they cost at most this share of the budget.
+QUARTERS_SHARE = 1 / 8
+QUARTER_MEMBERS = 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowSelection:
+    """Rows selected for scoring: A_j with the columns of a factor, or of a group of them, from B_j.
+
+    Attributes:
+        base: (m,) j.
+        substituted: (m,) the factor whose column is taken from B, or K plus the number of the group.
+        blocks: (K + groups,) blocks that every factor and group has with them.
+    """
+
+    base: Int[np.ndarray, " m"]
+    substituted: Int[np.ndarray, " m"]
+    blocks: Int[np.ndarray, " all"]
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """Estimated total indices, with errors and bounds.
+
+    Attributes:
+        total: (K,) mean of the posterior, at most 1; 0 for a factor without effect on any of its rows.
+        standard_error: (K,) of ``total``, at most 1, with what all have in common: the errors of V and of the rows.
+        interval_95: (K, 2), ending at 1.
+        resolved: (K,) perturbed by themselves, or nothing to perturb.
+        upper_bound: (K,) the upper end of the interval where resolved; else that of the smallest group around.
+    """
+
+    total: Float[np.ndarray, " k"]
+    standard_error: Float[np.ndarray, " k"]
+    interval_95: Float[np.ndarray, "k 2"]
+    resolved: Bool[np.ndarray, " k"]
+    upper_bound: Float[np.ndarray, " k"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Effects:
+    """Measured effects of factors and groups on one class's score.
+
+    Attributes:
+        substituted: (m,) the factors and groups.
+        values: (m, M) weighted (f(A_j) − f(C_j))² / 2; 0 where nothing is scored.
+        times: (m, M) how often each row counts.
+    """
+
+    substituted: Int[np.ndarray, " m"]
+    values: Float[np.ndarray, "m rows"]
+    times: Int[np.ndarray, "m rows"]
+
+    @property
+    def means(self) -> Float[np.ndarray, " m"]:
+        """Over all draws: V times Jansen's estimate."""
+        return (self.values * self.times).sum(axis=1) / self.times.sum(axis=1)
+
+    def spread(self, which: Bool[np.ndarray, " m"], typical: float) -> float:
+        """Squared coefficient of variation over rows, pooled over some of them and ``SPREAD_ROWS`` typical rows."""
+        present = self.times[which] > 0
+        rows = present.sum(axis=1)
+        counts = (rows >= 3) & self.values[which].any(axis=1)
+        present, rows, values = present[counts], rows[counts], self.values[which][counts]
+        mean = values.sum(axis=1) / rows
+        squares = (((values - mean[:, None]) ** 2) * present).sum(axis=1) / (rows - 1)
+        total = SPREAD_ROWS * typical + float((rows * squares / mean**2).sum())
+        return total / (SPREAD_ROWS + float(rows.sum()))
+
+
+class AdaptiveEstimator:
+    """Sequential estimator of total indices, whose scores come round by round.
+
+    Args:
+        traits: of the K factors.
+        rows: (M, T) scores of the rows of A, for every class; the first one decides what is scored next.
+        score: which scalar they are.
+        budget: forwards in all, those of ``rows`` among them.
+        seed: of the draws.
+
+    Raises:
+        ConstantScore: the first class's score does not vary over the rows.
+    """
+
+    def __init__(
+        self, features: FactorFeatures, rows: Float[np.ndarray, "m t"], score: str, *, budget: int, seed: int
+    ) -> None:
+        row_variance(rows[:, 0])
+        self._rows = rows
+        self._budget = budget
+        self.spent = len(rows)
+        self._draws = draw_rows(sensitivity(score, rows[:, 0]), seed)
+        self._acts = np.flatnonzero(features.size > 0)
+        kept = FactorFeatures(
+            *(getattr(features, name)[self._acts] for name in ("size", "level", "band", "place"))
+        )
+        self._process = GaussianProcess(kept) if len(self._acts) else None
+        self._inert = features.size <= 0
+        self._kept: tuple[int, Float[np.ndarray, " acts"], Float[np.ndarray, " acts"]] | None = None
+        self.n_factors = len(features.size)
+        self.groups = self._make_groups(features)
+        self._block = np.zeros(self.n_factors + len(self.groups), dtype=int)
+        # (T, M, K + groups), NaN where nothing is scored.
+        self._scores = np.full((rows.shape[1], len(rows), len(self._block)), np.nan)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every factor has had every row."""
+        return bool((self._block[self._acts] + 1 >= len(self._draws.lengths)).all())
+
+    def select_groups(self) -> RowSelection:
+        """Selects the rows that perturb groups, as far as the budget goes."""
+        blocks = np.zeros_like(self._block)
+        cost = int(self._draws.distinct[1])
+        affordable = max(self._budget - self.spent, 0) // cost
+        blocks[self.n_factors :][:affordable] = 1
+        return self._select(blocks)
+
+    def select_round(self) -> RowSelection:
+        """Selects the most informative rows; none when the budget is spent, or every factor has had every row."""
+        room = min(self._budget - self.spent, max(ROUND, int(ROUND_SHARE * self.spent)))
+        blocks = self._block.copy()
+        for factor in self._rank_by_gain() if self._process is not None and room > 0 else []:
+            cost = int(np.diff(self._draws.distinct)[blocks[factor]])
+            if cost <= room:
+                blocks[factor] += 1
+                room -= cost
+        return self._select(blocks)
+
+    def add_scores(self, selection: RowSelection, scores: Float[np.ndarray, "m t"]) -> None:
+        """Adds the scores (m, T) of the selected rows."""
+        self._scores[:, selection.base, selection.substituted] = scores.T
+        self._block = selection.blocks
+        self._kept = None
+        self.spent += len(selection)
+
+    def estimate(self, target: int = 0) -> Estimate:
+        """Indices of one class.
+
+        Raises:
+            ConstantScore: its score does not vary over the rows of A.
+        """
+        row_variance(self._rows[:, target])
+        total, error = np.zeros(self.n_factors), np.zeros(self.n_factors)
+        interval, bound = np.zeros((self.n_factors, 2)), np.zeros(self.n_factors)
+        resolved = (self._block[: self.n_factors] > 0) | self._inert
+        if self._process is None:
+            return Estimate(total, error, interval, resolved, bound)
+        sample = self._sample(target)
+        measured = self._measurements(target, sample)
+        mean, var = self._posterior(target, measured)
+        common = self._common(target, sample)
+        acts = self._acts
+        total[acts] = np.minimum(np.exp(mean + var / 2), 1)
+        # An error beyond 1 says no more than "unknown".
+        error[acts] = np.minimum(total[acts] * np.sqrt(np.expm1(np.minimum(var + common, 50))), 1)
+        ends = np.exp(mean[:, None] + np.sqrt(var + common)[:, None] * np.array([-WIDE_95, WIDE_95]))
+        interval[acts] = np.minimum(ends, 1)
+        # What changed nothing on any of its rows is not known to be more than that.
+        still = sample.substituted[~sample.values.any(axis=1) & (sample.substituted < self.n_factors)]
+        total[still], error[still], interval[still, 0] = 0, 0, 0
+        bound = np.where(resolved, interval[:, 1], self._bounds(measured, sample, common))
+        return Estimate(total, error, interval, resolved, bound)
+
+    def rows(self, target: int = 0) -> Float[np.ndarray, " m"]:
+        """(M,) scores of the rows of A of one class."""
+        return self._rows[:, target]
+
+    def variance(self, target: int = 0) -> float:
+        """V of one class: over the rows of A; at least what the largest effect surely is, for no index exceeds 1."""
+        return self._scale(target, self._sample(target))
+
+    def split_half(self, target: int = 0) -> float | None:
+        """Spearman's correlation of indices from every other row with those from the others, corrected to all rows.
+
+        Over the factors perturbed by themselves from at least two rows; ``None`` where there are fewer than three or
+        all are tied.
+        """
+        sample = self._sample(target)
+        single = (sample.substituted < self.n_factors) & ((sample.times > 0).sum(axis=1) >= 2)
+        if single.sum() < 3:
+            return None
+        values, present = sample.values[single], sample.times[single] > 0
+        every_other = np.cumsum(present, axis=1) % 2 == 1
+        halves = [
+            (values * half).sum(axis=1) / half.sum(axis=1)
+            for half in (present & every_other, present & ~every_other)
+        ]
+        return reliability(*halves)
+
+    # ---- measured --------------------------------------------------------------------------------
+    def _sample(self, target: int) -> _Effects:
+        """Measured effects on the score of one class."""
+        substituted = np.flatnonzero(self._block)
+        times = np.stack([self._draws.times(block) for block in range(len(self._draws.lengths))])
+        change = self._rows[:, target] - self._scores[target][:, substituted].T
+        values = np.where(np.isnan(change), 0, change**2 / 2 * self._draws.weight)
+        return _Effects(substituted, values, times[self._block[substituted]])
+
+    def _scale(self, target: int, sample: _Effects) -> float:
+        """V: see :meth:`variance`. Where hardly a row of A is sensitive, their own variance is far too small."""
+        rows = self._rows[:, target]
+        least = sample.means * np.exp(-NORMAL_95 * np.sqrt(self._noise(sample)[0]))
+        return max(float(row_variance(rows)), float(least.max(initial=0)))
+
+    def _noise(self, sample: _Effects) -> tuple[Float[np.ndarray, " m"], float]:
+        """Variances of the logs of all that was measured; and the spread of factors' effects that they follow from."""
+        single = sample.substituted < self.n_factors
+        spread, together = sample.spread(single, FACTOR_SPREAD), sample.spread(~single, GROUP_SPREAD)
+        effective = self._draws.effective[self._block[sample.substituted]]
+        return np.log1p(np.where(single, spread, together) / effective), spread
+
+    def _measurements(self, target: int, sample: _Effects) -> Measurements:
+        """All that was scored, as logarithms with the variances of their errors."""
+        index = sample.means / self._scale(target, sample)
+        if not index.any():
+            return Measurements((), index[:0], index[:0])
+        place = np.full(self.n_factors, -1)
+        place[self._acts] = np.arange(len(self._acts))
+        members = tuple(
+            place[[substituted]]
+            if substituted < self.n_factors
+            else place[self.groups[substituted - self.n_factors]]
+            for substituted in sample.substituted
+        )
+        noise, _ = self._noise(sample)
+        # A log-normal estimate of mean S has the mean log S − variance / 2.
+        log = np.log(np.maximum(index, index.max() * np.exp(-REACH))) + noise / 2
+        return Measurements(members, log, noise)
+
+    def _posterior(
+        self, target: int, measured: Measurements
+    ) -> tuple[Float[np.ndarray, " acts"], Float[np.ndarray, " acts"]]:
+        """Mean and variance of the log indices of the factors that act; kept, for a round asks twice."""
+        assert self._process is not None
+        if self._kept is None or self._kept[0] != target:
+            self._kept = (target, *self._process.posterior(measured))
+        return self._kept[1], self._kept[2]
+
+    def _common(self, target: int, sample: _Effects) -> float:
+        """Variance of what the logs of all indices have in common: the error of V, and of the base rows drawn."""
+        off = self._rows[:, target] - self._rows[:, target].mean()
+        count = len(off)
+        # V without each row: the jackknife.
+        without = (off**2).sum() - off**2 * count / (count - 1)
+        logs = np.log(np.maximum(without, 1e-12 * (off**2).sum()))
+        error = (count - 1) / count * float(((logs - logs.mean()) ** 2).sum())
+        often = (sample.substituted < self.n_factors) & sample.values.any(axis=1)
+        block = min(2, int(self._block[sample.substituted[often]].max(initial=0)))
+        often &= self._block[sample.substituted] >= block
+        drawn = self._draws.rows(block)
+        if not often.any() or len(drawn) < 2:
+            return error
+        effects = sample.values[np.ix_(often, drawn)]
+        effects = effects[effects.any(axis=1)]
+        gain = (effects / effects.mean(axis=1, keepdims=True)).mean(axis=0)
+        return error + (float(gain.var(ddof=1)) / len(drawn) if len(effects) else 0.0)
+
+    def _bounds(self, measured: Measurements, sample: _Effects, common: float) -> Float[np.ndarray, " k"]:
+        """(K,) the upper end of the interval of the smallest group around each factor, at most 1."""
+        bound = np.ones(self.n_factors)
+        if not measured.factors:
+            return bound
+        ends = np.exp(measured.log + WIDE_95 * np.sqrt(measured.variance + common))
+        for substituted, end in zip(sample.substituted, ends, strict=True):
+            if substituted >= self.n_factors:
+                members = self.groups[int(substituted) - self.n_factors]
+                bound[members] = np.minimum(bound[members], end)
+        return bound
+
+    # ---- next rows -------------------------------------------------------------------------------
+    def _make_groups(self, features: FactorFeatures) -> list[Int[np.ndarray, " _"]]:
+        """Sub-bands of several factors; and their quarters, where an eighth of the budget pays for them."""
+        whole = [
+            self._acts[features.band[self._acts] == band] for band in np.unique(features.band[self._acts])
+        ]
+        whole = [members for members in whole if len(members) > 1]
+        quarters: list[Int[np.ndarray, " _"]] = []
+        for group in whole:
+            for quarter in range(4):
+                inside = np.flatnonzero(
+                    (features.band == features.band[group[0]]) & (features.quarter == quarter)
+                )
+                members = inside[features.size[inside] > 0]
+                if QUARTER_MEMBERS <= len(inside) < len(group) and len(members) > 1:
+                    quarters.append(members)
+        cost = len(quarters) * int(self._draws.distinct[1])
+        return whole + quarters if cost <= QUARTERS_SHARE * self._budget else whole
+
+    def _rank_by_gain(self) -> list[int]:
+        """Factors that have another block, those first whose variance it lowers most per forward."""
+        assert self._process is not None
+        sample = self._sample(0)
+        mean, var = self._posterior(0, self._measurements(0, sample))
+        _, spread = self._noise(sample)
+        blocks = self._block[self._acts]
+        more = blocks + 1 < len(self._draws.lengths)
+        factors, blocks, mean, var = self._acts[more], blocks[more], mean[more], var[more]
+        noise = np.log1p(spread / np.diff(self._draws.effective)[blocks].clip(1e-9))
+        lowered = var - 1 / (1 / var + 1 / noise)
+        gain = np.exp(2 * mean + var) * lowered / np.diff(self._draws.distinct)[blocks]
+        return factors[np.argsort(-gain, kind="stable")].tolist()
+
+    def _select(self, blocks: Int[np.ndarray, " all"]) -> RowSelection:
+        """Selects the rows that take every factor and group to its block, by base row."""
+        base: list[int] = []
+        substituted: list[int] = []
+        for one in np.flatnonzero(blocks > self._block):
+            rows = np.setdiff1d(self._draws.rows(int(blocks[one])), self._draws.rows(int(self._block[one])))
+            base += rows.tolist()
+            substituted += [int(one)] * len(rows)
+        order = np.lexsort((substituted, base))
+        return RowSelection(
+            np.asarray(base, dtype=int)[order], np.asarray(substituted, dtype=int)[order], blocks
+        )

@@ -1,0 +1,96 @@
+"""Importance sampling of base rows: which rows of A factors are perturbed from, and the weight of each.
+
+The effect of a factor is large where the score is sensitive: for a probability, where it is neither 0 nor 1. Rows are
+drawn in proportion to that, and each draw is weighted by 1 / (M q_j), so that the mean over draws estimates the mean
+over all M rows without bias (Hansen and Hurwitz 1943, doi:10.1214/aoms/1177731356). Draws follow a van der Corput
+sequence through the cumulated probabilities, so that the first 4, 8, 16, … are spread evenly: a factor that is drawn
+longer keeps its earlier rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+# Keeps the stream of the draws apart from others that are drawn from the same seed.
+DRAWS_STREAM = 0x64726177
+FIRST = 4
+# Every row keeps a quarter of an even chance: no weight is above 4. Less was as good in the median and worse at worst.
+EVEN = 0.25
+# Draws at most, in numbers of rows.
+LONGEST = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImportanceSample:
+    """Importance sample of base rows, in the order of drawing.
+
+    Attributes:
+        order: (d,) row of A of every draw.
+        weight: (M,) of a draw of each row: 1 / (M q_j).
+        lengths: (blocks + 1,) draws after each block, 0 first; every block brings rows that were not drawn before.
+        distinct: (blocks + 1,) how many rows are among them.
+        effective: (blocks + 1,) how many independent rows the draws are worth: n² / Σ_j (times j was drawn)².
+    """
+
+    order: Int[np.ndarray, " d"]
+    weight: Float[np.ndarray, " m"]
+    lengths: Int[np.ndarray, " blocks"]
+    distinct: Int[np.ndarray, " blocks"]
+    effective: Float[np.ndarray, " blocks"]
+
+    def rows(self, block: int) -> Int[np.ndarray, " _"]:
+        """The rows drawn after ``block`` blocks, each once, in ascending order."""
+        return np.unique(self.order[: self.lengths[block]])
+
+    def times(self, block: int) -> Int[np.ndarray, " m"]:
+        """How often every row is drawn in ``block`` blocks."""
+        return np.bincount(self.order[: self.lengths[block]], minlength=len(self.weight))
+
+
+def draw_rows(sensitivity: Float[np.ndarray, " m"], seed: int) -> ImportanceSample:
+    """Draws rows in proportion to their sensitivity.
+
+    Args:
+        sensitivity: (M,) at least 0, not all 0.
+        seed: moves where the draws begin.
+    """
+    count = len(sensitivity)
+    chance = (1 - EVEN) * sensitivity / sensitivity.sum() + EVEN / count
+    blocks = int(np.log2(LONGEST * count / FIRST)) + 1
+    sequence = van_der_corput(FIRST * 2 ** (blocks - 1))
+    begin = np.random.default_rng([DRAWS_STREAM, seed]).random()
+    order = np.searchsorted(np.cumsum(chance), (sequence + begin) % 1, side="right").clip(0, count - 1)
+    lengths, distinct, effective = [0], [0], [0.0]
+    for block in range(blocks):
+        length = FIRST * 2**block
+        times = np.bincount(order[:length], minlength=count)
+        if np.count_nonzero(times) == distinct[-1]:
+            continue
+        lengths.append(length)
+        distinct.append(int(np.count_nonzero(times)))
+        effective.append(length**2 / float((times**2).sum()))
+    return ImportanceSample(
+        order, 1 / (count * chance), np.asarray(lengths), np.asarray(distinct), np.asarray(effective)
+    )
+
+
+def van_der_corput(count: int) -> Float[np.ndarray, " count"]:
+    """The first points of van der Corput's sequence of base 2: 0, 1, 2 … with their binary digits mirrored."""
+    index = np.arange(count)
+    points = np.zeros(count)
+    for digit in range(count.bit_length()):
+        points += (index >> digit & 1) * 0.5 ** (digit + 1)  # exact
+    return points
+
+
+def sensitivity(score: str, rows: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+    """How much the effects of factors are expected to be at each row: p (1 − p) for a probability, else all alike.
+
+    A logistic score p = σ(z) moves by p (1 − p) dz. At p = 0 and 1 it still moves a little: a millionth.
+    """
+    if score != "probability":
+        return np.ones(len(rows))
+    return np.maximum(rows * (1 - rows), 1e-6 * np.max(rows * (1 - rows), initial=1e-12))

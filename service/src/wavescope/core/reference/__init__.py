@@ -1,0 +1,1 @@
+"""The computation of the authors' code (``compat: "reference"``)."""

@@ -1,0 +1,1 @@
+"""Sobol indices: designs, estimators, bootstrap errors and diagnostics."""

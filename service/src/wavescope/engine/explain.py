@@ -1,0 +1,295 @@
+"""The explanation of every kind of request, as steps that a runner carries out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+
+from wavescope.core.scores import check_score
+from wavescope.engine import checks
+from wavescope.engine.attribution import ImageContext, attribute
+from wavescope.engine.deadline import Deadline, TimeOver
+from wavescope.engine.events import NULL_LISTENER, Listener
+from wavescope.engine.kinds import KINDS, OTHER_KINDS, find_kind
+from wavescope.engine.plan import Plan
+from wavescope.engine.protocols import Runner
+from wavescope.engine.steps import comparison, faithfulness, robustness, sufficient_image
+from wavescope.engine.types import Explanation, ExplanationRequest
+from wavescope.engine.warnings import of_left_out
+from wavescope.errors import DeadlineExceeded, InvalidRequest, WavescopeError
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRequest:
+    """A request whose classes are indices of one model; the images are the runner's.
+
+    Attributes:
+        request: every parameter; its target is not read.
+        targets: per image, the classes to be explained, as indices; ``None`` for the predicted one.
+        identities: of the explanations, image by image, as many as there are targets in all.
+        image_names: the caller's name of each image, for errors. One more than ``targets`` is of what the only image is
+            compared with.
+    """
+
+    request: ExplanationRequest
+    targets: tuple[tuple[int | None, ...], ...]
+    identities: tuple[str, ...]
+    image_names: tuple[str, ...] = ("image",)
+
+    @property
+    def compared(self) -> bool:
+        """Whether an image to compare with was given."""
+        return len(self.image_names) > len(self.targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A section that is computed after the indices, and left out where the deadline comes first.
+
+    Attributes:
+        name: for the warning.
+        finish: the explanation with it; raises TimeOver.
+    """
+
+    name: str
+    finish: Callable[[ImageContext, Explanation], Awaitable[Explanation]]
+
+
+SUFFICIENCY = Step("the sufficient image", sufficient_image.finish)
+CORRUPTIONS = Step("robustness", robustness.finish)
+FAITHFULNESS = Step("faithfulness", faithfulness.finish)
+
+# By the section that they add to the explanation that every kind begins with.
+STEPS: dict[str, Step] = {"sufficiency": SUFFICIENCY, "robustness": CORRUPTIONS}
+# By the section that holds the explanation of the second image.
+COMPARISONS: dict[str, Callable[[ImageContext, Explanation, Explanation], Explanation]] = {
+    "comparison": comparison.finish_compare,
+    "zoom": comparison.finish_zoom,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImagePlan:
+    """The plans of one image, ready to be scored.
+
+    Attributes:
+        plan: of the image.
+        second: of the other image (``compare``) or of the enlarged one (``zoom``).
+        planned_s: seconds that the plans took.
+    """
+
+    plan: Plan
+    second: Plan | None
+    planned_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlannedRequest:
+    """A request all of whose images are planned: every check that is possible before scoring has passed.
+
+    Attributes:
+        runner: carries out the steps.
+        resolved: the request.
+        plans: of the images, in order.
+        began: reading of the clock when planning began.
+        clock: seconds, monotonic.
+    """
+
+    runner: Runner
+    resolved: ResolvedRequest
+    plans: tuple[ImagePlan, ...]
+    began: float
+    clock: Callable[[], float]
+
+    @property
+    def forwards(self) -> int:
+        """Images to be scored in all; with adaptive plans the most it may take."""
+        wanted = zip(self.plans, self.resolved.targets, strict=True)
+        return sum(_forwards(self.resolved.request, plan, len(targets)) for plan, targets in wanted)
+
+
+async def explain_all(
+    runner: Runner,
+    resolved: ResolvedRequest,
+    *,
+    listener: Listener = NULL_LISTENER,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[Explanation, ...]:
+    """Explanations of all images and targets, image by image, each as if it had been asked for alone.
+
+    Args:
+        runner: carries out the steps.
+        resolved: the request.
+        listener: hears of the forwards in all, of every score, and of the indices so far.
+        clock: seconds, monotonic.
+
+    Raises:
+        InvalidRequest: before anything is scored; names the field.
+        ModelFailure: the model returned something that is not a number.
+        DeadlineExceeded: the deadline came before there were any indices.
+    """
+    return await explain_planned(await plan_request(runner, resolved, clock=clock), listener=listener)
+
+
+async def plan_request(
+    runner: Runner, resolved: ResolvedRequest, *, clock: Callable[[], float] = time.perf_counter
+) -> PlannedRequest:
+    """Plans every image; arguments as :func:`explain_all`.
+
+    Raises:
+        InvalidRequest: whatever is wrong and can be found before anything is scored; names the field.
+    """
+    began = clock()
+    _check_other(resolved)
+    details = runner.details
+    check_score(resolved.request.score, details.outputs, classes=len(details.labels))
+    plans = [
+        await _plan_image(runner, resolved, position, clock) for position in range(len(resolved.targets))
+    ]
+    return PlannedRequest(runner, resolved, tuple(plans), began, clock)
+
+
+async def explain_planned(
+    planned: PlannedRequest, *, listener: Listener = NULL_LISTENER, began: float | None = None
+) -> tuple[Explanation, ...]:
+    """The explanations of a planned request; arguments and errors as :func:`explain_all`.
+
+    Args:
+        began: reading of the request's clock from which ``deadline_s`` counts; ``None`` for when planning began.
+    """
+    resolved, request, clock = planned.resolved, planned.resolved.request, planned.clock
+    listener.planned(planned.forwards)
+    allowed_s = math.inf if request.deadline_s is None else request.deadline_s
+    deadline = Deadline((planned.began if began is None else began) + allowed_s, clock)
+    identities = iter(resolved.identities)
+    explanations: list[Explanation] = []
+    for position, (image_plan, targets) in enumerate(zip(planned.plans, resolved.targets, strict=True)):
+        share = deadline.share(len(planned.plans) - position)
+        context = ImageContext(
+            runner=planned.runner,
+            request=request,
+            position=position,
+            targets=targets,
+            plan=image_plan.plan,
+            second=image_plan.second,
+            planned_s=image_plan.planned_s,
+            clock=clock,
+            listener=listener,
+            deadline=share,
+        )
+        try:
+            explanations += await _explain(context, identities)
+        except DeadlineExceeded as late:
+            name = resolved.image_names[position]
+            if name == "image":
+                raise
+            raise DeadlineExceeded(f"{name}: {late.message}", field=late.field, **late.limits) from late
+    return tuple(explanations)
+
+
+async def _explain(context: ImageContext, identities: Iterator[str]) -> list[Explanation]:
+    """All explanations of one image."""
+    began = context.clock()
+    first = replace(context, deadline=context.deadline.share(1 if context.second is None else 2))
+    bases = [
+        replace(base, id=next(identities)) for base in await attribute(first, context.plan, context.targets)
+    ]
+    if context.second is not None:
+        bases = await _compare(context, context.second, bases)
+    steps = [STEPS[section] for section in KINDS[context.request.kind].sections if section in STEPS]
+    finished: list[Explanation] = []
+    for number, base in enumerate(bases):
+        explanation = base
+        for step in (*steps, FAITHFULNESS):
+            explanation = await _finish(step, context, explanation)
+        timing = explanation.timing | {"total_s": context.planned_s + context.clock() - began}
+        # Further targets share the sample of the first.
+        reused = base.forwards if number else 0
+        finished.append(replace(explanation, timing=timing, reused=reused))
+    return finished
+
+
+async def _finish(step: Step, context: ImageContext, explanation: Explanation) -> Explanation:
+    """The explanation with the section of a step, or with a warning that there was no time for it."""
+    before = context.spent.forwards
+    try:
+        return await step.finish(context, explanation)
+    except TimeOver:
+        return replace(
+            explanation,
+            partial=True,
+            forwards=explanation.forwards + context.spent.forwards - before,
+            warnings=(*explanation.warnings, of_left_out(step.name)),
+        )
+
+
+async def _compare(context: ImageContext, second: Plan, bases: list[Explanation]) -> list[Explanation]:
+    kind = KINDS[context.request.kind]
+    if context.deadline.over:
+        raise DeadlineExceeded(
+            f"deadline_s is {context.request.deadline_s:g}; it was over before the second image of kind {kind.name!r} "
+            "was begun",
+            field="deadline_s",
+        )
+    assert kind.second_image is not None
+    targets = tuple(base.target.index for base in bases) if kind.second_image.same_class else context.targets
+    others = await attribute(context, second, targets)
+    (finish,) = (COMPARISONS[section] for section in kind.sections if section in COMPARISONS)
+    return [finish(context, base, other) for base, other in zip(bases, others, strict=True)]
+
+
+def _check_other(resolved: ResolvedRequest) -> None:
+    kind = find_kind(resolved.request.kind)
+    if kind.takes_other and not resolved.compared:
+        raise InvalidRequest(
+            f"other is required for kind {kind.name!r}: the image to compare with", field="other"
+        )
+    if resolved.compared and not kind.takes_other:
+        raise InvalidRequest(
+            f"other is the image of kind {OTHER_KINDS!r}; kind {resolved.request.kind!r} takes none",
+            field="other",
+        )
+
+
+async def _plan_image(
+    runner: Runner, resolved: ResolvedRequest, position: int, clock: Callable[[], float]
+) -> ImagePlan:
+    began = clock()
+    request = resolved.request
+    plan = await _plan_one(runner, resolved, position, request, zoom=1)
+    wanted, second = find_kind(request.kind).second_image, None
+    if wanted is not None:
+        adapted = replace(
+            request, kind=wanted.planned_as or request.kind, levels=request.levels + wanted.extra_levels
+        )
+        other = position + 1 if wanted.given else position
+        second = await _plan_one(runner, resolved, other, adapted, zoom=wanted.enlargement)
+    return ImagePlan(plan, second, clock() - began)
+
+
+async def _plan_one(
+    runner: Runner, resolved: ResolvedRequest, position: int, request: ExplanationRequest, *, zoom: int
+) -> Plan:
+    """The plan of an image; errors about the image bear the caller's name for it."""
+    try:
+        return await runner.plan(position, request, zoom)
+    except WavescopeError as error:
+        renamed = rename_image(error, resolved.image_names[position])
+        if renamed is error:
+            raise
+        raise renamed from error
+
+
+def rename_image(error: WavescopeError, image_name: str) -> WavescopeError:
+    """An error about the field ``image`` under the caller's name for that image; any other as it is."""
+    if error.field != "image" or image_name == "image":
+        return error
+    return type(error)(f"{image_name}: {error.message}", field=image_name, **error.limits)
+
+
+def _forwards(request: ExplanationRequest, image_plan: ImagePlan, target_count: int) -> int:
+    plans = [image_plan.plan] if image_plan.second is None else [image_plan.plan, image_plan.second]
+    samples = sum(checks.sample_forwards(request, plan.n_factors) for plan in plans)
+    return samples + target_count * checks.product_forwards(request, image_plan.plan.n_factors)

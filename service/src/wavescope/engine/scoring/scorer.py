@@ -1,0 +1,346 @@
+"""Renders and scores rows of plans where the model is; images live for one device batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from wavescope.core import scores as core_scores
+from wavescope.core.arrays import Array, namespace
+from wavescope.core.reference.renderer import ReferenceRenderer
+from wavescope.core.rendering.fourier import FourierSynthesis
+from wavescope.core.rendering.masks import PickFreezeRows
+from wavescope.core.rendering.pixel import PixelSynthesis
+from wavescope.core.rendering.renderer import Finish, Renderer, Synthesis
+from wavescope.core.rendering.wavelet import WaveletSynthesis
+from wavescope.engine.plan import Plan, Stack
+from wavescope.engine.protocols import Classifier, NullRecorder, Pipelined, Recorder, Rows
+from wavescope.engine.scoring.scoreboard import Scored
+from wavescope.engine.types import Preprocessing
+from wavescope.errors import ModelFailure
+
+
+def make_renderer(
+    plan: Plan, preprocessing: Preprocessing, to_device: Callable[[np.ndarray], Array]
+) -> Renderer | ReferenceRenderer:
+    """What renders a plan, in the library and on the device of ``to_device``."""
+    spec = plan.spec
+    mean, std = (_per_channel(values, to_device) for values in (preprocessing.mean, preprocessing.std))
+    factors = plan.make_partition()
+    if spec.reference:
+        assert spec.transform != "pixel"
+        return ReferenceRenderer(
+            plan.array, factors, spec.transform, spec.wavelet, spec.levels, spec.value_policy, mean, std
+        )
+    size = spec.shape[1:]
+    synthesis: Synthesis
+    if spec.transform == "fourier":
+        synthesis = FourierSynthesis(plan.array, factors, mean)
+    elif spec.transform == "pixel":
+        synthesis = PixelSynthesis(plan.array, factors, spec.baseline, mean)
+    else:
+        synthesis = WaveletSynthesis(plan.array, size, spec.wavelet, spec.levels, factors, mean)
+    return Renderer(synthesis, factors.n_factors, Finish(spec.value_policy, mean, std))
+
+
+def render_images(
+    plan: Plan, preprocessing: Preprocessing, masks: Sequence[Float[np.ndarray, " k"]]
+) -> list[Float32[np.ndarray, "c h w"]]:
+    """The images of mask rows as a viewer sees them: value policy applied, not normalised, in [0, 1]."""
+    renderer = make_renderer(plan, preprocessing, np.asarray)
+    return [np.clip(renderer.image(mask), 0.0, 1.0) for mask in masks]
+
+
+class Rendering:
+    """Renders rows of one plan, or the images of one stack, finished for one model.
+
+    Args:
+        work: what to render.
+        classifier: for which; decides the library and the device of every render.
+    """
+
+    def __init__(self, work: Plan | Stack, classifier: Classifier) -> None:
+        self._work = work
+        self._to_device = classifier.to_device
+        self._within = classifier.rendering if isinstance(classifier, Pipelined) else nullcontext
+        preprocessing = classifier.details.preprocessing
+        with self._within():
+            mean, std = (
+                _per_channel(values, self._to_device) for values in (preprocessing.mean, preprocessing.std)
+            )
+            self._normalise = Finish("none", mean, std)
+            if isinstance(work, Plan):
+                self._renderer = make_renderer(work, preprocessing, self._to_device)
+                # Without design rows a plan is made for other masks.
+                self._design = work.spec.make_design(work.n_factors) if work.spec.nb_design else None
+
+    def image(self) -> Float32[np.ndarray, "c h w"]:
+        """The unperturbed crop in [0, 1]."""
+        with self._within():
+            return to_numpy(self._renderer.clean())
+
+    def clean(self) -> Float32[Array, "c h w"]:
+        """The unperturbed crop, normalised for the model."""
+        with self._within():
+            return self._normalise(self._renderer.clean())
+
+    def render(
+        self, rows: Rows | PickFreezeRows | None, start: int, stop: int, out: Float32[Array, "n c h w"]
+    ) -> None:
+        """Writes rows start..stop to ``out``.
+
+        Args:
+            rows: mask rows of a plan; ``None`` for its pick-freeze sample, and for a stack.
+            start, stop: half-open row range.
+            out: (stop − start, c, h, w).
+        """
+        with self._within():
+            self._render(rows, start, stop, out)
+
+    def _render(
+        self, rows: Rows | PickFreezeRows | None, start: int, stop: int, out: Float32[Array, "n c h w"]
+    ) -> None:
+        if isinstance(self._work, Stack):
+            for place, levels in enumerate(self._work.images[start:stop]):
+                # What is float32 is in [0, 1] already.
+                image = levels if levels.dtype == np.float32 else levels.astype(np.float32) / np.float32(255)
+                out[place, ...] = self._normalise(self._to_device(image))
+        elif isinstance(rows, PickFreezeRows):
+            assert self._design is not None
+            assert isinstance(self._renderer, Renderer), "the authors' code has no adaptive plan"
+            self._renderer.pick_freeze(self._design, rows, start, stop, out=out)
+        elif rows is not None:
+            self._renderer.masks(rows.masks(start, stop), out=out)
+        else:
+            assert self._design is not None, "a plan without design rows has no pick-freeze sample"
+            self._renderer.rows(self._design, start, stop, out=out)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Rows that are wanted of one plan or stack.
+
+    Attributes:
+        rendering: of the plan or stack.
+        rows: mask rows of a plan; ``None`` for its pick-freeze sample, and for a stack.
+        start, stop: half-open row range.
+        score: which scalar.
+        targets: class indices.
+    """
+
+    rendering: Rendering
+    rows: Rows | PickFreezeRows | None
+    start: int
+    stop: int
+    score: str
+    targets: Sequence[int]
+
+    @property
+    def count(self) -> int:
+        """Rows wanted."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flight:
+    """A device batch on its way: its results are on the device, and maybe not computed yet.
+
+    Attributes:
+        parts: whose rows it holds, in order.
+        values: waits for those of each part, (n, targets).
+        predicted, confidence: wait for those of all rows.
+        forward_s: spent on the forward pass so far.
+    """
+
+    parts: Sequence[Part]
+    values: Sequence[Callable[[], np.ndarray]]
+    predicted: Callable[[], np.ndarray]
+    confidence: Callable[[], np.ndarray]
+    forward_s: float
+
+
+class DeviceBatches:
+    """Scores device batches, each put together from rows of any plans; holds the images of one.
+
+    A batch is launched and later landed: on a GPU the next one can be launched in between, so that the device never
+    waits for the host. One thread only.
+
+    Args:
+        classifier: what scores.
+        recorder: records the images and seconds of rendering and of scoring.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        recorder: Recorder | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._classifier = classifier
+        self._details = classifier.details
+        self._recorder = recorder or NullRecorder()
+        self._clock = clock
+        # Asked once: a protocol's look at every method takes longer than the copy.
+        self._fetch = classifier.fetch if isinstance(classifier, Pipelined) else _at_once
+        shape = (self.size, *self._details.preprocessing.shape)
+        self._buffer = classifier.to_device(np.zeros(shape, dtype=np.float32))
+
+    @property
+    def size(self) -> int:
+        """Images of one device batch."""
+        return self._details.batch_size
+
+    def predict(self, rendering: Rendering) -> Float[np.ndarray, " classes"]:
+        """Raw outputs of the model for the unperturbed image, float64.
+
+        Raises:
+            ModelFailure: the model returned something that is not a number.
+        """
+        outputs = to_numpy(self._forward(rendering.clean()[None, ...]))[0]
+        if np.isnan(outputs).any():  # infinities may be meant: a class that is ruled out
+            raise ModelFailure(
+                f"model {self._details.name!r} returned something that is not a number for the unperturbed image"
+            )
+        return outputs
+
+    def outputs(self, rendering: Rendering, start: int, stop: int) -> Float32[np.ndarray, "n classes"]:
+        """Raw outputs of the model for images start..stop of a stack, batch after batch.
+
+        Raises:
+            ModelFailure: the model returned something that is not a number; names the image.
+        """
+        found: list[np.ndarray] = []
+        for first in range(start, stop, self.size):
+            last = min(first + self.size, stop)
+            rendering.render(None, first, last, self._buffer[: last - first, ...])
+            found.append(to_numpy(self._forward(self._buffer[: last - first, ...])).astype(np.float32))
+        outputs = np.concatenate(found)
+        bad = np.flatnonzero(np.isnan(outputs).any(axis=1))
+        if len(bad):
+            raise ModelFailure(
+                f"model {self._details.name!r} returned something that is not a number for image {start + bad[0]}",
+                row=start + int(bad[0]),
+            )
+        return outputs
+
+    def launch(self, parts: Sequence[Part]) -> Flight:
+        """Renders and forwards at most ``size`` rows in all, without waiting for a device that computes by itself."""
+        began = self._clock()
+        edges = np.cumsum([0, *(part.count for part in parts)]).tolist()
+        for part, (first, last) in zip(parts, pairwise(edges), strict=True):
+            part.rendering.render(part.rows, part.start, part.stop, self._buffer[first:last, ...])
+        rendered = self._clock()
+        outputs = self._forward(self._buffer[: edges[-1], ...])
+        kind = self._details.outputs
+        values = [
+            self._fetch(core_scores.scores(outputs[first:last, ...], kind, part.score, part.targets))
+            for part, (first, last) in zip(parts, pairwise(edges), strict=True)
+        ]
+        xp = namespace(outputs)
+        predicted = self._fetch(xp.argmax(outputs, axis=-1))
+        confidence = self._fetch(xp.max(core_scores.probabilities(outputs, kind), axis=-1))
+        self._recorder.rendered(self._details.name, edges[-1], rendered - began)
+        return Flight(parts, values, predicted, confidence, self._clock() - rendered)
+
+    def land(self, flight: Flight) -> list[Scored]:
+        """Scores of a launched batch, part by part.
+
+        Raises:
+            ModelFailure: the model returned something that is not a number.
+        """
+        began = self._clock()
+        predicted = flight.predicted().astype(np.int32)
+        confidence = flight.confidence()
+        found = [values() for values in flight.values]
+        # Only what was spent here: between launch and landing the thread may have done other things.
+        self._recorder.scored(self._details.name, len(predicted), flight.forward_s + self._clock() - began)
+        scored: list[Scored] = []
+        at = 0
+        for part, values in zip(flight.parts, found, strict=True):
+            self._check(part, values)
+            rows = slice(at, at + part.count)
+            scored.append(Scored(values, predicted[rows], confidence[rows]))
+            at = rows.stop
+        return scored
+
+    def _check(self, part: Part, values: Float[np.ndarray, "n t"]) -> None:
+        finite = np.isfinite(values).all(axis=1)
+        if not finite.all():
+            bad = part.start + int(np.flatnonzero(~finite)[0])
+            raise ModelFailure(
+                f"model {self._details.name!r} returned a {part.score} that is not finite for perturbation {bad}",
+                row=bad,
+            )
+
+    def _forward(self, images: Array) -> Array:
+        outputs = self._classifier.forward(images)
+        xp = namespace(outputs)
+        return xp.astype(outputs, xp.float64)  # sums over a thousand classes keep float32's digits
+
+
+class Scorer:
+    """Scores rows of one plan, or the images of one stack, with one classifier, one device batch at a time.
+
+    Args:
+        work: what to render.
+        classifier: what scores.
+        recorder: records the images and seconds of rendering and of scoring.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        work: Plan | Stack,
+        classifier: Classifier,
+        *,
+        recorder: Recorder | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._device = DeviceBatches(classifier, recorder=recorder, clock=clock)
+        self._rendering = Rendering(work, classifier)
+
+    def image(self) -> Float32[np.ndarray, "c h w"]:
+        """The unperturbed crop in [0, 1]."""
+        return self._rendering.image()
+
+    def predict(self) -> Float[np.ndarray, " classes"]:
+        """As :meth:`DeviceBatches.predict`."""
+        return self._device.predict(self._rendering)
+
+    def score(
+        self, rows: Rows | PickFreezeRows | None, start: int, stop: int, score: str, targets: Sequence[int]
+    ) -> Scored:
+        """Scores of rows start..stop, at most one device batch; arguments as :class:`Part`.
+
+        Raises:
+            ModelFailure: the model returned something that is not a number.
+        """
+        part = Part(self._rendering, rows, start, stop, score, targets)
+        return self._device.land(self._device.launch([part]))[0]
+
+    def batches(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Row ranges of one device batch each."""
+        size = self._device.size
+        return [(at, min(at + size, stop)) for at in range(start, stop, size)]
+
+
+def _at_once(array: Array) -> Callable[[], np.ndarray]:
+    return partial(to_numpy, array)
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """The array in host memory."""
+    return np.asarray(array.cpu() if hasattr(array, "cpu") else array)
+
+
+def _per_channel(values: Sequence[float], to_device: Callable[[np.ndarray], Array]) -> Array:
+    return to_device(np.asarray(values, dtype=np.float32).reshape(-1, 1, 1))

@@ -1,0 +1,1 @@
+"""The panels of every kind of explanation, one module each."""

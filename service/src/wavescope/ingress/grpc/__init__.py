@@ -1,0 +1,1 @@
+"""Our own protocol over gRPC."""

@@ -1,0 +1,193 @@
+"""KServe's first protocol: predictions and explanations of lists of instances."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from wavescope.engine.kinds import find_kind
+from wavescope.engine.types import Explanation
+from wavescope.errors import InvalidRequest
+from wavescope.ingress.call_context import call_of
+from wavescope.ingress.kserve.error_responses import Route, telling
+from wavescope.ingress.kserve.field_names import told_as
+from wavescope.ingress.kserve.oip.inference import check_count
+from wavescope.ingress.kserve.pixels import encode_pixels, parse_pixels
+from wavescope.ingress.plane import (
+    DataPlane,
+    ExplainRequest,
+    IngressLimits,
+    NullRecorder,
+    Predictions,
+    PredictRequest,
+    RequestRecorder,
+)
+from wavescope.ingress.replies import encode_json, finite
+from wavescope.ingress.request_metrics import PREDICTION, recording
+from wavescope.ingress.rest.bodies import limited_body
+from wavescope.ingress.rest.explanations import CACHE_HEADER, cache_told
+from wavescope.ingress.schemas.parsing import Files, decode_base64, load_json, parse_fields, validate
+from wavescope.ingress.schemas.request import MAX_TOP_CLASSES, Strict
+from wavescope.ingress.schemas.validation_errors import json_type
+
+# The names under which clients of this protocol send an encoded file.
+_TEXT_KEYS = ("b64", "base64")
+_IMAGE_KEYS = ("image", "image_bytes")
+
+
+class InstancesBody(Strict):
+    """The JSON of a request."""
+
+    instances: Annotated[list[Any], Field(min_length=1)]
+    parameters: dict[str, Any] | None = None
+
+
+class PredictParameters(Strict):
+    """What may be asked of predictions."""
+
+    top_k: int | None = Field(None, ge=1, le=MAX_TOP_CLASSES)
+
+
+class Kserve:
+    """The endpoints, over one data plane."""
+
+    def __init__(self, plane: DataPlane, limits: IngressLimits, recorder: RequestRecorder) -> None:
+        self._plane = plane
+        self._limits = limits
+        self._recorder = recorder
+
+    async def alive(self, request: Request) -> Response:
+        """``GET /``: the process answers."""
+        del request
+        return JSONResponse({"status": "alive"})
+
+    async def predict(self, request: Request) -> Response:
+        """``POST /v1/models/{name}:predict``."""
+        with recording(self._recorder, "http") as labels:
+            body = await limited_body(request, self._limits)
+            images, top_k = await asyncio.to_thread(_to_prediction, body, self._limits)
+            labels.kind, labels.model = PREDICTION, request.path_params["name"]
+            predict_request = PredictRequest(labels.model, images, top_k or 1)
+            with told_as(_places(len(images))):
+                predictions = await self._plane.predict(predict_request, call_of(request))
+            return Response(_predictions(predictions, top_k), media_type="application/json")
+
+    async def explain(self, request: Request) -> Response:
+        """``POST /v1/models/{name}:explain``."""
+        with recording(self._recorder, "http") as labels:
+            body = await limited_body(request, self._limits)
+            name = request.path_params["name"]
+            explain_request = await asyncio.to_thread(_to_explain_request, body, name, self._limits)
+            labels.learn(explain_request)
+            with told_as(_places(len(explain_request.targets))):
+                explanations = await self._plane.explain(explain_request, call_of(request))
+            return Response(
+                await asyncio.to_thread(_explanations, explanations),
+                headers={CACHE_HEADER: cache_told(explanations)},
+                media_type="application/json",
+            )
+
+
+def routes(plane: DataPlane, limits: IngressLimits, recorder: RequestRecorder | None = None) -> list[Route]:
+    """(path, method, endpoint); that of the model itself is ``GET /v1/models/{name}``, which is ours as well."""
+    kserve = Kserve(plane, limits, recorder or NullRecorder())
+    served = [
+        ("/", "GET", kserve.alive),
+        ("/v1/models/{name}:predict", "POST", kserve.predict),
+        ("/v1/models/{name}:explain", "POST", kserve.explain),
+    ]
+    return [(path, method, telling(endpoint, limits)) for path, method, endpoint in served]
+
+
+def _to_prediction(body: bytes, limits: IngressLimits) -> tuple[tuple[bytes, ...], int | None]:
+    """The encoded images, and how many classes are told by name where that is asked for."""
+    content = validate(InstancesBody, load_json(body, "the body"))
+    parameters = validate(PredictParameters, content.parameters or {})
+    check_count(len(content.instances), limits)
+    instances = enumerate(content.instances)
+    return tuple(_image(instance, f"instances[{i}]") for i, instance in instances), parameters.top_k
+
+
+def _predictions(predictions: Predictions, top_k: int | None) -> bytes:
+    if top_k is None:
+        return _dumps({"predictions": finite(predictions.outputs, "outputs").tolist()})
+    told = [
+        [{"index": found.index, "label": found.label, "probability": found.probability} for found in classes]
+        for classes in predictions.top
+    ]
+    return _dumps({"predictions": told})
+
+
+def _to_explain_request(body: bytes, name: str, limits: IngressLimits) -> ExplainRequest:
+    """The valid request for explanations.
+
+    Raises:
+        InvalidRequest: an instance or a parameter is wrong.
+    """
+    content = validate(InstancesBody, load_json(body, "the body"))
+    fields = content.parameters or {}
+    for own in ("image", "images", "other"):
+        if own in fields:
+            raise InvalidRequest(f"{own} comes in an instance, not in parameters", field=f"parameters.{own}")
+    if fields.get("model", name) != name:
+        raise InvalidRequest("model is told by the address, not by parameters", field="parameters.model")
+    check_count(len(content.instances), limits)
+    images: list[bytes] = []
+    others: dict[int, bytes] = {}
+    for i, instance in enumerate(content.instances):
+        place = f"instances[{i}]"
+        if isinstance(instance, dict) and "other" in instance:
+            others[i] = _image(instance["other"], f"{place}.other")
+            instance = {key: value for key, value in instance.items() if key != "other"}
+        images.append(_image(instance, place))
+    if find_kind(kind := fields.get("kind")).takes_other:
+        if len(images) > 1:
+            raise InvalidRequest(
+                f"kind {kind} takes one instance, with image and other, not {len(images)}", field="instances"
+            )
+        files = Files(image=images[0], other=others.get(0))
+    else:
+        files = Files(images=tuple(images), other=next(iter(others.values()), None))
+    with told_as(_places(len(images), other=next(iter(others), 0))):
+        return parse_fields(fields | {"model": name}, files, limits)
+
+
+def _places(n_images: int, other: int = 0) -> dict[str, str]:
+    """Where the images are; ``other`` is the instance that has the image to compare with."""
+    places = {f"images[{i}]": f"instances[{i}]" for i in range(n_images)}
+    return places | {"image": "instances[0]", "other": f"instances[{other}].other"}
+
+
+def _image(instance: Any, place: str) -> bytes:
+    """The encoded file of an instance.
+
+    Raises:
+        InvalidRequest: it is none of the forms that are read.
+    """
+    if isinstance(instance, dict) and len(instance) == 1:
+        ((key, value),) = instance.items()
+        if key in _IMAGE_KEYS and not (isinstance(value, dict) and value.keys() & {*_IMAGE_KEYS}):
+            return _image(value, f"{place}.{key}")
+        if key in _TEXT_KEYS and isinstance(value, str):
+            return decode_base64(value, place, key=f".{key}")
+    if isinstance(instance, list):
+        return encode_pixels(parse_pixels(instance, place))
+    found = "an object of other fields" if isinstance(instance, dict) else json_type(instance)
+    raise InvalidRequest(
+        f'{place} must be {{"b64": …}} or {{"image": {{"base64": …}}}} with an encoded file in base64, or rows of '
+        f"RGB pixels, not {found}",
+        field=place,
+    )
+
+
+def _explanations(explanations: tuple[Explanation, ...]) -> bytes:
+    return b'{"explanations":[' + b",".join(encode_json(explanation) for explanation in explanations) + b"]}"
+
+
+def _dumps(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("utf-8")

@@ -1,0 +1,1 @@
+"""Our own protocol over HTTP: explanations, predictions, jobs, models, probes and metrics."""

@@ -1,0 +1,1 @@
+"""Classifiers in ONNX files and the embedded model, on ONNX Runtime."""

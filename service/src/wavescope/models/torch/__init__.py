@@ -1,0 +1,1 @@
+"""Classifiers of torchvision and timm and whole programs in files, on torch."""

@@ -1,0 +1,171 @@
+"""Whole models in files: TorchScript, and what ``torch.export`` saves.
+
+Both hold a program, which their loaders run, so that the registry has to vouch for each file by its digest. Pickles in
+them are never run: TorchScript's loader is in C++ and knows no functions of Python; that of ``torch.export`` would
+unpickle, and is kept from it here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import re
+import threading
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float32
+
+from wavescope.models.backend import check_file
+from wavescope.models.sources import LoadOptions
+from wavescope.models.spec import ModelSpec
+from wavescope.models.torch.backend import Built, TorchBackend, torch_device
+
+# torch.export.load loads these by plain pickle, by torch's own unpickler of C++ objects, or as compiled libraries.
+_FORBIDDEN = re.compile(r"(^|/)data/(constants/(custom_obj_|opaque_obj_)|aotinductor/)")
+_FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+_LOAD_ERRORS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AssertionError,
+    LookupError,
+    AttributeError,
+    EOFError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
+MANY_ROWS = 2**31
+_environment = threading.Lock()
+
+
+class Program(torch.nn.Module):
+    """A loaded program as a module of one input and one output.
+
+    Args:
+        run: the program.
+        min_rows: that it takes at once; fewer are padded with zeros.
+    """
+
+    def __init__(self, run: torch.nn.Module, *, min_rows: int = 1) -> None:
+        super().__init__()
+        self._run = run
+        self._min_rows = min_rows
+
+    def forward(self, images: Float32[torch.Tensor, "n c h w"]) -> Float32[torch.Tensor, "n classes"]:
+        rows = images.shape[0]
+        if rows < self._min_rows:
+            images = torch.cat([images, images.new_zeros((self._min_rows - rows, *images.shape[1:]))])
+        # TorchScript would go over to other kernels after its first runs, and an image's scores with it.
+        with torch.jit.optimized_execution(False):  # pyright: ignore[reportPrivateImportUsage]
+            scores = self._run(images)
+        if not isinstance(scores, torch.Tensor):
+            raise TypeError(f"it returns a {type(scores).__name__}, not one tensor")
+        return scores[:rows]
+
+
+def load_torchscript(spec: ModelSpec, options: LoadOptions) -> TorchBackend:
+    """The classifier in the TorchScript file that ``spec.source`` names; errors as of :func:`build_torchscript`."""
+    return TorchBackend(spec, build_torchscript(spec, torch_device(spec)), threads=options.threads)
+
+
+def load_exported(spec: ModelSpec, options: LoadOptions) -> TorchBackend:
+    """The classifier in the exported program that ``spec.source`` names; errors as of :func:`build_exported`."""
+    return TorchBackend(spec, build_exported(spec, torch_device(spec)), threads=options.threads)
+
+
+def build_torchscript(spec: ModelSpec, device: torch.device) -> Built:
+    """The classifier in a TorchScript file, on ``device``.
+
+    Raises:
+        WeightsUnavailable: there is no such file.
+        RegistryInvalid: its digest is another one, or it is no TorchScript.
+    """
+    path = check_file(spec, Path(spec.reference), field="source")
+    preprocessing, _ = spec.declared()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of its end, which the documentation tells
+            module = torch.jit.load(path, map_location=device).eval()
+    except _LOAD_ERRORS as error:
+        raise _unusable(spec, path, "TorchScript file", error) from error
+    return Built(Program(module), preprocessing, None, program=True)
+
+
+def build_exported(spec: ModelSpec, device: torch.device) -> Built:
+    """The classifier that ``torch.export.save`` wrote, on ``device``; of any batch size, or of the one it was made for.
+
+    Raises:
+        WeightsUnavailable: there is no such file.
+        RegistryInvalid: its digest is another one, or it is no exported program of tensors alone.
+    """
+    path = check_file(spec, Path(spec.reference), field="source")
+    preprocessing, _ = spec.declared()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            forbidden = [name for name in archive.namelist() if _FORBIDDEN.search(name)]
+        if forbidden:
+            raise spec.invalid(
+                "source",
+                f"{str(path)!r} holds {forbidden[0]!r}: pickled objects and compiled code are not loaded",
+            )
+        with _weights_only():
+            program = torch.export.load(path)
+        fewest, most = _rows(program)
+        if device.type != "cpu":
+            from torch.export.passes import move_to_device_pass
+
+            program = move_to_device_pass(program, device)
+        module = program.module()
+    except _LOAD_ERRORS as error:
+        raise _unusable(spec, path, "exported program", error) from error
+    return Built(Program(module, min_rows=fewest), preprocessing, None, program=True, max_rows=most)
+
+
+@contextlib.contextmanager
+def _weights_only() -> Iterator[None]:
+    """Makes torch refuse every pickle that holds more than tensors, which its loader of programs else runs.
+
+    The environment is the only way to say so; meanwhile other threads' loads are refused the same.
+    """
+    with _environment:
+        before = os.environ.get(_FORCE)
+        os.environ[_FORCE] = "1"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_FORCE]
+            else:
+                os.environ[_FORCE] = before
+
+
+def _rows(program: torch.export.ExportedProgram) -> tuple[int, int | None]:
+    """(fewest, most) images that a program takes at once; ``None`` for any number."""
+    names: Any = program.graph_signature.user_inputs
+    if len(names) != 1:
+        raise ValueError(f"a classifier has one input, this program has {len(names)}")
+    (node,) = (node for node in program.graph.nodes if node.name == names[0])
+    value: Any = node.meta.get("val")
+    if not isinstance(value, torch.Tensor) or value.ndim != 4:
+        raise ValueError("its input is no tensor (batch, channels, height, width)")
+    rows: Any = value.shape[0]
+    if isinstance(rows, int):
+        return rows, rows
+    found = program.range_constraints.get(rows.node.expr)
+    if found is None:
+        return 1, None
+    # Unbounded is an infinity of torch's own.
+    return max(int(found.lower), 1), int(found.upper) if found.upper < MANY_ROWS else None
+
+
+def _unusable(spec: ModelSpec, path: Path, what: str, error: Exception) -> Exception:
+    first_line = str(error).strip().partition("\n")[0][:300]
+    return spec.invalid(
+        "source", f"{str(path)!r} is not a usable {what}: {first_line or type(error).__name__}"
+    )

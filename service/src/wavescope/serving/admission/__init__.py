@@ -1,0 +1,1 @@
+"""Admission of requests and jobs by turns, and the planning before it."""

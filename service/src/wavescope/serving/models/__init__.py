@@ -1,0 +1,1 @@
+"""Models of the running service: directory, rollout, placement and loading."""

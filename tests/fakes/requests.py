@@ -1,0 +1,44 @@
+"""Values of the fields of a request, made of their types, choices and limits."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+from hypothesis import strategies as st
+
+from wavescope.engine.choices import CHOICES
+from wavescope.engine.types import ExplanationRequest
+
+FIELDS = {field.name: field for field in fields(ExplanationRequest)}
+# Of many choices these serve tests as well as all.
+_WAVELETS = ("haar", "db4")
+
+
+def another_value(name: str, value: Any) -> Any:
+    """A valid value of a field other than ``value``."""
+    if name in CHOICES:
+        choices = _WAVELETS if name == "wavelet" else CHOICES[name]
+        return next(choice for choice in choices if choice not in (None, value))
+    hint = get_type_hints(ExplanationRequest)[name]
+    if hint is bool:
+        return not value
+    limits = FIELDS[name].metadata
+    if value is None:
+        return limits.get("le", 7)
+    return value + 1 if value + 1 <= limits.get("le", value + 1) else value - 1
+
+
+def values_of(name: str) -> st.SearchStrategy[Any]:
+    """Every valid value of a field, but null."""
+    if name in CHOICES:
+        choices = _WAVELETS if name == "wavelet" else CHOICES[name]
+        return st.sampled_from([choice for choice in choices if choice is not None])
+    (kind, *_) = set(get_args(hint := get_type_hints(ExplanationRequest)[name]) or (hint,)) - {NoneType}
+    limits = FIELDS[name].metadata
+    if kind is bool:
+        return st.booleans()
+    if kind is int:
+        return st.integers(limits["ge"], limits["le"])
+    return st.floats(max(limits.get("ge", 0.0), 1e-9), limits.get("le", 1e9))

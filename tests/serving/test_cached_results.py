@@ -1,0 +1,61 @@
+"""Keys of cached results, and what is done with a store that does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from tests.ingress.fakes import make_explanation
+from tests.serving.test_workers import REQUEST
+
+from wavescope.ingress.plane import CallContext
+from wavescope.serving.aggregator import EstimatorAggregator, retime
+from wavescope.serving.jobs.workers import Done
+from wavescope.settings import Settings
+from wavescope.store.codec import encode
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_keys_have_results_of_their_own_unless_they_share_them(shared):
+    aggregator = SimpleNamespace(_settings=Settings(results_shared=shared))
+    details = SimpleNamespace(revision="a digest")
+    ann, bob, nobody = (
+        EstimatorAggregator._cache_key(aggregator, REQUEST, details, CallContext("", name))
+        for name in ("ann", "bob", "")
+    )
+    assert (ann == bob == nobody) == shared
+    assert len({ann, bob, nobody}) == (1 if shared else 3)
+
+
+def test_a_silent_store_keeps_an_explanation_waiting_for_a_moment_only():
+    silent = threading.Event()
+    store = SimpleNamespace(
+        get_cached=lambda key: silent.wait(60), put_cached=lambda key, result: silent.wait(60)
+    )
+    aggregator = SimpleNamespace(_settings=Settings(result_cache_timeout_s=0.05), _store=store)
+
+    async def ask() -> float:
+        began = time.monotonic()
+        assert await EstimatorAggregator._load_cached(aggregator, "key", REQUEST) is None
+        await EstimatorAggregator._save_result(aggregator, "key", (make_explanation(),))
+        took_s = time.monotonic() - began
+        silent.set()  # or the end of the loop waits for its threads
+        return took_s
+
+    assert asyncio.run(ask()) < 10.0
+
+
+def test_a_kept_result_is_told_with_times_of_its_own_request():
+    kept = encode(
+        Done((replace(make_explanation(), timing={"plan_s": 1.0, "score_s": 2.0, "total_s": 3.0}),), False)
+    )
+    aggregator = SimpleNamespace(_settings=Settings(), _store=SimpleNamespace(get_cached=lambda key: kept))
+    found = asyncio.run(EstimatorAggregator._load_cached(aggregator, "key", REQUEST))
+    assert found is not None
+    (told,) = retime(found, 0.25)
+    assert (told.id, told.cached) == (REQUEST.identities[0], True)
+    assert told.timing == {"plan_s": 0.0, "score_s": 0.0, "total_s": 0.25}

@@ -1,0 +1,123 @@
+"""``wavescope.explain`` in a loop: the model is loaded once, and never an old one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.fakes.onnx_models import OnnxToy
+from threadpoolctl import ThreadpoolController
+
+import wavescope
+from wavescope import api
+from wavescope.engine.protocols import Classifier
+from wavescope.engine.types import Preprocessing
+from wavescope.errors import InvalidRequest, ModelChanged
+from wavescope.models.load import load
+from wavescope.models.model_cache import KeptModels
+from wavescope.models.spec import ModelSpec
+
+TOY = OnnxToy("toy", Preprocessing(size=(32, 32)))
+IMAGE = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+SMALL: dict[str, Any] = {"kind": "profile", "nb_design": 2, "levels": 2}
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Classifier]:
+    """Every model that is loaded, in order."""
+    found: list[Classifier] = []
+
+    def loading(spec: ModelSpec, **options: Any) -> Classifier:
+        found.append(load(spec, **options))
+        return found[-1]
+
+    monkeypatch.setattr(api, "_kept", KeptModels(1, loading=loading))
+    return found
+
+
+def test_a_loop_loads_its_model_once(loaded: list[Classifier], tmp_path: Path) -> None:
+    spec = TOY.write(tmp_path)
+    first, second = (wavescope.explain(IMAGE, model=spec, **SMALL) for _ in range(2))
+    assert len(loaded) == 1
+    np.testing.assert_array_equal(first.indices.total, second.indices.total)
+
+
+def test_a_model_file_that_was_replaced_is_what_is_explained(
+    loaded: list[Classifier], tmp_path: Path
+) -> None:
+    spec = TOY.write(tmp_path)
+    before = wavescope.explain(IMAGE, model=spec, **SMALL)
+    other = OnnxToy("toy", TOY.preprocessing, seed=1)
+    assert other.write(tmp_path) == spec
+    after = wavescope.explain(IMAGE, model=spec, **SMALL)
+    expected = wavescope.explain(IMAGE, model=wavescope.load_model(spec), **SMALL)
+    assert len(loaded) == 2
+    np.testing.assert_array_equal(after.indices.total, expected.indices.total)
+    assert (before.indices.total != after.indices.total).any()
+
+
+def test_none_is_kept_where_none_is_to_be(loaded: list[Classifier], tmp_path: Path) -> None:
+    spec = TOY.write(tmp_path)
+    wavescope.keep_models(0)
+    for _ in range(2):
+        wavescope.explain(IMAGE, model=spec, **SMALL)
+    assert len(loaded) == 2
+    with pytest.raises(InvalidRequest, match="at least 0"):
+        wavescope.keep_models(-1)
+
+
+def test_a_model_that_was_updated_on_its_server_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Served:
+        """Its server goes over to another version after the first explanation."""
+
+        def __init__(self) -> None:
+            self.stale = False
+            self.model = made
+            self.details = made.details
+            self.to_device = made.to_device
+
+        def forward(self, images: Any) -> Any:
+            if self is servers[0] and len(done):
+                self.stale = True
+                raise ModelChanged("it was updated on its server")
+            return self.model.forward(images)
+
+    spec = ModelSpec(
+        name="far",
+        source="kserve-v1:http://example.org/v1/models/far:predict",
+        preprocessing=TOY.preprocessing,
+        outputs="logits",
+    )
+    made = _linear()
+    servers: list[Served] = []
+    done: list[wavescope.Explanation] = []
+
+    def loading(spec: ModelSpec, **options: Any) -> Any:
+        servers.append(Served())
+        return servers[-1]
+
+    monkeypatch.setattr(api, "_kept", KeptModels(1, loading=loading))
+    done += [wavescope.explain(IMAGE, model=spec, **SMALL)]
+    done += [wavescope.explain(IMAGE, model=spec, **SMALL)]
+    assert len(servers) == 2
+    np.testing.assert_array_equal(done[0].indices.total, done[1].indices.total)
+
+
+def test_openblas_has_one_thread_while_an_explanation_is_computed(tmp_path: Path) -> None:
+    seen: set[int] = set()
+
+    def look(done: int, planned: int) -> None:
+        found = ThreadpoolController().select(internal_api="openblas").info()
+        seen.update(library["num_threads"] for library in found)
+
+    wavescope.explain(IMAGE, model=TOY.write(tmp_path), progress=look, **SMALL)
+    assert seen == {1}
+
+
+def _linear() -> Any:
+    from tests.fakes.classifiers import FunctionClassifier, details
+
+    weights = np.random.default_rng(1).standard_normal((2, 3 * 32 * 32))
+    return FunctionClassifier(lambda image: weights @ image.ravel(), details((3, 32, 32)))
