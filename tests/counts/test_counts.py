@@ -24,6 +24,7 @@ from wavescope.engine.requests import make_request
 from wavescope.engine.run import explain, explain_many
 from wavescope.engine.types import Explanation, ExplanationRequest
 from wavescope.imaging.source import ImageSource
+from wavescope.serving.generator_client import GeneratorClient
 from wavescope.serving.runner import RayRunner, Replicas
 from wavescope.telemetry.counters import Counters
 
@@ -115,7 +116,9 @@ def test_another_class_of_the_same_image_costs_no_forward(renders: Counter[str])
 
 # ---- bytes between processes ---------------------------------------------------------------------
 def through(wire: Wire, request: ExplanationRequest) -> Explanation:
-    handles = Replicas(generator=wire, model=wire, name="cheap", window=2, chunk_rows=CHUNK_ROWS)
+    handles = Replicas(
+        generator=GeneratorClient(wire), model=wire, name="cheap", window=2, chunk_rows=CHUNK_ROWS
+    )
     runner = RayRunner([PHOTOGRAPH], Cheap().details, handles, Counters())
     (explanation,) = asyncio.run(explain_all(runner, ResolvedRequest(request, ((None,),), ("id",))))
     return explanation

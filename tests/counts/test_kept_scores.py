@@ -22,6 +22,7 @@ from wavescope.engine.requests import make_request
 from wavescope.engine.types import Explanation, ExplanationRequest
 from wavescope.errors import ModelUnavailable, NotAnImage, StoreUnavailable
 from wavescope.imaging.source import ImageSource
+from wavescope.serving.generator_client import GeneratorClient
 from wavescope.serving.jobs.score_cache import call_key
 from wavescope.serving.runner import RayRunner, Replicas
 from wavescope.telemetry.counters import Counters
@@ -98,7 +99,9 @@ def through(
     job_id: str = "job",
 ) -> tuple[Explanation, Counter[str]]:
     counters = Outcomes()
-    handles = Replicas(generator=wire, model=model, name="cheap", window=2, chunk_rows=chunk_rows)
+    handles = Replicas(
+        generator=GeneratorClient(wire), model=model, name="cheap", window=2, chunk_rows=chunk_rows
+    )
     runner = RayRunner([PHOTOGRAPH], Cheap().details, handles, counters, ledger=ledger, job_id=job_id)
     resolved = ResolvedRequest(request, ((None, 3),), ("a", "b"))
     options = {} if listener is None else {"listener": listener}
@@ -229,7 +232,7 @@ def test_the_key_of_a_call_is_the_same_in_every_process() -> None:
 
 
 def predicted(wire: Wire, images: list[bytes]) -> np.ndarray:
-    handles = Replicas(generator=wire, model=wire, name="cheap", window=2, chunk_rows=16)
+    handles = Replicas(generator=GeneratorClient(wire), model=wire, name="cheap", window=2, chunk_rows=16)
     runner = RayRunner(images, Cheap().details, handles, Counters())
     return asyncio.run(runner.outputs([f"images[{place}]" for place in range(len(images))]))
 

@@ -18,6 +18,7 @@ from wavescope.errors import ModelFailure, ModelUnavailable
 from wavescope.serving import runner as runners
 from wavescope.serving.calls.dispatch import call, fan_out
 from wavescope.serving.calls.local_handle import LocalHandle
+from wavescope.serving.generator_client import GeneratorClient
 from wavescope.serving.runner import RayRunner, Replicas
 from wavescope.telemetry.counters import Counters
 
@@ -202,7 +203,8 @@ def test_what_a_generator_of_this_process_made_is_put_once_when_it_is_asked_abou
 
     async def run() -> None:
         model = Losing(set(), ObjectLostError("00" * 28, None, ""))
-        handles = Replicas(LocalHandle(Planner(made)), FakeHandle(model), "fake", 2, 8, plan_retries=AT_ONCE)  # type: ignore[arg-type]
+        generator = GeneratorClient(LocalHandle(Planner(made)), retries=AT_ONCE)
+        handles = Replicas(generator, FakeHandle(model), "fake", 2, 8)  # type: ignore[arg-type]
         runner = RayRunner([b""], details((1, 4, 4)), handles, Counters())
         _, stack = await runner.corrupt(0, None)  # type: ignore[arg-type]
         plan = await runner.plan(0, None, 1)  # type: ignore[arg-type]

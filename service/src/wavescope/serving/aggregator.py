@@ -32,6 +32,7 @@ from wavescope.serving.admission.desk import AdmissionClient
 from wavescope.serving.admission.planning import READ_FORWARDS, Planning, as_forwards, planning_seconds
 from wavescope.serving.cache_key import cache_key
 from wavescope.serving.calls.local_handle import LocalHandle
+from wavescope.serving.generator_client import GeneratorClient
 from wavescope.serving.jobs.workers import Done, Tally, Workers
 from wavescope.serving.models.directory import ModelDirectory
 from wavescope.serving.models.registry_file import RegistryFile
@@ -66,7 +67,7 @@ class EstimatorAggregator:
         prepare_process(settings)
         self._settings = settings
         self._directory = ModelDirectory(settings, registry)
-        self._generator = generator
+        self._generator = GeneratorClient(generator)
         self._admission = AdmissionClient(desk)
         self._reporter = Reporter(names.AGGREGATOR, hub=hub)
         self._store = open_store(

@@ -27,9 +27,8 @@ from wavescope.errors import ModelUnavailable
 from wavescope.retries import RetryPolicy
 from wavescope.serving.admission.planning import PLAN_S, Planning, corrupt_seconds, groups
 from wavescope.serving.calls.dispatch import call, fan_out
-from wavescope.serving.calls.local_handle import LocalHandle, LocalResponse
 from wavescope.serving.calls.retries import CHUNKS as CHUNK_RETRIES
-from wavescope.serving.calls.retries import PLANNING
+from wavescope.serving.generator_client import GeneratorClient
 from wavescope.serving.jobs.score_cache import ChunkCache, call_key
 from wavescope.store.protocols import ChunkScores
 from wavescope.telemetry.counters import Counters
@@ -54,16 +53,14 @@ class Replicas:
         window: chunks in flight.
         chunk_rows: rows of one chunk.
         chunk_retries: of chunks whose replica dies.
-        plan_retries: of plans whose generator dies.
     """
 
-    generator: DeploymentHandle | LocalHandle
+    generator: GeneratorClient
     model: DeploymentHandle
     name: str
     window: int
     chunk_rows: int
     chunk_retries: RetryPolicy = CHUNK_RETRIES
-    plan_retries: RetryPolicy = PLANNING
 
 
 class RayRunner:
@@ -105,17 +102,18 @@ class RayRunner:
 
     async def plan(self, position: int, request: ExplanationRequest, zoom: int) -> Plan:
         async with self._turn(range(position, position + 1), PLAN_S):
-            plan, reference = await self._generate("plan", self._images[position], request, zoom)
+            plan, reference = await self._replicas.generator.plan(
+                self._images[position], request, zoom, self._details.preprocessing
+            )
         self._remember(plan, reference)
         return plan
 
     async def corrupt(
         self, position: int, request: ExplanationRequest
     ) -> tuple[tuple[tuple[str, int], ...], Stack]:
-        corrupt_s = corrupt_seconds(self._details.preprocessing)
-        async with self._turn(range(position, position + 1), corrupt_s):
-            (names, stack), _ = await self._generate("corrupt", self._images[position], request)
-        return names, stack
+        preprocessing = self._details.preprocessing
+        async with self._turn(range(position, position + 1), corrupt_seconds(preprocessing)):
+            return await self._replicas.generator.corrupt(self._images[position], request, preprocessing)
 
     async def clean(self, plan: Plan) -> tuple[Float32[np.ndarray, "c h w"], Float[np.ndarray, " classes"]]:
         return await self._ask(
@@ -206,7 +204,9 @@ class RayRunner:
         for places in groups(decode_s):
             images, called = zip(*((self._images[place], names[place]) for place in places), strict=True)
             async with self._turn(places, 0.0):
-                stack, reference = await self._generate("stack", images, called)
+                stack, reference = await self._replicas.generator.stack(
+                    images, called, self._details.preprocessing
+                )
             self._remember(stack, reference)
             found.append(stack)
         if len(found) == 1:
@@ -270,22 +270,6 @@ class RayRunner:
         if reference is not None:
             known = self._references[work.digest] = asyncio.get_running_loop().create_future()
             known.set_result(reference)
-
-    async def _generate(self, method: str, *args: Any) -> tuple[Any, ObjectRef[Any] | None]:
-        """Calls a generator: its result, and the object it is; ``None`` from one in this process, which makes none."""
-
-        async def receive(response: Any) -> tuple[Any, ObjectRef[Any] | None]:
-            if isinstance(response, LocalResponse):
-                return await response, None
-            reference = await response._to_object_ref()  # noqa: SLF001  # Ray Serve has no public way
-            return await response, reference
-
-        return await call(
-            lambda: getattr(self._replicas.generator, method).remote(*args, self._details.preprocessing),
-            what=f"generator's {method}",
-            policy=self._replicas.plan_retries,
-            receive=receive,
-        )
 
     def _count_retry(self) -> None:
         self._counters.add(CHUNKS, model=self._replicas.name, outcome="retried")
