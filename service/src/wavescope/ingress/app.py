@@ -31,7 +31,7 @@ from wavescope.ingress.problems import (
 )
 from wavescope.ingress.ray_proxy.ongoing import Ongoing
 from wavescope.ingress.rest import swagger
-from wavescope.ingress.rest.explanations import ExplainingRoutes
+from wavescope.ingress.rest.explanations import ExplainRoutes
 from wavescope.ingress.rest.jobs import JobRoutes
 from wavescope.ingress.rest.middleware import Outermost
 from wavescope.ingress.rest.responses import Draw
@@ -67,13 +67,13 @@ def build_app(
     app = FastAPI(title="Wavescope", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     recorder = recorder or NullRecorder()
     streams = streams or OpenStreams(limits)
-    explaining = ExplainingRoutes(plane, limits, draw, recorder, streams)
+    explanations = ExplainRoutes(plane, limits, draw, recorder, streams)
     jobs = JobRoutes(plane, limits, draw, recorder, streams)
     service = ServiceRoutes(plane)
     ours: list[Route] = [
-        ("/v1/explanations", "POST", explaining.explain),
-        ("/v1/explanations:estimate", "POST", explaining.estimate),
-        ("/v1/predictions", "POST", explaining.predict),
+        ("/v1/explanations", "POST", explanations.explain),
+        ("/v1/explanations:estimate", "POST", explanations.estimate),
+        ("/v1/predictions", "POST", explanations.predict),
         ("/v1/jobs", "POST", jobs.submit),
         ("/v1/jobs/{id}", "GET", jobs.job),
         ("/v1/jobs/{id}", "DELETE", jobs.cancel),

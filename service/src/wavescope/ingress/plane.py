@@ -161,7 +161,7 @@ class Predictions:
     top: tuple[tuple[Prediction, ...], ...] = field(default=())
 
 
-class Explaining(Protocol):
+class ExplainPlane(Protocol):
     """Explanations and predictions. Cancelling the caller's task stops the work: no further device batch starts."""
 
     async def explain(self, request: ExplainRequest, call: CallContext) -> tuple[Explanation, ...]:
@@ -189,7 +189,7 @@ class Explaining(Protocol):
         ...
 
 
-class Working(Protocol):
+class JobPlane(Protocol):
     """Jobs. A job of another caller is an unknown one."""
 
     async def submit(
@@ -198,7 +198,7 @@ class Working(Protocol):
         """Accepts a job, which is then not lost; the same key and request again give the same job.
 
         Raises:
-            WavescopeError: as :meth:`Explaining.explain` as far as can be told before anything is scored;
+            WavescopeError: as :meth:`ExplainPlane.explain` as far as can be told before anything is scored;
                 IdempotencyConflict, QueueFull, QuotaExceeded, StoreUnavailable.
         """
         ...
@@ -224,7 +224,7 @@ class Working(Protocol):
         ...
 
 
-class Telling(Protocol):
+class ModelPlane(Protocol):
     """Models, readiness and metrics of the service."""
 
     async def models(self) -> dict[str, dict[str, Any]]:
@@ -248,7 +248,7 @@ class Telling(Protocol):
         ...
 
 
-class DataPlane(Explaining, Working, Telling, Protocol):
+class DataPlane(ExplainPlane, JobPlane, ModelPlane, Protocol):
     """The service behind the protocols."""
 
 

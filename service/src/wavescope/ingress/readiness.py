@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from wavescope.errors import ModelUnavailable
-from wavescope.ingress.plane import Telling
+from wavescope.ingress.plane import ModelPlane
 
 
-async def check_ready(plane: Telling) -> None:
+async def check_ready(plane: ModelPlane) -> None:
     """For probes, which need no key: tells what the cluster lacks, and no model by its name.
 
     Raises:

@@ -130,7 +130,7 @@ class RayDataPlane:
             self._reporter.counters.add(JOBS, state="cancelled")
         return _status(job)
 
-    # ---- telling ---------------------------------------------------------------------------------
+    # ---- models ----------------------------------------------------------------------------------
     async def models(self) -> dict[str, dict[str, Any]]:
         names = self.model_names()
         told = await asyncio.gather(*(self.model(name) for name in names))

@@ -1,4 +1,4 @@
-"""HTTP: explanations, what they would cost, and predictions."""
+"""HTTP endpoints of explanations, of estimates of their cost, and of predictions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from wavescope.engine.types import Explanation
 from wavescope.ingress.call_context import call_of
-from wavescope.ingress.plane import Explaining
+from wavescope.ingress.plane import ExplainPlane
 from wavescope.ingress.replies import to_predictions
 from wavescope.ingress.request_metrics import PREDICTION, recording
 from wavescope.ingress.rest.bodies import read_prediction, read_request
@@ -22,8 +22,8 @@ from wavescope.ingress.rest.sse import EventStream, explanation_events
 CACHE_HEADER = "Wavescope-Cache"
 
 
-class ExplainingRoutes(Routes[Explaining]):
-    """The endpoints, over the part of the data plane that explains."""
+class ExplainRoutes(Routes[ExplainPlane]):
+    """Endpoints of explanations and predictions."""
 
     async def explain(self, request: Request) -> Response:
         """``POST /v1/explanations``."""

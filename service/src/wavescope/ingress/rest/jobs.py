@@ -1,4 +1,4 @@
-"""HTTP: jobs."""
+"""HTTP endpoints of jobs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wavescope.ingress.job_replies import (
     job_path,
     job_reply,
 )
-from wavescope.ingress.plane import JobStatus, Working
+from wavescope.ingress.plane import JobPlane, JobStatus
 from wavescope.ingress.request_metrics import JOB, recording
 from wavescope.ingress.rest.bodies import read_request
 from wavescope.ingress.rest.negotiation import EVENTS, RESULTS, negotiate
@@ -21,8 +21,8 @@ from wavescope.ingress.rest.routes import Routes
 from wavescope.ingress.rest.sse import EventStream, job_events
 
 
-class JobRoutes(Routes[Working]):
-    """The endpoints, over the part of the data plane that works on jobs."""
+class JobRoutes(Routes[JobPlane]):
+    """Endpoints of jobs."""
 
     async def submit(self, request: Request) -> Response:
         """``POST /v1/jobs``; 202 for a key that was used before as well, whose job may have ended."""

@@ -1,4 +1,4 @@
-"""HTTP: what the service says of itself."""
+"""HTTP endpoints of models, readiness, metrics and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from wavescope.ingress.openapi.document import document
-from wavescope.ingress.plane import Telling
+from wavescope.ingress.plane import ModelPlane
 from wavescope.ingress.readiness import check_ready
 
 METRICS_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class ServiceRoutes:
-    """The endpoints, over the part of the data plane that tells."""
+    """Endpoints of models, readiness, metrics and the OpenAPI document."""
 
-    def __init__(self, plane: Telling) -> None:
+    def __init__(self, plane: ModelPlane) -> None:
         self._plane = plane
 
     async def models(self, request: Request) -> Response:

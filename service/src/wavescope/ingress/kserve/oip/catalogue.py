@@ -13,7 +13,7 @@ from wavescope._version import __version__
 from wavescope.engine.kinds import KINDS, find_kind
 from wavescope.errors import UnknownModel
 from wavescope.ingress.kserve.oip.outputs import outputs_of
-from wavescope.ingress.plane import Telling
+from wavescope.ingress.plane import ModelPlane
 
 SERVER = "wavescope"
 VERSION = "1"
@@ -44,7 +44,7 @@ class Named:
         return (RAW_OUTPUTS,) if self.kind is None else tuple(outputs_of(self.kind))
 
 
-def find(plane: Telling, name: str, version: str) -> Named:
+def find(plane: ModelPlane, name: str, version: str) -> Named:
     """What a name stands for; that a model is registered under it is for the plane to tell where it is no explainer's.
 
     Raises:
@@ -86,7 +86,7 @@ def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> dict[str, Any]:
     return {"name": name, "datatype": datatype, "shape": [-1, *shape]}
 
 
-async def index(plane: Telling) -> list[dict[str, str]]:
+async def index(plane: ModelPlane) -> list[dict[str, str]]:
     """Every model that can be called by name, and whether it is ready."""
     models = await plane.models()
     listed = {name: bool(details.get("ready")) for name, details in models.items()}
