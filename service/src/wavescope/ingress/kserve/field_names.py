@@ -1,4 +1,4 @@
-"""Where an image is in a request of another protocol: what is wrong with it is told under that name."""
+"""Renaming of images in errors: an error about an image names the place that it has in the caller's protocol."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _FIRST_WORD = re.compile(r"[^\s:]+")
 
 
 @contextmanager
-def told_as(names: Mapping[str, str]) -> Iterator[None]:
-    """Errors that leave it, with the images' names as the caller has them.
+def renamed_errors(names: Mapping[str, str]) -> Iterator[None]:
+    """Raise errors from within with the images' names as the caller has them.
 
     Args:
         names: by the name in our own requests: ``image``, ``images[1]``, ``other``.
@@ -21,10 +21,10 @@ def told_as(names: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except WavescopeError as error:
-        told = _renamed(error, names)
-        if told is None:
+        renamed = _renamed(error, names)
+        if renamed is None:
             raise
-        raise told from error
+        raise renamed from error
 
 
 def _renamed(error: WavescopeError, names: Mapping[str, str]) -> WavescopeError | None:

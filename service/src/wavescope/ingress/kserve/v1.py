@@ -15,7 +15,7 @@ from wavescope.engine.types import Explanation
 from wavescope.errors import InvalidRequest
 from wavescope.ingress.call_context import call_of
 from wavescope.ingress.kserve.error_responses import Route, telling
-from wavescope.ingress.kserve.field_names import told_as
+from wavescope.ingress.kserve.field_names import renamed_errors
 from wavescope.ingress.kserve.oip.inference import check_count
 from wavescope.ingress.kserve.pixels import encode_pixels, parse_pixels
 from wavescope.ingress.plane import (
@@ -73,7 +73,7 @@ class Kserve:
             images, top_k = await asyncio.to_thread(_to_prediction, body, self._limits)
             labels.kind, labels.model = PREDICTION, request.path_params["name"]
             predict_request = PredictRequest(labels.model, images, top_k or 1)
-            with told_as(_places(len(images))):
+            with renamed_errors(_places(len(images))):
                 predictions = await self._plane.predict(predict_request, call_of(request))
             return Response(_predictions(predictions, top_k), media_type="application/json")
 
@@ -84,7 +84,7 @@ class Kserve:
             name = request.path_params["name"]
             explain_request = await asyncio.to_thread(_to_explain_request, body, name, self._limits)
             labels.learn(explain_request)
-            with told_as(_places(len(explain_request.targets))):
+            with renamed_errors(_places(len(explain_request.targets))):
                 explanations = await self._plane.explain(explain_request, call_of(request))
             return Response(
                 await asyncio.to_thread(_explanations, explanations),
@@ -153,7 +153,7 @@ def _to_explain_request(body: bytes, name: str, limits: IngressLimits) -> Explai
         files = Files(image=images[0], other=others.get(0))
     else:
         files = Files(images=tuple(images), other=next(iter(others.values()), None))
-    with told_as(_places(len(images), other=next(iter(others), 0))):
+    with renamed_errors(_places(len(images), other=next(iter(others), 0))):
         return parse_fields(fields | {"model": name}, files, limits)
 
 

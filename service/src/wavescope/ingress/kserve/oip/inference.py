@@ -9,7 +9,7 @@ from typing import Any
 
 from wavescope.engine.types import Explanation
 from wavescope.errors import InvalidRequest
-from wavescope.ingress.kserve.field_names import told_as
+from wavescope.ingress.kserve.field_names import renamed_errors
 from wavescope.ingress.kserve.oip import catalogue
 from wavescope.ingress.kserve.oip.catalogue import IMAGE, OTHER, Named
 from wavescope.ingress.kserve.oip.outputs import batch, check_wanted
@@ -81,7 +81,7 @@ async def infer(
     request = await asyncio.to_thread(_read, read, named)
     if named.kind is None:
         return await _predict(plane, named, request, call, labels)
-    with told_as(_places(request)):
+    with renamed_errors(_places(request)):
         explain_request = await asyncio.to_thread(_parse, named, request, limits)
         labels.learn(explain_request)
         explanations = await plane.explain(explain_request, call)
@@ -112,7 +112,7 @@ async def _predict(
     if request.parameters:
         name = next(iter(request.parameters))
         raise InvalidRequest(f"{name[:64]!r} is no parameter: model {named.name} takes none", field=name[:64])
-    with told_as(_places(request)):
+    with renamed_errors(_places(request)):
         predictions = await plane.predict(PredictRequest(named.model, request.images[IMAGE], top_k=1), call)
     return InferReply(named.name, (Output("outputs", finite(predictions.outputs, "outputs")),))
 
