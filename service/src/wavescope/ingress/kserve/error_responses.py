@@ -1,4 +1,4 @@
-"""What the protocols of others share: refusals that tell their reason in ``error``, as their clients read it."""
+"""Error replies of KServe v1 and OIP v2, whose clients read the reason in ``error``."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Route = tuple[str, str, Endpoint]
 log = logging.getLogger(__name__)
 
 
-def telling(endpoint: Endpoint, limits: IngressLimits) -> Endpoint:
+def with_error_field(endpoint: Endpoint, limits: IngressLimits) -> Endpoint:
     """The endpoint, with its refusals as JSON: ``error`` beside the fields of our own problems."""
 
-    async def told(request: Request) -> Response:
+    async def endpoint_with_error_field(request: Request) -> Response:
         try:
             return await endpoint(request)
         except WavescopeError as error:
             return refusal(error, request, limits)
 
-    return told
+    return endpoint_with_error_field
 
 
 def refusal(error: WavescopeError, request: Request, limits: IngressLimits) -> Response:
-    """An error as these protocols tell it, with the status that it has everywhere."""
+    """Error reply of these protocols, with the status that the error has everywhere."""
     request_id = request.state.request_id
     if is_hidden(error):
         log.error("request failed", exc_info=error, extra={"request_id": request_id})

@@ -14,7 +14,7 @@ from wavescope.engine.kinds import find_kind
 from wavescope.engine.types import Explanation
 from wavescope.errors import InvalidRequest
 from wavescope.ingress.call_context import call_of
-from wavescope.ingress.kserve.error_responses import Route, telling
+from wavescope.ingress.kserve.error_responses import Route, with_error_field
 from wavescope.ingress.kserve.field_names import renamed_errors
 from wavescope.ingress.kserve.oip.inference import check_count
 from wavescope.ingress.kserve.pixels import encode_pixels, parse_pixels
@@ -101,7 +101,7 @@ def routes(plane: DataPlane, limits: IngressLimits, recorder: RequestRecorder | 
         ("/v1/models/{name}:predict", "POST", kserve.predict),
         ("/v1/models/{name}:explain", "POST", kserve.explain),
     ]
-    return [(path, method, telling(endpoint, limits)) for path, method, endpoint in served]
+    return [(path, method, with_error_field(endpoint, limits)) for path, method, endpoint in served]
 
 
 def _to_prediction(body: bytes, limits: IngressLimits) -> tuple[tuple[bytes, ...], int | None]:

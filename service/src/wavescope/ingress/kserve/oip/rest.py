@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from wavescope.errors import InvalidRequest, ModelUnavailable
 from wavescope.ingress.call_context import call_of
-from wavescope.ingress.kserve.error_responses import Route, telling
+from wavescope.ingress.kserve.error_responses import Route, with_error_field
 from wavescope.ingress.kserve.oip import catalogue
 from wavescope.ingress.kserve.oip.inference import (
     TRANSPORT_PARAMETERS,
@@ -161,7 +161,7 @@ def routes(plane: DataPlane, limits: IngressLimits, recorder: RequestRecorder | 
         *((f"{path}/ready", "GET", rest.model_ready) for path in (model, version)),
         *((f"{path}/infer", "POST", rest.infer) for path in (model, version)),
     ]
-    return [(path, method, telling(endpoint, limits)) for path, method, endpoint in served]
+    return [(path, method, with_error_field(endpoint, limits)) for path, method, endpoint in served]
 
 
 def _called(request: Request) -> tuple[str, str]:
