@@ -274,7 +274,12 @@ def test_a_job_is_watched_alike(plane: FakePlane) -> None:
     events = over_http(plane, "WatchJob").text.removesuffix("\n\n").split("\n\n")
     states = [without_links(json.loads(event.split("data: ")[1])) for event in events]
     plane.jobs["job-1"] = JobStatus(
-        id="job-1", state="queued", kind="wcam", model=plane.explanation.model, images=1, created_at=1000.0
+        id="job-1",
+        state="queued",
+        kind="wcam",
+        model=plane.explanation.model,
+        image_count=1,
+        created_at=1000.0,
     )
     replies = ask(plane, "WatchJob", RPCS["WatchJob"], FakeContext())
     assert [job_as_json(reply.job) for reply in replies] == states

@@ -197,7 +197,7 @@ def test_a_job_of_every_state_arrives(state: Any) -> None:
         state=state,
         kind="fam",
         model=MODEL,
-        images=2,
+        image_count=2,
         created_at=1.5,
         started_at=None if state == "queued" else 2.25,
         finished_at=3.125 if state in FINAL else None,
@@ -210,7 +210,8 @@ def test_a_job_of_every_state_arrives(state: Any) -> None:
     got = _calls.parse_job(_calls.Reply(200, {}, content))
     times = ("created_at", "started_at", "finished_at")
     for field in fields(got):
-        ours, theirs = getattr(sent, field.name), getattr(got, field.name)
+        name = "image_count" if field.name == "images" else field.name
+        ours, theirs = getattr(sent, name), getattr(got, field.name)
         assert (theirs and theirs.timestamp() if field.name in times else theirs) == ours
     assert got.ended == (state in FINAL)
     assert _calls.read_job_event(Event("state", content.decode()), None, None) == got

@@ -302,7 +302,7 @@ class FakePlane:
             state="queued",
             kind=request.request.kind,
             model=request.model,
-            images=len(request.targets),
+            image_count=len(request.targets),
             created_at=1000.0,
         )
         self.owners[job_id] = call.caller

@@ -111,7 +111,9 @@ def test_a_job_tells_what_becomes_of_it(app: FastAPI) -> None:
 
 
 def test_progress_between_two_states_is_told_alone() -> None:
-    job = JobStatus(id="j", state="running", kind="wcam", model="m", images=1, created_at=1.0, planned=88)
+    job = JobStatus(
+        id="j", state="running", kind="wcam", model="m", image_count=1, created_at=1.0, planned=88
+    )
 
     async def states() -> AsyncGenerator[JobStatus, None]:
         yield job
@@ -136,7 +138,7 @@ def test_a_job_that_waits_is_kept_alive() -> None:
     async def states() -> AsyncGenerator[JobStatus, None]:
         try:
             await asyncio.Event().wait()
-            yield JobStatus(id="j", state="queued", kind="wcam", model="m", images=1, created_at=1.0)
+            yield JobStatus(id="j", state="queued", kind="wcam", model="m", image_count=1, created_at=1.0)
         finally:
             closed.append(True)
 
@@ -224,7 +226,14 @@ def test_other_methods_are_told_all_that_is_taken(app: FastAPI) -> None:
 
 def failed(error: dict[str, Any]) -> JobStatus:
     return JobStatus(
-        id="j", state="failed", kind="wcam", model="m", images=1, created_at=1.0, finished_at=2.0, error=error
+        id="j",
+        state="failed",
+        kind="wcam",
+        model="m",
+        image_count=1,
+        created_at=1.0,
+        finished_at=2.0,
+        error=error,
     )
 
 

@@ -27,7 +27,7 @@ def job_reply(job: JobStatus, root: str = "") -> dict[str, Any]:
         "state": job.state,
         "kind": job.kind,
         "model": job.model,
-        "images": job.images,
+        "images": job.image_count,
         "created_at": rfc3339(job.created_at),
         "started_at": rfc3339(job.started_at),
         "finished_at": rfc3339(job.finished_at),

@@ -124,7 +124,7 @@ class JobStatus:
 
     Attributes:
         state: ``queued``, ``running``, ``succeeded``, ``failed`` or ``cancelled``.
-        kind, model, images: what was asked for.
+        kind, model, image_count: of the request.
         created_at, started_at, finished_at: seconds since 1970.
         forwards: images scored so far.
         planned: images to be scored in all; 0 before that is known.
@@ -136,7 +136,7 @@ class JobStatus:
     state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
     kind: str
     model: str
-    images: int
+    image_count: int
     created_at: float
     started_at: float | None = None
     finished_at: float | None = None

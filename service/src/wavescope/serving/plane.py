@@ -224,7 +224,7 @@ def _status(job: Job) -> JobStatus:
         state=job.state,
         kind=job.labels["kind"],
         model=job.labels["model"],
-        images=job.labels["images"],
+        image_count=job.labels["images"],
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
