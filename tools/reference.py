@@ -22,7 +22,7 @@ import wavescope
 import wavescope_client
 from wavescope import errors
 from wavescope.cli import build_parser
-from wavescope.cli.options import SETTINGS, flag
+from wavescope.cli.options import SETTINGS, format_option
 from wavescope.engine.docstrings import attribute_texts
 from wavescope.ingress.openapi.document import document
 from wavescope.settings import Settings
@@ -77,7 +77,7 @@ SECTIONS = re.compile(
 # ---- settings --------------------------------------------------------------------------------------------------------
 def settings_page() -> str:
     """Table of every setting: variable, default, unit, limits and meaning."""
-    options = ", ".join(f"`{flag(name)}`" for name in SETTINGS)
+    options = ", ".join(f"`{format_option(name)}`" for name in SETTINGS)
     rows = [
         (f"`WAVESCOPE_{name.upper()}`", _default(name), _unit(name), _limits(name), _meaning(name))
         for name in Settings.model_fields

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from wavescope.cli import build_parser
-from wavescope.cli.predictor import predictor_spec
+from wavescope.cli.predictor import build_predictor_spec
 
 KUBERNETES = "1.36"
 PREDICTOR = "birds-predictor.default"
@@ -59,7 +59,7 @@ def test_registry_tells_what_the_predictor_does_not(
     assert str(given.models_file) == f"{mount['mountPath']}/models.yaml"
     file = tmp_path / "models.yaml"
     file.write_text(documents["ConfigMap"]["data"]["models.yaml"])
-    spec, authority = predictor_spec(
+    spec, authority = build_predictor_spec(
         given.model_name,
         given.predictor_host,
         protocol=given.predictor_protocol,

@@ -14,7 +14,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from wavescope.serving import names, proxy
 from wavescope.serving.app import build_model
-from wavescope.settings import Settings, load_registry, model_spec
+from wavescope.settings import Settings, build_model_spec, load_registry
 
 
 def test_ray_accepts_the_serve_config(serve_config: dict[str, Any]) -> None:
@@ -90,7 +90,7 @@ def test_models_are_built_from_what_the_serve_config_says_of_them(
         built = build_model(args | {"model": entry})
         (deployment,) = build_app(built, name=application["name"]).deployments
         spec = deployment.init_args[0]
-        assert spec == model_spec(entry, Path(args["models_file"]).parent)
+        assert spec == build_model_spec(entry, Path(args["models_file"]).parent)
 
 
 def label_file(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The commands of the command line, and how each one's errors are told."""
+"""Parser of the command line; runs a command and prints its errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wavescope._version import __version__
 from wavescope.cli.explain import add_explain
 from wavescope.cli.files import OUTPUTS
 from wavescope.cli.keys import add_keys
-from wavescope.cli.options import PREDICTOR, SETTINGS, add_models_file, flag, request_fields
+from wavescope.cli.options import PREDICTOR, SETTINGS, add_models_file, format_option, list_request_fields
 from wavescope.cli.serve import add_serve
 from wavescope.errors import WavescopeError
 
@@ -31,9 +31,9 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells an error on one line, as the usage would hide it.
+    """Argument parser that prints an error on one line; the usage would hide it.
 
-    Knows no abbreviations: they would break with new options.
+    It accepts no abbreviations: they would break with new options.
     """
 
     def __init__(self, **given: Any) -> None:
@@ -44,7 +44,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; its exit status, as of :func:`wavescope.cli.main`, which tells of interrupts.
+    """Run one command; return its exit status, as :func:`wavescope.cli.main`, which reports interrupts.
 
     Args:
         argv: the arguments; ``None`` for those of the process.
@@ -58,7 +58,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         arguments.run(arguments)
         sys.stdout.flush()
     except WavescopeError as error:
-        sys.stderr.write(f"wavescope: error: {_error_line(error)}\n")
+        sys.stderr.write(f"wavescope: error: {_format_error(error)}\n")
         return EXIT_ERROR
     except BrokenPipeError:
         # The interpreter flushes once more on its way out, and would complain about the same pipe.
@@ -68,7 +68,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands. Each sets ``run`` to the function that carries it out."""
+    """Build the parser of all commands. Each sets ``run`` to the function that carries it out."""
     parser = _Parser(
         prog="wavescope",
         description="Explains image classifiers: where a model looks, and on which scales.",
@@ -89,11 +89,11 @@ def _add_models(commands: Commands) -> None:
         description="Lists the models that a registry declares, without loading them.",
         argument_default=argparse.SUPPRESS,
     )
-    parser.set_defaults(run=_models)
+    parser.set_defaults(run=_list_models)
     add_models_file(parser)
 
 
-def _models(arguments: argparse.Namespace) -> None:
+def _list_models(arguments: argparse.Namespace) -> None:
     from wavescope.settings import load_registry
 
     table = Table(box=box.SIMPLE_HEAD)
@@ -119,13 +119,15 @@ def _models(arguments: argparse.Namespace) -> None:
     console.print(table)
 
 
-def _error_line(error: WavescopeError) -> str:
-    """One line that names the option at fault as it is written on the command line."""
+def _format_error(error: WavescopeError) -> str:
+    """Format an error as one line that names the option at fault as it is written on the command line."""
     message = " ".join(error.message.split())
     field = error.field
     if field is None:
         return message
-    options = {name: flag(name) for name in (*request_fields(), *SETTINGS, *PREDICTOR, "model", "dpi")}
+    options = {
+        name: format_option(name) for name in (*list_request_fields(), *SETTINGS, *PREDICTOR, "model", "dpi")
+    }
     options |= {"image": "IMAGE", "other": "--other", "targets": "--target", **OUTPUTS}
     if batched := re.fullmatch(r"images\[(\d+)\]", field):
         return f"IMAGE {int(batched[1]) + 1}: {message}"

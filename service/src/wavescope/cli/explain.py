@@ -1,4 +1,4 @@
-"""``wavescope explain``: images, explained in this process."""
+"""``wavescope explain``: explain images in this process."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from wavescope.cli.files import STDIO, check_files, destinations_of, encode, read_image, write
-from wavescope.cli.options import add_models_file, add_request_options, request_fields, settings_of
+from wavescope.cli.files import STDIO, check_files, encode, find_destinations, read_image, write
+from wavescope.cli.options import add_models_file, add_request_options, build_settings, list_request_fields
 from wavescope.engine.types import Explanation
 from wavescope.errors import InvalidRequest
 from wavescope.figures.terminal import report
@@ -42,7 +42,7 @@ examples:
 
 
 def add_explain(commands: Commands) -> None:
-    """Adds the command to a parser's."""
+    """Add ``wavescope explain`` to the commands."""
     parser = commands.add_parser(
         "explain",
         help="explain images, in this process",
@@ -53,7 +53,7 @@ def add_explain(commands: Commands) -> None:
     )
     parser.set_defaults(run=_explain)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image file, or - for standard input")
-    parser.add_argument("--other", metavar="IMAGE", help="what --kind compare compares the image with")
+    parser.add_argument("--other", metavar="IMAGE", help="image that --kind compare compares IMAGE with")
     outputs = parser.add_argument_group(
         "outputs", "each is a file, or - for standard output; pictures of several explanations are numbered"
     )
@@ -87,7 +87,7 @@ def _explain(arguments: argparse.Namespace) -> None:
     count = len(images) * len(targets)
     if others and count > 1:
         raise InvalidRequest("goes with one IMAGE and at most one --target", field="other")
-    outputs = destinations_of(given, count)
+    outputs = find_destinations(given, count)
     check_files(outputs, [*images, *others])
     if "dpi" in given:
         from wavescope.figures.draw import check_dpi
@@ -110,19 +110,19 @@ def _explain(arguments: argparse.Namespace) -> None:
 
 
 def _ask(given: dict[str, Any], images: list[bytes], targets: list[int | str | None]) -> list[Explanation]:
-    """The explanations, image by image and target by target.
+    """Compute the explanations, image by image and target by target.
 
     Args:
         given: the options; what is not among them is left to the engine's defaults.
         images: those to be explained, last the one to compare with where there is one.
         targets: classes that every image is explained for.
     """
-    names = set(request_fields()) - {"target"} | {"model", "models_file"}
+    names = set(list_request_fields()) - {"target"} | {"model", "models_file"}
     request = {name: value for name, value in given.items() if name in names}
-    with _progress() as progress:
+    with _show_progress() as progress:
         from wavescope import api  # here, so that the spinner shows while the model loads
 
-        request |= {"settings": settings_of(given), "progress": progress}
+        request |= {"settings": build_settings(given), "progress": progress}
         if len(given["images"]) * len(targets) > 1:
             return api.explain_batch(images, [targets] * len(images), **request)
         other = images[1] if "other" in given else None
@@ -130,7 +130,7 @@ def _ask(given: dict[str, Any], images: list[bytes], targets: list[int | str | N
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
+def _show_progress() -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error where that is a terminal; yields ``progress(done, total)``."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

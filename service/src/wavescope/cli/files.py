@@ -24,11 +24,11 @@ OUTPUTS = {
 _PICTURES = ("output", "sufficient_image")  # a file per explanation; the others hold a whole batch
 
 
-def destinations_of(given: dict[str, Any], count: int) -> dict[str, list[str]]:
-    """Where every output goes: a file of each picture for each of ``count`` explanations, one of anything else.
+def find_destinations(given: dict[str, Any], count: int) -> dict[str, list[str]]:
+    """Find the files of every output: a picture for each of ``count`` explanations, one file of anything else.
 
     Raises:
-        InvalidRequest: pictures that cannot be had, or cannot be told apart.
+        InvalidRequest: pictures that cannot be made, or would overwrite each other.
     """
     if "sufficient_image" in given and "sufficiency" not in find_kind(given.get("kind")).sections:
         takers = " or ".join(kind.name for kind in KINDS.values() if "sufficiency" in kind.sections)
@@ -44,7 +44,7 @@ def destinations_of(given: dict[str, Any], count: int) -> dict[str, list[str]]:
 
 
 def encode(output: str, explanations: list[Explanation], dpi: int | None) -> list[bytes | None]:
-    """The contents of the files of an output; ``None`` for a sufficient image that there is none of."""
+    """Encode the files of an output; ``None`` where there is no sufficient image."""
     if output == "output":
         from wavescope.figures.draw import draw_png
 
@@ -62,7 +62,7 @@ def encode(output: str, explanations: list[Explanation], dpi: int | None) -> lis
 
 
 def read_image(source: str, field: str) -> bytes:
-    """The bytes of a file, or of standard input.
+    """Read the bytes of a file, or of standard input.
 
     Raises:
         InvalidRequest: it cannot be read; names ``field``.
@@ -78,7 +78,7 @@ def read_image(source: str, field: str) -> bytes:
 
 
 def check_files(outputs: dict[str, list[str]], images: list[str]) -> None:
-    """Finds what would keep the results from being written before the minute that it takes to compute them.
+    """Check that all results can be written, before the minute that it takes to compute them.
 
     Raises:
         InvalidRequest: names the option.
@@ -112,7 +112,7 @@ def _check_writable(name: str, path: Path) -> None:
 
 
 def write(name: str, destination: str, content: bytes | None, console: Console) -> None:
-    """Writes an output, and tells of it."""
+    """Write an output, and print its file name."""
     if content is None:
         console.print(Text(f"not written: {destination} (there is no sufficient image)"), soft_wrap=True)
         return

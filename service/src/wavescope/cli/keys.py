@@ -1,4 +1,4 @@
-"""``wavescope keys``: makes API keys, and lists those of a file."""
+"""``wavescope keys``: make API keys, and list those of a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wavescope.cli.options import add_api_keys, settings_of
+from wavescope.cli.options import add_api_keys, build_settings
 from wavescope.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _QUOTAS = ("max_running", "max_waiting", "forwards_per_minute", "max_jobs")
 
 
 def add_keys(commands: Commands) -> None:
-    """Adds the command to a parser's."""
+    """Add ``wavescope keys`` to the commands."""
     parser = commands.add_parser(
         "keys", help="make API keys, and list those of a file", description="API keys of the service."
     )
@@ -31,8 +31,8 @@ def add_keys(commands: Commands) -> None:
         help="make a key",
         description="Makes a key: prints it, this once, and the entry for the keys file, which has its hash only.",
     )
-    new.add_argument("name", metavar="NAME", help="of whoever will use it: letters, digits, dots, dashes")
-    new.set_defaults(run=_new)
+    new.add_argument("name", metavar="NAME", help="name of the key's user: letters, digits, dots, dashes")
+    new.set_defaults(run=_make_key)
     listed = actions.add_parser(
         "list",
         help="list names, priorities and quotas",
@@ -40,10 +40,10 @@ def add_keys(commands: Commands) -> None:
         argument_default=argparse.SUPPRESS,
     )
     add_api_keys(listed)
-    listed.set_defaults(run=_list)
+    listed.set_defaults(run=_list_keys)
 
 
-def _new(arguments: argparse.Namespace) -> None:
+def _make_key(arguments: argparse.Namespace) -> None:
     from wavescope.auth.key_file import new_entry
 
     key, entry = new_entry(arguments.name)
@@ -52,10 +52,10 @@ def _new(arguments: argparse.Namespace) -> None:
     )
 
 
-def _list(arguments: argparse.Namespace) -> None:
+def _list_keys(arguments: argparse.Namespace) -> None:
     from wavescope.auth import load_keys
 
-    path = settings_of(vars(arguments)).api_keys_file
+    path = build_settings(vars(arguments)).api_keys_file
     if path is None:
         raise InvalidRequest("name a file", field="api_keys_file")
     table = Table(box=box.SIMPLE_HEAD)

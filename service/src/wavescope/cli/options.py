@@ -1,4 +1,4 @@
-"""Options that commands share, and those that are made of the fields of a request."""
+"""Options that several commands share, and options made from the fields of a request."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ if TYPE_CHECKING:
     Options = argparse._ActionsContainer
     Commands = argparse._SubParsersAction[Any]
 
-# Settings that commands take, and how their options are written where not as the setting.
+# Settings that the commands have options for.
 SETTINGS = (
     "host", "port", "grpc_port", "no_auth", "api_keys_file", "store_url", "remote_hosts", "log_level",
 )  # fmt: skip
 
 
-# Of one model elsewhere.
 @dataclasses.dataclass(frozen=True, slots=True)
 class PredictorProtocol:
-    """A protocol as KServe names it to its explainers, and where a predictor answers it.
+    """Protocol of a KServe predictor, and the address that it has there.
 
     Attributes:
         source: the kind of source of the registry.
@@ -49,50 +48,51 @@ PREDICTOR_PROTOCOLS = {
     "grpc-v2": PredictorProtocol("oip", "grpc{s}://{host}/{name}", default_port=9000),
 }
 PREDICTOR = ("model_name", "predictor_host", "predictor_protocol", "predictor_use_ssl")
+# Options that are not written as the setting.
 RENAMED = {"api_keys_file": "--api-keys", "store_url": "--store"}
 _METAVARS = {frozenset({int}): "N", frozenset({float}): "X"}
 _MAX_LISTED_CHOICES = 8  # more would fill the screen: there are over a hundred wavelets
 
 
 def add_request_options(group: Options) -> None:
-    """One option per field of :class:`ExplanationRequest`, with its type, choices and documentation."""
+    """Add one option per field of :class:`ExplanationRequest`, with its type, choices and documentation."""
     hints, documentation = get_type_hints(ExplanationRequest), attribute_texts(ExplanationRequest)
     for field in dataclasses.fields(ExplanationRequest):
         members = set(get_args(hints[field.name]) or [hints[field.name]]) - {NoneType}
         choices = [choice for choice in CHOICES.get(field.name, ()) if choice is not None]
         listed = choices if 0 < len(choices) <= _MAX_LISTED_CHOICES else None
         metavar = None if listed else _METAVARS.get(frozenset(members), field.name.upper())
-        text = _help_text(documentation.get(field.name, "")) + _default_words(field.name)
+        text = _format_help(documentation.get(field.name, "")) + _describe_default(field.name)
         text = text.replace("%", "%%")
         if members == {bool}:
-            group.add_argument(flag(field.name), action="store_true", help=text)
+            group.add_argument(format_option(field.name), action="store_true", help=text)
             continue
         group.add_argument(
-            flag(field.name),
+            format_option(field.name),
             action="append" if field.name == "target" else "store",
-            type=_number_or_name if members == {int, str} else members.pop(),
+            type=_parse_target if members == {int, str} else members.pop(),
             choices=listed,
             metavar=metavar,
             help=text + ("; may be repeated" if field.name == "target" else ""),
         )
 
 
-def _default_words(name: str) -> str:
-    """`` (default: 28; sobol: 8; zoom: 32)``; empty for what is off unless it is asked for."""
+def _describe_default(name: str) -> str:
+    """Describe the defaults of a field: `` (default: 28; sobol: 8; zoom: 32)``, empty for an option that is off."""
     plan = {} if name == "plan" else {"plan": "full"}
     usual = getattr(make_request(**plan), name)
-    told = [] if usual is None or usual is False else [f"default: {usual}"]
+    defaults = [] if usual is None or usual is False else [f"default: {usual}"]
     if name != "kind":
         by_kind = {kind: getattr(make_request(kind=kind, **plan), name) for kind in KINDS}
-        told += [f"{kind}: {value}" for kind, value in by_kind.items() if value != usual]
+        defaults += [f"{kind}: {value}" for kind, value in by_kind.items() if value != usual]
     if name != "plan":
         full, adaptive = (getattr(make_request(plan=plan), name) for plan in ("full", "adaptive"))
-        told += [f"plan adaptive: {adaptive}"] if adaptive != full else []
-    return f" ({'; '.join(told)})" if told else ""
+        defaults += [f"plan adaptive: {adaptive}"] if adaptive != full else []
+    return f" ({'; '.join(defaults)})" if defaults else ""
 
 
 def add_models_file(parser: Options) -> None:
-    """``--models FILE``."""
+    """Add ``--models FILE``."""
     parser.add_argument(
         "--models",
         dest="models_file",
@@ -103,9 +103,9 @@ def add_models_file(parser: Options) -> None:
 
 
 def add_api_keys(parser: Options) -> None:
-    """``--api-keys FILE``."""
+    """Add ``--api-keys FILE``."""
     parser.add_argument(
-        flag("api_keys_file"),
+        format_option("api_keys_file"),
         dest="api_keys_file",
         metavar="FILE",
         type=Path,
@@ -113,33 +113,33 @@ def add_api_keys(parser: Options) -> None:
     )
 
 
-def settings_of(given: dict[str, Any]) -> Settings:
-    """The settings: what was given on the command line over what the environment says."""
+def build_settings(given: dict[str, Any]) -> Settings:
+    """Build the settings: options of the command line take precedence over the environment."""
     from wavescope.settings import load_settings
 
     return load_settings(**{name: given[name] for name in SETTINGS if name in given})
 
 
-def request_fields() -> list[str]:
-    """The names of the fields of a request, which are those of their options."""
+def list_request_fields() -> list[str]:
+    """List the fields of a request, which have an option each."""
     return [field.name for field in dataclasses.fields(ExplanationRequest)]
 
 
-def flag(field: str) -> str:
-    """A field as it is written on the command line."""
+def format_option(field: str) -> str:
+    """Format a field as the option of the command line."""
     return RENAMED.get(field) or "--" + field.replace("_", "-")
 
 
-def _number_or_name(text: str) -> int | str:
-    """A class index where ``text`` is a whole number, a class name otherwise."""
+def _parse_target(text: str) -> int | str:
+    """Parse a target: a class index if ``text`` is a whole number, a class name otherwise."""
     try:
         return int(text)
     except ValueError:
         return text
 
 
-def _help_text(text: str) -> str:
-    """The first sentence of a field's documentation, as help of its option."""
+def _format_help(text: str) -> str:
+    """Format the first sentence of a field's documentation as help of its option."""
     sentence = re.split(r"\.(?:\s|$)", text)[0]
     sentence = sentence.replace("``None`` for", "leave it out for").replace("``None``", "leaving it out")
     return sentence.replace("``", "")

@@ -1,4 +1,4 @@
-"""A registry of one model that is served elsewhere, as KServe names it to its explainers."""
+"""Registry entry of one model that a KServe predictor serves."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from wavescope.settings import Settings
 
 
-def predictor_spec(
+def build_predictor_spec(
     name: str, host: str, *, protocol: str, secure: bool, models_file: Path | None
 ) -> tuple[ModelSpec, str]:
-    """The model, and the ``host:port`` that serves it.
+    """Build the model's specification, and find the ``host:port`` that serves it.
 
     Without an entry of its name it takes images as ImageNet models do, and gives logits.
 
     Args:
-        name: of the model, there and here.
+        name: of the model, at the predictor and in this service.
         host: of the predictor, with or without a port.
         protocol: a key of ``PREDICTOR_PROTOCOLS``.
         secure: with TLS.
-        models_file: a registry whose entry of this name tells what the predictor does not: preprocessing, outputs,
+        models_file: a registry whose entry of this name gives what the predictor does not: preprocessing, outputs,
             labels. Its source is replaced.
 
     Raises:
@@ -62,7 +62,7 @@ def predictor_spec(
     return replace(entries[name], source=source), address.authority
 
 
-def with_host(settings: Settings, authority: str) -> Settings:
-    """The same settings, with one more host that models may be on: whoever names it here wants it asked."""
+def allow_host(settings: Settings, authority: str) -> Settings:
+    """Add a host to those that may serve models, in a copy of the settings."""
     known = settings.model_dump(exclude_unset=True)
     return load_settings(**{**known, "remote_hosts": (*settings.remote_hosts, authority)})

@@ -10,8 +10,8 @@ from wavescope.cli.options import (
     PREDICTOR_PROTOCOLS,
     add_api_keys,
     add_models_file,
-    flag,
-    settings_of,
+    build_settings,
+    format_option,
 )
 from wavescope.errors import InvalidRequest
 
@@ -32,7 +32,7 @@ examples:
 
 
 def add_serve(commands: Commands) -> None:
-    """Adds the command to a parser's."""
+    """Add ``wavescope serve`` to the commands."""
     parser = commands.add_parser(
         "serve",
         help="run the service until SIGINT or SIGTERM",
@@ -42,23 +42,28 @@ def add_serve(commands: Commands) -> None:
         argument_default=argparse.SUPPRESS,
     )
     parser.set_defaults(run=_serve)
-    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
-    port = parser.add_argument("--port", type=int, help="of HTTP (default: 8000)")
-    _as_kserve(parser, port, "--http_port")
+    parser.add_argument("--host", help="listen on this address (default: 127.0.0.1)")
+    port = parser.add_argument("--port", type=int, help="serve HTTP on this port (default: 8000)")
+    _add_kserve_spelling(parser, port, "--http_port")
     grpc_port = parser.add_argument(
-        "--grpc-port", type=int, metavar="PORT", help="of gRPC, 0 for none (default: 9000)"
+        "--grpc-port",
+        type=int,
+        metavar="PORT",
+        help="serve gRPC on this port; 0 turns gRPC off (default: 9000)",
     )
-    _as_kserve(parser, grpc_port, "--grpc_port")
+    _add_kserve_spelling(parser, grpc_port, "--grpc_port")
     add_api_keys(parser)
     parser.add_argument("--no-auth", action="store_true", help="serve other hosts without keys")
     parser.add_argument(
-        flag("store_url"),
+        format_option("store_url"),
         dest="store_url",
         metavar="URL",
         help="redis://… or rediss://… that keeps jobs and results (default: a file)",
     )
     parser.add_argument(
-        "--remote-hosts", metavar="LIST", help="hosts that models served elsewhere may be on, by commas"
+        "--remote-hosts",
+        metavar="LIST",
+        help="hosts that may serve models of the registry, separated by commas",
     )
     levels = ("debug", "info", "warning", "error", "critical")
     parser.add_argument("--log-level", choices=levels, help="least severe message to log (default: info)")
@@ -66,33 +71,37 @@ def add_serve(commands: Commands) -> None:
     _add_predictor(
         parser.add_argument_group(
             "one model that is served elsewhere",
-            "as KServe tells its explainers; an entry of this name in --models tells preprocessing, outputs and labels",
+            "as KServe starts its explainers; a --models entry of this name gives preprocessing, outputs and labels",
         )
     )
 
 
 def _add_predictor(group: Options) -> None:
-    name = group.add_argument("--model-name", metavar="NAME", help="of the model, there and here")
+    name = group.add_argument(
+        "--model-name", metavar="NAME", help="name of the model, at the predictor and in this service"
+    )
     host = group.add_argument(
-        "--predictor-host", metavar="HOST[:PORT]", help="that serves it; it need not be among --remote-hosts"
+        "--predictor-host",
+        metavar="HOST[:PORT]",
+        help="host of the predictor, which serves the model; it need not be among --remote-hosts",
     )
     protocol = group.add_argument(
         "--predictor-protocol",
         choices=tuple(PREDICTOR_PROTOCOLS),
-        help="KServe v1, or Open Inference Protocol over HTTP or gRPC (default: v1)",
+        help="protocol of the predictor: KServe v1, or Open Inference Protocol over HTTP or gRPC (default: v1)",
     )
     tls = group.add_argument(
         "--predictor-use-ssl",
         choices=("true", "false"),
         type=str.lower,
-        help="whether it is reached with TLS (default: false)",
+        help="whether the predictor is called with TLS (default: false)",
     )
     for action in (name, host, protocol, tls):
-        _as_kserve(group, action, f"--{action.dest}")
+        _add_kserve_spelling(group, action, f"--{action.dest}")
 
 
-def _as_kserve(parser: Options, action: argparse.Action, name: str) -> None:
-    """The same option as KServe writes it, which the help does not repeat."""
+def _add_kserve_spelling(parser: Options, action: argparse.Action, name: str) -> None:
+    """Add an option under KServe's name for it, without a help text."""
     parser.add_argument(
         name, dest=action.dest, type=action.type or str, choices=action.choices, help=argparse.SUPPRESS
     )
@@ -104,20 +113,20 @@ def _serve(arguments: argparse.Namespace) -> None:
     given = vars(arguments)
     models_file = given.get("models_file")
     if given.keys().isdisjoint(PREDICTOR):
-        serve(settings_of(given), models_file)
+        serve(build_settings(given), models_file)
         return
     for field in ("model_name", "predictor_host"):
         if not given.get(field):
             raise InvalidRequest(
                 "is needed too: a model that is served elsewhere has a name and a host", field=field
             )
-    from wavescope.cli.predictor import predictor_spec, with_host
+    from wavescope.cli.predictor import allow_host, build_predictor_spec
 
-    spec, authority = predictor_spec(
+    spec, authority = build_predictor_spec(
         given["model_name"],
         given["predictor_host"],
         protocol=given.get("predictor_protocol", "v1"),
         secure=given.get("predictor_use_ssl") == "true",
         models_file=models_file,
     )
-    serve(with_host(settings_of(given), authority), None, (spec,))
+    serve(allow_host(build_settings(given), authority), None, (spec,))

@@ -26,7 +26,7 @@ from wavescope.serving.models.registry_file import RegistryFile
 from wavescope.serving.one_process import OneProcess
 from wavescope.serving.replica import ModelReplica
 from wavescope.serving.reporting import MetricsHub
-from wavescope.settings import Settings, load_registry, load_settings, model_spec
+from wavescope.settings import Settings, build_model_spec, load_registry, load_settings
 
 # One line per call would drown everything else; requests are counted in the metrics.
 LOGGING = LoggingConfig(encoding="JSON", log_level="WARNING", enable_access_log=False)
@@ -71,7 +71,7 @@ def build_model(args: dict[str, Any]) -> Application:
     path = _models_file(args, "build_model", ("model", "models_file"))
     wanted = args.get("model")
     if isinstance(wanted, dict):
-        return model(load_settings(), model_spec(wanted, path.parent if path else Path()))
+        return model(load_settings(), build_model_spec(wanted, path.parent if path else Path()))
     registry = load_registry(path)
     wanted = wanted or registry[0].name
     for spec in registry:

@@ -1,15 +1,15 @@
-"""The only reader of the environment and of configuration files.
+"""Settings and model registry: the only reader of the environment and of configuration files.
 
 Settings come from the environment, with the prefix ``WAVESCOPE_``: ``WAVESCOPE_MAX_PIXELS=16000000``.
 """
 
-from wavescope.settings.registry import load_registry, model_spec
+from wavescope.settings.registry import build_model_spec, load_registry
 from wavescope.settings.service import Settings, as_environment, load_settings
 
 __all__ = [
     "Settings",
     "as_environment",
+    "build_model_spec",
     "load_registry",
     "load_settings",
-    "model_spec",
 ]

@@ -1,4 +1,4 @@
-"""The model registry: one YAML file.
+"""Model registry: one YAML file.
 
 ::
 
@@ -79,39 +79,39 @@ from wavescope.models.spec import DEFAULT_MODEL, REMOTE_NUM_CPUS, ModelSpec
 from wavescope.settings.documents import UniqueKeyLoader
 
 
-class _Strict(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _square(value: Any) -> Any:
+def _repeat_size(value: Any) -> Any:
     return [value, value] if isinstance(value, int) else value
 
 
-class _PreprocessingEntry(_Strict):
-    size: Annotated[tuple[int, int], BeforeValidator(_square)] = Preprocessing().size
+class _PreprocessingEntry(_StrictModel):
+    size: Annotated[tuple[int, int], BeforeValidator(_repeat_size)] = Preprocessing().size
     resize: int | None = Preprocessing().resize
     mean: tuple[float, ...] = Preprocessing().mean
     std: tuple[float, ...] = Preprocessing().std
     interpolation: Literal["nearest", "bilinear", "bicubic"] = Preprocessing().interpolation
 
 
-class _TlsEntry(_Strict):
+class _TlsEntry(_StrictModel):
     ca_file: StrictStr | None = None
     cert_file: StrictStr | None = None
     key_file: StrictStr | None = None
 
 
-def _literal(value: Any) -> Any:
+def _wrap_literal(value: Any) -> Any:
     return {"literal": value} if isinstance(value, str) else value
 
 
-class _HeaderEntry(_Strict):
+class _HeaderEntry(_StrictModel):
     literal: StrictStr | None = None
     env: StrictStr | None = None
     file: StrictStr | None = None
 
 
-class _RemoteEntry(_Strict):
+class _RemoteEntry(_StrictModel):
     input: StrictStr | None = None
     output: StrictStr | None = None
     input_layout: Layout = RemoteOptions().input_layout
@@ -119,10 +119,10 @@ class _RemoteEntry(_Strict):
     attempts: int = RemoteOptions().attempts
     concurrency: int = RemoteOptions().concurrency
     tls: _TlsEntry | None = None
-    headers: dict[str, Annotated[_HeaderEntry, BeforeValidator(_literal)]] = {}
+    headers: dict[str, Annotated[_HeaderEntry, BeforeValidator(_wrap_literal)]] = {}
 
 
-class _ModelEntry(_Strict):
+class _ModelEntry(_StrictModel):
     name: StrictStr
     source: StrictStr
     preprocessing: _PreprocessingEntry | None = None
@@ -143,7 +143,7 @@ class _ModelEntry(_Strict):
 
 
 def load_registry(path: Path | None) -> tuple[ModelSpec, ...]:
-    """The models of a registry file; for ``None`` the embedded default model alone.
+    """Load the models of a registry file; for ``None`` the embedded default model alone.
 
     Args:
         path: of a YAML file in the format of this module's docstring.
@@ -153,18 +153,18 @@ def load_registry(path: Path | None) -> tuple[ModelSpec, ...]:
     """
     if path is None:
         return (DEFAULT_MODEL,)
-    entries = _entries(path)
+    entries = _read_entries(path)
     specs: dict[str, ModelSpec] = {}
     for position, entry in enumerate(entries):
-        spec = _spec(entry, position, path.parent)
+        spec = _build_spec(entry, position, path.parent)
         if spec.name in specs:
             raise spec.invalid("name", "is used by two models of the registry")
         specs[spec.name] = spec
     return tuple(specs.values())
 
 
-def model_spec(entry: Any, folder: Path) -> ModelSpec:
-    """One model from its entry.
+def build_model_spec(entry: Any, folder: Path) -> ModelSpec:
+    """Build the specification of a model from its entry.
 
     Args:
         entry: a mapping, as in the list of a registry file.
@@ -173,10 +173,10 @@ def model_spec(entry: Any, folder: Path) -> ModelSpec:
     Raises:
         RegistryInvalid: names the field at fault, and what is allowed.
     """
-    return _spec(entry, 0, folder)
+    return _build_spec(entry, 0, folder)
 
 
-def _entries(path: Path) -> list[Any]:
+def _read_entries(path: Path) -> list[Any]:
     def invalid(reason: str) -> RegistryInvalid:
         return RegistryInvalid(f"model registry {str(path)!r}: {reason}", field="models")
 
@@ -194,15 +194,15 @@ def _entries(path: Path) -> list[Any]:
     return entries
 
 
-def _spec(entry: Any, position: int, folder: Path) -> ModelSpec:
-    parsed = _parsed(entry, position)
+def _build_spec(entry: Any, position: int, folder: Path) -> ModelSpec:
+    parsed = _parse_entry(entry, position)
     name, _, reference = parsed.source.partition(":")
     kind = SOURCES.get(name)  # an unknown one is refused with all else that is wrong
     given = parsed.model_dump(exclude={"preprocessing", "labels", "remote"}, exclude_none=True)
     if kind is not None and kind.whole_file and reference:
-        given["source"] = f"{name}:{_resolved(reference, folder)}"
+        given["source"] = f"{name}:{_resolve(reference, folder)}"
     if parsed.weights is not None and _is_path(parsed.weights):
-        given["weights"] = str(_resolved(parsed.weights, folder))
+        given["weights"] = str(_resolve(parsed.weights, folder))
     given.setdefault("num_gpus", 1.0 if parsed.device.startswith(("cuda", "tensorrt")) else 0.0)
     remote = kind is not None and kind.remote
     given.setdefault("num_cpus", REMOTE_NUM_CPUS if remote else DEFAULT_MODEL.num_cpus)
@@ -210,12 +210,12 @@ def _spec(entry: Any, position: int, folder: Path) -> ModelSpec:
     if parsed.preprocessing is not None:
         given["preprocessing"] = Preprocessing(**parsed.preprocessing.model_dump())
     if parsed.remote is not None:
-        given["remote"] = _remote(parsed.remote, parsed.name, folder)
-    given["labels"] = _labels(parsed, folder)
+        given["remote"] = _build_remote(parsed.remote, parsed.name, folder)
+    given["labels"] = _load_labels(parsed, folder)
     return ModelSpec(**given)
 
 
-def _parsed(entry: Any, position: int) -> _ModelEntry:
+def _parse_entry(entry: Any, position: int) -> _ModelEntry:
     name = entry.get("name") if isinstance(entry, dict) else None
     who = f"model {name!r}" if isinstance(name, str) else f"model number {position + 1}"
     try:
@@ -223,11 +223,11 @@ def _parsed(entry: Any, position: int) -> _ModelEntry:
     except ValidationError as error:
         problems = error.errors(include_url=False)
         first = problems[0]
-        field = ".".join(_field_path(first["loc"]))
+        field = ".".join(_list_field_keys(first["loc"]))
         limits: dict[str, Any] = {"model": name} if isinstance(name, str) else {}
         reason = first["msg"]
         if first["type"] == "extra_forbidden":
-            limits["allowed"] = sorted(_known_keys(first["loc"]))
+            limits["allowed"] = sorted(_list_known_keys(first["loc"]))
             reason = f"no such key; there are {', '.join(limits['allowed'])}"
         elif expected := first.get("ctx", {}).get("expected"):
             limits["allowed"] = expected
@@ -236,15 +236,15 @@ def _parsed(entry: Any, position: int) -> _ModelEntry:
         raise RegistryInvalid(f"{who}: {field}: {reason}{more}", field=field, **limits) from error
 
 
-def _field_path(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that lead to a value, without the tags of a union that pydantic puts between them."""
+def _list_field_keys(location: tuple[int | str, ...]) -> list[str]:
+    """List the keys that lead to a value, without the tags of a union that pydantic puts between them."""
     if len(location) > 1 and location[0] not in _NESTED:
         location = (location[0], *(part for part in location[1:] if isinstance(part, int)))
     return [str(part) for part in location]
 
 
-def _known_keys(location: tuple[int | str, ...]) -> set[str]:
-    """The keys that are allowed where the last one of ``location`` is not."""
+def _list_known_keys(location: tuple[int | str, ...]) -> set[str]:
+    """List the keys that are allowed where the last one of ``location`` is not."""
     entry: type[BaseModel] = _NESTED.get(str(location[0]), _ModelEntry)
     if location[:2] == ("remote", "tls"):
         entry = _TlsEntry
@@ -256,9 +256,9 @@ def _known_keys(location: tuple[int | str, ...]) -> set[str]:
 _NESTED: dict[str, type[BaseModel]] = {"preprocessing": _PreprocessingEntry, "remote": _RemoteEntry}
 
 
-def _remote(entry: _RemoteEntry, model: str, folder: Path) -> RemoteOptions:
+def _build_remote(entry: _RemoteEntry, model: str, folder: Path) -> RemoteOptions:
     def resolved(path: str | None) -> str | None:
-        return None if path is None else str(_resolved(path, folder))
+        return None if path is None else str(_resolve(path, folder))
 
     given = entry.model_dump(exclude={"tls", "headers"})
     try:
@@ -276,12 +276,12 @@ def _remote(entry: _RemoteEntry, model: str, folder: Path) -> RemoteOptions:
         raise RegistryInvalid(f"model {model!r}: {field}: {reason}", field=field, model=model) from error
 
 
-def _labels(parsed: _ModelEntry, folder: Path) -> tuple[str, ...] | None:
+def _load_labels(parsed: _ModelEntry, folder: Path) -> tuple[str, ...] | None:
     if parsed.labels == "imagenet":
         return IMAGENET
     if isinstance(parsed.labels, str):
         try:
-            return read_labels(_resolved(parsed.labels, folder))
+            return read_labels(_resolve(parsed.labels, folder))
         except RegistryInvalid as error:
             raise RegistryInvalid(
                 f"model {parsed.name!r}: {error.message}", field="labels", model=parsed.name
@@ -293,5 +293,5 @@ def _is_path(weights: str) -> bool:
     return bool(Path(weights).suffix) or "/" in weights
 
 
-def _resolved(path: str, folder: Path) -> Path:
+def _resolve(path: str, folder: Path) -> Path:
     return (folder / Path(path).expanduser()).absolute()

@@ -1,4 +1,4 @@
-"""Limits, addresses and directories, from the environment."""
+"""Settings of the service from the environment: limits, addresses and directories."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Level = Literal["debug", "info", "warning", "error", "critical"]
 
 
-def _not_a_link(value: Any) -> Any:
+def _ignore_link(value: Any) -> Any:
     # Kubernetes sets WAVESCOPE_PORT=tcp://… in every pod beside a Service of that name.
     return DEFAULT_PORT if isinstance(value, str) and value.startswith("tcp://") else value
 
 
-def _lower(value: Any) -> Any:
+def _lowercase(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-def _expanded(value: Any) -> Any:
+def _expand_user(value: Any) -> Any:
     return Path(value).expanduser() if isinstance(value, str | Path) else value
 
 
-def _home(setting: str) -> Path:
+def _find_home(setting: str) -> Path:
     try:
         return Path.home()
     except RuntimeError as homeless:  # a user that the system does not know, without HOME
@@ -40,7 +40,7 @@ def _home(setting: str) -> Path:
         ) from homeless
 
 
-def _listed(value: Any) -> Any:
+def _split_list(value: Any) -> Any:
     return (
         tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
     )
@@ -54,27 +54,27 @@ class Settings(BaseSettings):
     host: str = Field(
         "127.0.0.1", description="Address of the HTTP port; any but loopback needs API keys or no_auth"
     )
-    port: Annotated[Port, BeforeValidator(_not_a_link)] = Field(DEFAULT_PORT, description="HTTP port")
+    port: Annotated[Port, BeforeValidator(_ignore_link)] = Field(DEFAULT_PORT, description="HTTP port")
     grpc_port: Port = Field(9000, description="gRPC port; 0 turns gRPC off")
     no_auth: bool = Field(False, description="Whether other hosts than this one are served without API keys")
-    api_keys_file: Annotated[Path | None, BeforeValidator(_expanded)] = Field(
+    api_keys_file: Annotated[Path | None, BeforeValidator(_expand_user)] = Field(
         None, description="YAML file of the API keys: names, hashes and quotas; without it there are no keys"
     )
-    allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+    allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)] = Field(
         (),
         description="Origins, separated by commas, whose pages may call from a browser: https://example.org",
     )
     metrics_need_key: bool = Field(False, description="Whether GET /metrics needs an API key too")
-    log_level: Annotated[Level, BeforeValidator(_lower)] = Field(
+    log_level: Annotated[Level, BeforeValidator(_lowercase)] = Field(
         "info", description="Least severe message that is logged"
     )
-    cache_dir: Annotated[Path, BeforeValidator(_expanded)] = Field(
-        default_factory=lambda: _home("cache_dir") / ".cache" / "wavescope",
+    cache_dir: Annotated[Path, BeforeValidator(_expand_user)] = Field(
+        default_factory=lambda: _find_home("cache_dir") / ".cache" / "wavescope",
         description="Directory of exported models",
     )
 
-    state_dir: Annotated[Path, BeforeValidator(_expanded)] = Field(
-        default_factory=lambda: _home("state_dir") / ".local" / "state" / "wavescope",
+    state_dir: Annotated[Path, BeforeValidator(_expand_user)] = Field(
+        default_factory=lambda: _find_home("state_dir") / ".local" / "state" / "wavescope",
         description="Directory of the SQLite file with jobs and cached results, where store_url is empty",
     )
     store_url: str = Field(
@@ -208,7 +208,7 @@ class Settings(BaseSettings):
         86_400.0, gt=0, description="Time for which ended jobs and their results are kept"
     )
 
-    remote_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+    remote_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)] = Field(
         (),
         description="Hosts, separated by commas, that models served elsewhere may be on: name, name:port or *.domain",
     )
@@ -259,7 +259,7 @@ class Settings(BaseSettings):
 
     @property
     def image_limits(self) -> ImageLimits:
-        """Of every image of a request."""
+        """Limits of every image of a request."""
         return ImageLimits(self.max_pixels, self.max_frames, self.max_decode_s)
 
     @property
@@ -269,7 +269,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(**given: Any) -> Settings:
-    """Settings from ``given`` values, then the environment, then the defaults.
+    """Load the settings from ``given`` values, then the environment, then the defaults.
 
     Raises:
         InvalidRequest: names the setting at fault.
@@ -284,13 +284,13 @@ def load_settings(**given: Any) -> Settings:
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
-    """The variables from which another process makes the same settings: of all that were given."""
+    """Format the settings that were given as environment variables, from which another process loads the same ones."""
     return {
-        f"WAVESCOPE_{name}".upper(): _as_text(getattr(settings, name))
+        f"WAVESCOPE_{name}".upper(): _format_value(getattr(settings, name))
         for name in sorted(settings.model_fields_set)
         if getattr(settings, name) is not None
     }
 
 
-def _as_text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
