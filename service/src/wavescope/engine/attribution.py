@@ -10,9 +10,9 @@ import numpy as np
 
 from wavescope.core.rendering.masks import PickFreezeRows
 from wavescope.core.sobol.estimators import Scores
-from wavescope.engine import adaptive, products, warnings
+from wavescope.engine import adaptive, checks, products, warnings
 from wavescope.engine.deadline import Deadline, TimeOver
-from wavescope.engine.events import Listener, NullListener, PartialIndices
+from wavescope.engine.events import NULL_LISTENER, Listener, NullListener, PartialIndices
 from wavescope.engine.plan import Plan, Stack
 from wavescope.engine.products import CleanPrediction, SampleResult
 from wavescope.engine.protocols import Rows, Runner
@@ -38,7 +38,7 @@ class ForwardCount:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageContext:
-    """One image of a request with all that its explanation takes.
+    """One planned image of a request with all that its explanation takes.
 
     Attributes:
         runner: carries out the steps.
@@ -49,8 +49,8 @@ class ImageContext:
         second: of the other image (``compare``) or of the enlarged one (``zoom``).
         planned_s: seconds that the plans took.
         clock: seconds, monotonic.
+        deadline: of this image; none before the request is begun.
         listener: hears of every score, and of the indices so far of the first class.
-        deadline: of this image.
         spent: counted by :meth:`score`.
     """
 
@@ -62,9 +62,16 @@ class ImageContext:
     second: Plan | None
     planned_s: float
     clock: Callable[[], float]
-    listener: Listener
     deadline: Deadline
+    listener: Listener = NULL_LISTENER
     spent: ForwardCount = field(default_factory=ForwardCount)
+
+    @property
+    def forwards(self) -> int:
+        """Images to be scored in all; with an adaptive plan the most it may take."""
+        plans = [self.plan] if self.second is None else [self.plan, self.second]
+        samples = sum(checks.sample_forwards(self.request, plan.n_factors) for plan in plans)
+        return samples + len(self.targets) * checks.product_forwards(self.request, self.plan.n_factors)
 
     def check_time(self) -> None:
         """Raises TimeOver after the deadline."""

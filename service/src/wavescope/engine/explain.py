@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 
 from wavescope.core.scores import check_score
-from wavescope.engine import checks
 from wavescope.engine.attribution import ImageContext, attribute
 from wavescope.engine.deadline import Deadline, TimeOver
 from wavescope.engine.events import NULL_LISTENER, Listener
@@ -71,43 +70,25 @@ COMPARISONS: dict[str, Callable[[ImageContext, Explanation, Explanation], Explan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ImagePlan:
-    """The plans of one image, ready to be scored.
-
-    Attributes:
-        plan: of the image.
-        second: of the other image (``compare``) or of the enlarged one (``zoom``).
-        planned_s: seconds that the plans took.
-    """
-
-    plan: Plan
-    second: Plan | None
-    planned_s: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class PlannedRequest:
     """A request all of whose images are planned: every check that is possible before scoring has passed.
 
     Attributes:
-        runner: carries out the steps.
         resolved: the request.
-        plans: of the images, in order.
+        contexts: of its images, in order.
         began: reading of the clock when planning began.
         clock: seconds, monotonic.
     """
 
-    runner: Runner
     resolved: ResolvedRequest
-    plans: tuple[ImagePlan, ...]
+    contexts: tuple[ImageContext, ...]
     began: float
     clock: Callable[[], float]
 
     @property
     def forwards(self) -> int:
         """Images to be scored in all; with adaptive plans the most it may take."""
-        wanted = zip(self.plans, self.resolved.targets, strict=True)
-        return sum(_forwards(self.resolved.request, plan, len(targets)) for plan, targets in wanted)
+        return sum(context.forwards for context in self.contexts)
 
 
 async def explain_all(
@@ -145,10 +126,10 @@ async def plan_request(
     _check_other(resolved)
     details = runner.details
     check_score(resolved.request.score, details.outputs, classes=len(details.labels))
-    plans = [
+    contexts = [
         await _plan_image(runner, resolved, position, clock) for position in range(len(resolved.targets))
     ]
-    return PlannedRequest(runner, resolved, tuple(plans), began, clock)
+    return PlannedRequest(resolved, tuple(contexts), began, clock)
 
 
 async def explain_planned(
@@ -159,28 +140,17 @@ async def explain_planned(
     Args:
         began: reading of the request's clock from which ``deadline_s`` counts; ``None`` for when planning began.
     """
-    resolved, request, clock = planned.resolved, planned.resolved.request, planned.clock
+    resolved = planned.resolved
     listener.planned(planned.forwards)
-    allowed_s = math.inf if request.deadline_s is None else request.deadline_s
-    deadline = Deadline((planned.began if began is None else began) + allowed_s, clock)
+    allowed_s = math.inf if resolved.request.deadline_s is None else resolved.request.deadline_s
+    deadline = Deadline((planned.began if began is None else began) + allowed_s, planned.clock)
     identities = iter(resolved.identities)
     explanations: list[Explanation] = []
-    for position, (image_plan, targets) in enumerate(zip(planned.plans, resolved.targets, strict=True)):
-        share = deadline.share(len(planned.plans) - position)
-        context = ImageContext(
-            runner=planned.runner,
-            request=request,
-            position=position,
-            targets=targets,
-            plan=image_plan.plan,
-            second=image_plan.second,
-            planned_s=image_plan.planned_s,
-            clock=clock,
-            listener=listener,
-            deadline=share,
-        )
+    for position, context in enumerate(planned.contexts):
+        share = deadline.share(len(planned.contexts) - position)
+        begun = replace(context, deadline=share, listener=listener)
         try:
-            explanations += await _explain(context, identities)
+            explanations += await _explain(begun, identities)
         except DeadlineExceeded as late:
             name = resolved.image_names[position]
             if name == "image":
@@ -255,7 +225,7 @@ def _check_other(resolved: ResolvedRequest) -> None:
 
 async def _plan_image(
     runner: Runner, resolved: ResolvedRequest, position: int, clock: Callable[[], float]
-) -> ImagePlan:
+) -> ImageContext:
     began = clock()
     request = resolved.request
     plan = await _plan_one(runner, resolved, position, request, zoom=1)
@@ -266,7 +236,17 @@ async def _plan_image(
         )
         other = position + 1 if wanted.given else position
         second = await _plan_one(runner, resolved, other, adapted, zoom=wanted.enlargement)
-    return ImagePlan(plan, second, clock() - began)
+    return ImageContext(
+        runner=runner,
+        request=request,
+        position=position,
+        targets=resolved.targets[position],
+        plan=plan,
+        second=second,
+        planned_s=clock() - began,
+        clock=clock,
+        deadline=Deadline(math.inf, clock),
+    )
 
 
 async def _plan_one(
@@ -287,9 +267,3 @@ def rename_image(error: WavescopeError, image_name: str) -> WavescopeError:
     if error.field != "image" or image_name == "image":
         return error
     return type(error)(f"{image_name}: {error.message}", field=image_name, **error.limits)
-
-
-def _forwards(request: ExplanationRequest, image_plan: ImagePlan, target_count: int) -> int:
-    plans = [image_plan.plan] if image_plan.second is None else [image_plan.plan, image_plan.second]
-    samples = sum(checks.sample_forwards(request, plan.n_factors) for plan in plans)
-    return samples + target_count * checks.product_forwards(request, image_plan.plan.n_factors)
