@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from wavescope.engine.scoring import scoreboard
 from wavescope.engine.scoring.scoreboard import Scored
-from wavescope.engine.scoring.scorer import DeviceBatches, Flight, Part
+from wavescope.engine.scoring.scorer import DeviceBatches, Part
 from wavescope.errors import ModelChanged
 
 Result = TypeVar("Result")
@@ -122,15 +123,15 @@ class Batcher:
 
     def drain(self) -> None:
         """Works until nothing waits and nothing is on its way."""
-        flying: tuple[_Taken, Flight] | None = None
-        while flying or self._calls or self._chunks:
+        land: Callable[[], None] | None = None
+        while land or self._calls or self._chunks:
             while self._calls:
                 self._calls.popleft()()
             taken = self._next()
-            launched = self._launch(taken) if taken else None
-            if flying:
-                self._land(*flying)
-            flying = launched
+            land_next = self._launch(taken) if taken else None
+            if land:
+                land()
+            land = land_next
 
     def _wait(self) -> bool:
         """Whether something waits, as soon as it does; never once it is closed and all is done."""
@@ -152,16 +153,17 @@ class Batcher:
                 self._chunks.popleft()
         return taken
 
-    def _launch(self, taken: _Taken) -> tuple[_Taken, Flight] | None:
+    def _launch(self, taken: _Taken) -> Callable[[], None] | None:
+        """Launches a device batch; the function returned waits for its scores, and there is none where it failed."""
         try:
-            return taken, self._device.launch([part for _, part in taken])
+            return partial(self._land, taken, self._device.launch([part for _, part in taken]))
         except Exception as failure:  # noqa: BLE001  # told to whoever asked for these rows
             self._fail(taken, failure)
             return None
 
-    def _land(self, taken: _Taken, flight: Flight) -> None:
+    def _land(self, taken: _Taken, wait: Callable[[], list[Scored]]) -> None:
         try:
-            scored = self._device.land(flight)
+            scored = wait()
         except Exception as failure:  # noqa: BLE001  # told to whoever asked for these rows
             self._fail(taken, failure)
             return
@@ -174,9 +176,9 @@ class Batcher:
             taken[0][0].fail(failure)
             return
         for alone in taken:
-            launched = self._launch([alone])
-            if launched:
-                self._land(*launched)
+            land = self._launch([alone])
+            if land:
+                land()
 
 
 def _replaced() -> ModelChanged:

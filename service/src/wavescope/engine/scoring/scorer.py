@@ -26,6 +26,8 @@ from wavescope.engine.scoring.scoreboard import Scored
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import ModelFailure
 
+_Fetched = Callable[[], np.ndarray]  # waits for results of the device
+
 
 def make_renderer(
     plan: Plan, preprocessing: Preprocessing, to_device: Callable[[np.ndarray], Array]
@@ -148,29 +150,11 @@ class Part:
         return self.stop - self.start
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Flight:
-    """A device batch on its way: its results are on the device, and maybe not computed yet.
-
-    Attributes:
-        parts: whose rows it holds, in order.
-        values: waits for those of each part, (n, targets).
-        predicted, confidence: wait for those of all rows.
-        forward_s: spent on the forward pass so far.
-    """
-
-    parts: Sequence[Part]
-    values: Sequence[Callable[[], np.ndarray]]
-    predicted: Callable[[], np.ndarray]
-    confidence: Callable[[], np.ndarray]
-    forward_s: float
-
-
 class DeviceBatches:
     """Scores device batches, each put together from rows of any plans; holds the images of one.
 
-    A batch is launched and later landed: on a GPU the next one can be launched in between, so that the device never
-    waits for the host. One thread only.
+    A batch is launched, and its scores are waited for later: on a GPU the next one can be launched in between, so that
+    the device never waits for the host. One thread only.
 
     Args:
         classifier: what scores.
@@ -232,8 +216,13 @@ class DeviceBatches:
             )
         return outputs
 
-    def launch(self, parts: Sequence[Part]) -> Flight:
-        """Renders and forwards at most ``size`` rows in all, without waiting for a device that computes by itself."""
+    def launch(self, parts: Sequence[Part]) -> Callable[[], list[Scored]]:
+        """Renders and forwards at most ``size`` rows in all, without waiting for a device that computes by itself.
+
+        Returns:
+            A function that waits for the scores of each part. It raises ModelFailure where the model returned something
+            that is not a number.
+        """
         began = self._clock()
         edges = np.cumsum([0, *(part.count for part in parts)]).tolist()
         for part, (first, last) in zip(parts, pairwise(edges), strict=True):
@@ -249,26 +238,29 @@ class DeviceBatches:
         predicted = self._fetch(xp.argmax(outputs, axis=-1))
         confidence = self._fetch(xp.max(core_scores.probabilities(outputs, kind), axis=-1))
         self._recorder.rendered(self._details.name, edges[-1], rendered - began)
-        return Flight(parts, values, predicted, confidence, self._clock() - rendered)
+        return partial(self._land, parts, values, predicted, confidence, self._clock() - rendered)
 
-    def land(self, flight: Flight) -> list[Scored]:
-        """Scores of a launched batch, part by part.
-
-        Raises:
-            ModelFailure: the model returned something that is not a number.
-        """
+    def _land(
+        self,
+        parts: Sequence[Part],
+        values: Sequence[_Fetched],
+        predicted: _Fetched,
+        confidence: _Fetched,
+        forward_s: float,
+    ) -> list[Scored]:
+        """Scores of a launched batch: what is waited for is of each part, and of all rows."""
         began = self._clock()
-        predicted = flight.predicted().astype(np.int32)
-        confidence = flight.confidence()
-        found = [values() for values in flight.values]
+        classes = predicted().astype(np.int32)
+        probable = confidence()
+        found = [wait() for wait in values]
         # Only what was spent here: between launch and landing the thread may have done other things.
-        self._recorder.scored(self._details.name, len(predicted), flight.forward_s + self._clock() - began)
+        self._recorder.scored(self._details.name, len(classes), forward_s + self._clock() - began)
         scored: list[Scored] = []
         at = 0
-        for part, values in zip(flight.parts, found, strict=True):
-            self._check(part, values)
+        for part, own in zip(parts, found, strict=True):
+            self._check(part, own)
             rows = slice(at, at + part.count)
-            scored.append(Scored(values, predicted[rows], confidence[rows]))
+            scored.append(Scored(own, classes[rows], probable[rows]))
             at = rows.stop
         return scored
 
@@ -325,7 +317,7 @@ class Scorer:
             ModelFailure: the model returned something that is not a number.
         """
         part = Part(self._rendering, rows, start, stop, score, targets)
-        return self._device.land(self._device.launch([part]))[0]
+        return self._device.launch([part])()[0]
 
     def batches(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Row ranges of one device batch each."""
@@ -333,7 +325,7 @@ class Scorer:
         return [(at, min(at + size, stop)) for at in range(start, stop, size)]
 
 
-def _at_once(array: Array) -> Callable[[], np.ndarray]:
+def _at_once(array: Array) -> _Fetched:
     return partial(to_numpy, array)
 
 
