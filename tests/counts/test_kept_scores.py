@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tests.counts.test_counts import PHOTOGRAPH
 from tests.fakes.listeners import Listening
-from tests.fakes.wire import Cheap, Wire
+from tests.fakes.wire import Cheap, DyingModel, Wire
 
 from wavescope.core.rendering.masks import NestedMasks, PickFreezeRows, RandomSubsets
 from wavescope.engine.explain import ResolvedRequest, explain_all
@@ -72,22 +72,6 @@ class Outcomes:
         self.counts[outcome] += 1
 
 
-class Dying:
-    """Sits before a wire: the model is gone after so many chunks."""
-
-    def __init__(self, wire: Wire, after: int) -> None:
-        self._wire, self._left = wire, after
-
-    def __getattr__(self, method: str) -> Any:
-        return self if method == "score" else getattr(self._wire, method)
-
-    def remote(self, *args: Any) -> Any:
-        self._left -= 1
-        if self._left < 0:
-            raise ModelUnavailable("gone")
-        return self._wire.score.remote(*args)
-
-
 def through(
     model: Any,
     wire: Wire,
@@ -121,16 +105,16 @@ def test_what_was_kept_is_not_scored_again_and_the_numbers_are_the_same(
     wire: Wire, request_: ExplanationRequest, after: int
 ) -> None:
     undisturbed, _ = through(wire, wire, request_)
-    whole = wire.calls["score"]
+    whole = wire.methods.count("score")
     ledger = Memory()
     with pytest.raises(ModelUnavailable):
-        through(Dying(wire, after), wire, request_, ledger=ledger)
+        through(DyingModel(wire, after), wire, request_, ledger=ledger)
     wire.calls.clear()
     resumed, counters = through(wire, wire, request_, ledger=ledger)
     same(resumed, undisturbed)
     kept = counters["recalled"]
     assert kept >= after - 1  # the one beside the dying may have been cut off
-    assert wire.calls["score"] == counters["scored"] == whole - kept
+    assert wire.methods.count("score") == counters["scored"] == whole - kept
 
 
 def test_nothing_is_scored_of_a_job_whose_scores_are_all_kept(wire: Wire) -> None:
@@ -139,7 +123,7 @@ def test_nothing_is_scored_of_a_job_whose_scores_are_all_kept(wire: Wire) -> Non
     wire.calls.clear()
     again, counters = through(wire, wire, ledger=ledger, listener=listening)
     same(again, first)
-    assert wire.calls["score"] == 0
+    assert wire.methods.count("score") == 0
     assert counters["recalled"] == -(-ROWS // 16)
     assert listening.counts == [ROWS] == listening.announced
     assert [partial.rows for partial in listening.partials] == [4]
@@ -159,7 +143,7 @@ def test_chunks_of_another_size_fill_what_is_missing(wire: Wire, size: int) -> N
     same(resumed, undisturbed)
     assert counters["recalled"] == 2
     # Two stretches, of 64 and of 24 rows.
-    assert wire.calls["score"] == -(-64 // size) + -(-24 // size)
+    assert wire.methods.count("score") == -(-64 // size) + -(-24 // size)
 
 
 def test_jobs_do_not_share_scores(wire: Wire) -> None:
@@ -248,7 +232,7 @@ def test_outputs_are_those_of_the_model_for_the_preprocessed_images(wire: Wire) 
     found = predicted(wire, [PHOTOGRAPH] * 40)
     assert (found.shape, found.dtype) == ((40, 10), np.float32)
     np.testing.assert_allclose(found, np.tile(expected, (40, 1)), rtol=1e-5, atol=1e-5)
-    assert wire.calls["outputs"] == 3
+    assert wire.methods.count("outputs") == 3
 
 
 def test_an_image_that_cannot_be_predicted_is_named(wire: Wire) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import cloudpickle
 import numpy as np
 from tests.fakes.classifiers import details
+from tests.fakes.handles import FakeCall, FakeHandle
 from tests.fakes.recorders import Tally
 
 from wavescope.engine.types import ModelDetails
+from wavescope.errors import ModelUnavailable
 
 SIDE = 224
 
@@ -52,58 +53,53 @@ class Reference:
         return fetch().__await__()
 
 
-class Sent:
+class Sent(FakeCall):
     """A call on its way; the reply is serialised as the call was."""
 
-    def __init__(self, wire: Wire, method: str, call: Callable[[], Any]) -> None:
-        self._wire, self._method, self._call = wire, method, call
-        self._reply: bytes | None = None
-
-    async def _bytes(self) -> bytes:
-        if self._reply is None:
-            self._reply = cloudpickle.dumps(await self._call())
-            self._wire.replies[self._method] += len(self._reply)
-        return self._reply
-
-    def __await__(self) -> Any:
-        async def reply() -> Any:
-            return cloudpickle.loads(await self._bytes())
-
-        return reply().__await__()
+    async def _result(self) -> Any:
+        return cloudpickle.loads(await super()._result())
 
     async def _to_object_ref(self) -> Reference:
         key = secrets.token_bytes(28)  # as long as Ray's
-        Reference.store[key] = await self._bytes()
+        Reference.store[key] = await super()._result()
         return Reference(key)
 
 
-class Remote:
-    """One method of a :class:`Wire`."""
-
-    def __init__(self, wire: Wire, target: Any, method: str) -> None:
-        self._wire, self._target, self._method = wire, target, method
-
-    def remote(self, *args: Any) -> Sent:
-        sent = cloudpickle.dumps(args)
-        self._wire.calls[self._method] += 1
-        self._wire.messages[self._method] += len(sent)
-        return Sent(
-            self._wire, self._method, lambda: getattr(self._target, self._method)(*cloudpickle.loads(sent))
-        )
-
-
-class Wire:
+class Wire(FakeHandle):
     """A handle to objects of this process that counts the bytes of every call and reply, as they would be sent."""
 
     def __init__(self, *targets: Any) -> None:
-        self._targets = targets
-        self.calls: Counter[str] = Counter()
+        super().__init__(targets)
         self.messages: Counter[str] = Counter()
         self.replies: Counter[str] = Counter()
 
-    def __getattr__(self, method: str) -> Remote:
-        target = next(target for target in self._targets if hasattr(target, method))
-        return Remote(self, target, method)
+    def send(self, method: str, args: tuple[Any, ...]) -> Sent:
+        message = cloudpickle.dumps(args)
+        self.messages[method] += len(message)
+        call = Sent(method, args, self._answer(method, message))
+        self.record(call)
+        return call
+
+    async def _answer(self, method: str, message: bytes) -> bytes:
+        target = next(target for target in self.target if hasattr(target, method))
+        reply = cloudpickle.dumps(await getattr(target, method)(*cloudpickle.loads(message)))
+        self.replies[method] += len(reply)
+        return reply
+
+
+class DyingModel(FakeHandle):
+    """Sits before another handle: the model is gone after so many chunks."""
+
+    def __init__(self, handle: FakeHandle, after: int) -> None:
+        super().__init__(handle)
+        self._left = after
+
+    def send(self, method: str, args: tuple[Any, ...]) -> FakeCall:
+        if method == "score":
+            self._left -= 1
+            if self._left < 0:
+                raise ModelUnavailable("gone")
+        return self.record(self.target.send(method, args))
 
 
 class Quiet:

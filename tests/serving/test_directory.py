@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import DeploymentUnavailableError
+from tests.fakes.handles import NEVER, Answers, FakeHandle
 
 from wavescope.engine.types import ModelDetails, Preprocessing
 from wavescope.errors import ModelUnavailable, UnknownModel
@@ -42,33 +43,6 @@ def told(revision: str = "a") -> ModelDetails:
     )
 
 
-class Replicas:
-    """A handle whose replicas answer with what is set here."""
-
-    def __init__(self) -> None:
-        self.answer: ModelDetails | Exception | None = told()
-        self.asked = 0
-        self.cancelled = 0
-        self.details = self
-
-    def remote(self) -> Replicas:
-        self.asked += 1
-        return self
-
-    def cancel(self) -> None:
-        self.cancelled += 1
-
-    def __await__(self) -> Any:
-        async def answer() -> ModelDetails:
-            while self.answer is None:
-                await asyncio.Event().wait()
-            if isinstance(self.answer, Exception):
-                raise self.answer
-            return self.answer
-
-        return answer().__await__()
-
-
 class World:
     """A directory, and everything around it."""
 
@@ -76,7 +50,8 @@ class World:
         self.file = folder / "models.yaml"
         self.file.write_text(registry("one", "two"))
         self.now = 0.0
-        self.replicas = Replicas()
+        self.replica = Answers(told())
+        self.handle = FakeHandle(self.replica)
         self.status: dict[str, Deployed] | Exception = {"model-one": READY}
         self.asked = 0
         self.room = EMPTY
@@ -91,7 +66,7 @@ class World:
             clock=lambda: self.now,
             status=self._status,
             room=self._room,
-            connect=lambda application: self.replicas,  # type: ignore[arg-type,return-value]
+            connect=lambda application: self.handle,  # type: ignore[arg-type,return-value]
         )
 
     def _room(self) -> Room:
@@ -162,14 +137,14 @@ def test_details_are_asked_for_once(world: World) -> None:
         assert await world.directory.details("one") == await world.directory.details("one") == told()
 
     asyncio.run(twice())
-    assert world.replicas.asked == 1
+    assert world.handle.methods == ["details"]
 
 
 @pytest.mark.parametrize("change", ["spec", "deployed", "forgotten"])
 def test_details_are_asked_for_again_when_the_model_changed(world: World, change: str) -> None:
     async def before_and_after() -> ModelDetails:
         await world.directory.details("one")
-        world.replicas.answer = told("b")
+        world.replica.set(told("b"))
         if change == "spec":
             world.write(registry("one", "two", batch_size=3))
         elif change == "deployed":
@@ -186,7 +161,7 @@ def test_details_of_a_replica_that_is_to_be_replaced_are_not_kept(world: World) 
     async def during_and_after() -> ModelDetails:
         world.status = {"model-one": replace(READY, phase="changing")}
         assert (await world.directory.details("one")).revision == "a"
-        world.replicas.answer = told("b")
+        world.replica.set(told("b"))
         return await world.directory.details("one")
 
     assert asyncio.run(during_and_after()).revision == "b"
@@ -241,13 +216,13 @@ def test_state(world: World, found: Deployed | None, expected: str) -> None:
 
 
 def test_a_model_that_does_not_answer_elsewhere_is_loading_and_says_why(world: World) -> None:
-    world.replicas.answer = ModelUnavailable("model 'one' cannot score yet: connection refused")
+    world.replica.set(ModelUnavailable("model 'one' cannot score yet: connection refused"))
     assert state(world) == {
         "state": "loading",
         "replicas": {"running": 1, "min": 1, "max": 1},
         "message": "model 'one' cannot score yet: connection refused",
     }
-    world.replicas.answer = told()
+    world.replica.set(told())
     assert state(world)["state"] == "ready"
 
 
@@ -256,23 +231,23 @@ def test_state_and_details_take_one_question_to_a_replica(world: World) -> None:
         {"state": "ready", "replicas": {"running": 1, "min": 1, "max": 1}},
         told(),
     )
-    assert world.replicas.asked == 1
+    assert world.handle.methods == ["details"]
 
 
 def test_a_replica_that_says_nothing_is_waited_for_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wavescope.serving.models.directory.PROBE_S", POLL_S)
-    world.replicas.answer = None
+    world.replica.set(NEVER)
     state, details = asyncio.run(world.directory.describe("one"))
     assert (state["state"], details) == ("loading", None)
-    assert (world.replicas.asked, world.replicas.cancelled) == (1, 1)
+    assert (len(world.handle.calls), world.handle.cancelled) == (1, 1)
 
 
 def test_details_of_a_model_as_it_was_are_not_told_of_it_as_it_is(world: World) -> None:
     async def updated() -> tuple[dict[str, Any], ModelDetails | None]:
         await world.directory.details("one")
-        world.replicas.answer = RayActorError()
+        world.replica.set(RayActorError())
         world.tell({"model-one": replace(READY, phase="changing", deployed_at=2.0)})
         return await world.directory.describe("one")
 
@@ -285,14 +260,14 @@ def test_telling_of_a_model_that_is_scaled_to_zero_does_not_wake_it(world: World
         world.status = {"model-one": Deployed("steady", 0, 0, 1.0)}
         await world.directory.describe("one")
         _, unknown = await world.directory.describe("one")
-        assert world.replicas.asked == 0
+        assert not world.handle.calls
         world.tell({"model-one": READY})
         await world.directory.details("one")
         world.tell({"model-one": Deployed("steady", 0, 0, 1.0)})
         return unknown, (await world.directory.describe("one"))[1]
 
     assert asyncio.run(ask()) == (None, told())
-    assert world.replicas.asked == 1
+    assert world.handle.methods == ["details"]
 
 
 def test_what_failed_is_told_without_paths_of_the_server(world: World) -> None:
@@ -301,7 +276,7 @@ def test_what_failed_is_told_without_paths_of_the_server(world: World) -> None:
     assert state(world)["message"] == "model 'one': weights: there is no file '…'"
     with pytest.raises(ModelUnavailable, match="cannot score: model 'one': weights"):
         asyncio.run(world.directory.details("one"))
-    assert world.replicas.asked == 0
+    assert not world.handle.calls
 
 
 def test_a_model_that_fails_again_and_again_is_refused_at_once_and_says_when_it_is_tried(
@@ -312,7 +287,7 @@ def test_a_model_that_fails_again_and_again_is_refused_at_once_and_says_when_it_
         ModelUnavailable, match="cannot score: it died; 3 times in a row; tried again in 10 s"
     ):
         asyncio.run(world.directory.details("one"))
-    assert world.replicas.asked == 0
+    assert not world.handle.calls
     world.tell({"model-one": READY})
     assert asyncio.run(world.directory.details("one")) == told()
     world.tell({"model-one": Deployed("steady", 0, 1, 1.0, "it died", failures=2, retry_in_s=0.0)})
@@ -330,7 +305,7 @@ def test_a_model_that_is_not_deployed_is_unavailable(world: World, monkeypatch: 
     monkeypatch.setattr("wavescope.serving.models.directory.LOOKS", 2)
     with pytest.raises(ModelUnavailable, match="'two' is not deployed yet"):
         asyncio.run(world.directory.details("two"))
-    world.replicas.answer = DeploymentUnavailableError(None)  # type: ignore[arg-type]
+    world.replica.set(DeploymentUnavailableError(None))  # type: ignore[arg-type]
     with pytest.raises(ModelUnavailable, match="'one'"):
         asyncio.run(world.directory.details("one"))
 
@@ -366,16 +341,15 @@ def test_what_waits_for_a_removed_model_ends(world: World, removed: str) -> None
 
 def test_a_call_to_a_removed_model_is_cancelled(world: World) -> None:
     async def wait() -> None:
-        world.replicas.answer = None
+        world.replica.set(NEVER)
         asking = asyncio.create_task(world.directory.details("one"))
-        while not world.replicas.asked:  # a fake has no event
-            await asyncio.sleep(0)
+        await world.handle.until_called()
         world.write(registry("two"))
         await asking
 
     with pytest.raises(UnknownModel, match="'one'"):
         asyncio.run(asyncio.wait_for(wait(), 10))
-    assert world.replicas.cancelled == 1
+    assert world.handle.cancelled == 1
 
 
 def test_a_caller_that_leaves_is_not_told_of_the_model(world: World) -> None:
@@ -419,7 +393,7 @@ def test_a_model_that_fits_no_node_is_refused_at_once_with_numbers(
     assert refused.value.message == (
         "model 'one' cannot be placed: it needs 3 CPUs on one node; the largest node has 2"
     )
-    assert world.replicas.asked == 0
+    assert not world.handle.calls
     told = state(world)
     assert (told["state"], told["message"]) == (
         "unplaceable",
@@ -524,7 +498,7 @@ def test_an_autoscaler_is_asked_for_a_node_by_waking_the_model(world: World) -> 
     world.write(registry("one", "two", num_cpus=3, min_replicas=0))
     world.status = {"model-one": ASLEEP}
     assert asyncio.run(world.make(autoscaler_timeout_s=60.0).details("one")) == told()
-    assert world.replicas.asked == 1
+    assert world.handle.methods == ["details"]
 
 
 def test_nodes_are_looked_at_only_where_a_replica_is_missing(world: World) -> None:
