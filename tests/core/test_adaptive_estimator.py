@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 
 import numpy as np
 import pytest
@@ -10,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.oracles.indices import g_function, linear, pick_freeze
 
-from wavescope.core.adaptive import importance_sampling
 from wavescope.core.adaptive.estimator import AdaptiveEstimator, RowSelection
 from wavescope.core.adaptive.factor_features import FactorFeatures
+from wavescope.core.adaptive.importance_sampling import FIRST, draw_rows, sensitivity
 from wavescope.core.sobol.design import Design, make_design
 from wavescope.core.sobol.estimators import Scores, jansen
 from wavescope.errors import ConstantScore
@@ -459,12 +460,13 @@ def test_quarters_of_large_sub_bands_are_perturbed_where_the_budget_pays_for_the
             assert len(set(traits.band[group].tolist())) == len(set(traits.quarter[group].tolist())) == 1
 
 
-def test_split_half_leaves_out_factors_of_a_single_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_split_half_leaves_out_factors_of_a_single_row() -> None:
     """A probability that one row of A alone leaves: four draws of it are one row, which has no halves."""
-    monkeypatch.setattr(importance_sampling, "EVEN", 0.05)
     p = np.full((16, 1), 1e-12)
     p[3] = 0.9
-    estimator = AdaptiveEstimator(make_traits(np.ones(6)), p, "probability", budget=200, seed=0)
+    chances = sensitivity("probability", p[:, 0])
+    seed = next(seed for seed in count() if len(set(draw_rows(chances, seed).order[:FIRST].tolist())) == 1)
+    estimator = AdaptiveEstimator(make_traits(np.ones(6)), p, "probability", budget=200, seed=seed)
     selection = estimator.select_round()
     assert len(set(selection.base.tolist())) == 1
     estimator.add_scores(selection, p[selection.base] * np.linspace(0.1, 0.9, len(selection))[:, None])

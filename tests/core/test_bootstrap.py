@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from tests.oracles.indices import Known, g_function, linear, pick_freeze
 from tests.oracles.resampling import slow_errors, slow_share_errors
 
-from wavescope.core.sobol import bootstrap
 from wavescope.core.sobol.bootstrap import MIN_ROWS, index_errors, share_errors
 from wavescope.core.sobol.design import make_design
 from wavescope.core.sobol.estimators import ESTIMATORS, Scores, jansen
@@ -62,23 +61,21 @@ def test_errors_of_shares_equal_a_loop_too(name: str, n: int, seed: int) -> None
 
 
 @every_estimator
-def test_factors_are_resampled_in_blocks_without_a_trace(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_factors_are_resampled_in_blocks_without_a_trace(name: str) -> None:
     """In exact arithmetic: products of matrices of other shapes may round otherwise."""
-    scores = random_scores(8, 11, 0)
-    whole, shares = (
-        errors(scores, name, replicates=100),
-        share_errors(ESTIMATORS[name], Scores(*scores), seed=0, replicates=100),
+    estimator, scores = ESTIMATORS[name], Scores(*random_scores(8, 11, 0))
+    whole, blocks = (
+        index_errors(estimator, scores, seed=0, replicates=100, **options) for options in ({}, {"block": 300})
     )
-    monkeypatch.setattr(bootstrap, "BLOCK", 300)
-    np.testing.assert_allclose(errors(scores, name, replicates=100)[1], whole[1], rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(errors(scores, name, replicates=100)[0], whole[0], rtol=1e-9)
+    assert whole is not None
+    assert blocks is not None
+    np.testing.assert_allclose(blocks[0], whole[0], rtol=1e-9)
+    np.testing.assert_allclose(blocks[1], whole[1], rtol=1e-9, atol=1e-12)
+    shares, by_blocks = (
+        share_errors(estimator, scores, seed=0, replicates=100, **options) for options in ({}, {"block": 300})
+    )
     if shares is not None:
-        np.testing.assert_allclose(
-            share_errors(ESTIMATORS[name], Scores(*scores), seed=0, replicates=100),
-            shares,
-            rtol=1e-9,
-            atol=1e-12,
-        )
+        np.testing.assert_allclose(by_blocks, shares, rtol=1e-9, atol=1e-12)
 
 
 @every_estimator

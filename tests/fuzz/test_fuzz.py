@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from tests.fuzz.served import served
+from tests.polling import DEADLINE_S
 from tools.faults.memory import private_mb
 from tools.fuzz import sections, wire
 from tools.fuzz.requests import DOCUMENTS, Draft, Shot, shots
@@ -81,10 +82,7 @@ def reply(status: int, kind: str, body: bytes) -> bytes:
         (None, "within"),
     ],
 )
-def test_what_may_not_be_answered(
-    answer: bytes | None, complaint: str | None, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(wire, "HANG_S", 0.3 if answer is None else 30.0)
+def test_what_may_not_be_answered(answer: bytes | None, complaint: str | None):
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -94,15 +92,17 @@ def test_what_may_not_be_answered(
                 connection.recv(65_536)
                 connection.sendall(answer or b"")
                 if answer is None:
-                    over.wait(30)
+                    over.wait(DEADLINE_S)
 
         server = threading.Thread(target=serve)
         server.start()
         found = wire.send(
-            Target(listener.getsockname()[1], 0), Shot("sound", "GET", b"GET / HTTP/1.1\r\n\r\n")
+            Target(listener.getsockname()[1], 0),
+            Shot("sound", "GET", b"GET / HTTP/1.1\r\n\r\n"),
+            hang_s=0.3 if answer is None else DEADLINE_S,
         )
         over.set()
-        server.join(30)
+        server.join(DEADLINE_S)
     assert (found.complaint is None) if complaint is None else (complaint in (found.complaint or ""))
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.ports import free_port
 
 from wavescope.errors import InvalidRequest
-from wavescope.models import cores as cores_of
+from wavescope.models.cores import usable_cores
 from wavescope.serving.command import address, run
 from wavescope.serving.command.lifetime import ENDING, Signals, descendants, reap_orphans
 from wavescope.settings import Settings
@@ -106,11 +106,10 @@ def test_small_machines_have_the_service_in_one_process(given, cores, shared):
 
 @pytest.mark.parametrize(("quota", "cores"), [("150000 100000", 1.5), ("max 100000", None), (None, None)])
 def test_cores_are_those_that_a_container_may_use(quota, cores, tmp_path, monkeypatch):
-    monkeypatch.setattr(cores_of, "CPU_QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
     if quota is not None:
         (tmp_path / "cpu.max").write_text(quota)
-    assert cores_of.usable_cores() == (cores or 16)
+    assert usable_cores(tmp_path / "cpu.max") == (cores or 16)
 
 
 def test_one_process_has_one_part_of_each():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,19 @@ import pytest
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import DeploymentUnavailableError
 from tests.fakes.handles import NEVER, Answers, FakeHandle
+from tests.polling import DEADLINE_S, until
 
 from wavescope.engine.types import ModelDetails, Preprocessing
 from wavescope.errors import ModelUnavailable, UnknownModel
 from wavescope.serving.models.capacity import Node, Room
-from wavescope.serving.models.directory import STATUS_S, ModelDirectory
+from wavescope.serving.models.directory import LOOKS, PROBE_S, STATUS_S, ModelDirectory
 from wavescope.serving.models.placement import NOTICE_S
 from wavescope.serving.models.registry_file import RegistryFile
 from wavescope.serving.models.status import Deployed, reason
 from wavescope.settings import Settings, load_registry
 
 POLL_S = 0.01
+SHORT_S = 0.5  # for a replica that does not answer; a busy machine asks it within this
 READY = Deployed("steady", running=1, starting=0, deployed_at=1.0)
 LOADING = Deployed("changing", running=0, starting=1, deployed_at=1.0)
 ASLEEP = Deployed("steady", running=0, starting=0, deployed_at=1.0)
@@ -58,7 +61,7 @@ class World:
         self.rooms_asked = 0
         self.directory = self.make()
 
-    def make(self, **settings: Any) -> ModelDirectory:
+    def make(self, *, looks: int = LOOKS, probe_s: float = PROBE_S, **settings: Any) -> ModelDirectory:
         """Another process' view of the same."""
         return ModelDirectory(
             Settings(models_poll_s=POLL_S, **settings),
@@ -67,6 +70,8 @@ class World:
             status=self._status,
             room=self._room,
             connect=lambda application: self.handle,  # type: ignore[arg-type,return-value]
+            looks=looks,
+            probe_s=probe_s,
         )
 
     def _room(self) -> Room:
@@ -234,12 +239,9 @@ def test_state_and_details_take_one_question_to_a_replica(world: World) -> None:
     assert world.handle.methods == ["details"]
 
 
-def test_a_replica_that_says_nothing_is_waited_for_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("wavescope.serving.models.directory.PROBE_S", POLL_S)
+def test_a_replica_that_says_nothing_is_waited_for_once(world: World) -> None:
     world.replica.set(NEVER)
-    state, details = asyncio.run(world.directory.describe("one"))
+    state, details = asyncio.run(world.make(probe_s=SHORT_S).describe("one"))
     assert (state["state"], details) == ("loading", None)
     assert (len(world.handle.calls), world.handle.cancelled) == (1, 1)
 
@@ -301,13 +303,13 @@ def test_one_failure_is_waited_out(world: World) -> None:
     assert asyncio.run(world.directory.details("one")) == told()
 
 
-def test_a_model_that_is_not_deployed_is_unavailable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wavescope.serving.models.directory.LOOKS", 2)
+def test_a_model_that_is_not_deployed_is_unavailable(world: World) -> None:
+    directory = world.make(looks=2)
     with pytest.raises(ModelUnavailable, match="'two' is not deployed yet"):
-        asyncio.run(world.directory.details("two"))
+        asyncio.run(directory.details("two"))
     world.replica.set(DeploymentUnavailableError(None))  # type: ignore[arg-type]
     with pytest.raises(ModelUnavailable, match="'one'"):
-        asyncio.run(world.directory.details("one"))
+        asyncio.run(directory.details("one"))
 
 
 @pytest.mark.parametrize("before", [{}, {"model-one": replace(READY, phase="leaving", running=0)}])
@@ -315,8 +317,7 @@ def test_a_model_that_is_being_deployed_is_waited_for(world: World, before: dict
     async def deployed_later() -> ModelDetails:
         world.status = before
         asking = asyncio.create_task(world.directory.details("one"))
-        while not world.asked:  # a fake has no event
-            await asyncio.sleep(0)
+        await until(lambda: world.asked > 0)
         while not asking.done():
             world.tell({"model-one": READY})
             await asyncio.sleep(POLL_S)
@@ -336,7 +337,7 @@ def test_what_waits_for_a_removed_model_ends(world: World, removed: str) -> None
             await asyncio.Event().wait()
 
     with pytest.raises(UnknownModel if removed == "from the registry" else ModelUnavailable, match="'one'"):
-        asyncio.run(asyncio.wait_for(wait(), 10))
+        asyncio.run(asyncio.wait_for(wait(), DEADLINE_S))
 
 
 def test_a_call_to_a_removed_model_is_cancelled(world: World) -> None:
@@ -348,7 +349,7 @@ def test_a_call_to_a_removed_model_is_cancelled(world: World) -> None:
         await asking
 
     with pytest.raises(UnknownModel, match="'one'"):
-        asyncio.run(asyncio.wait_for(wait(), 10))
+        asyncio.run(asyncio.wait_for(wait(), DEADLINE_S))
     assert world.handle.cancelled == 1
 
 
@@ -389,7 +390,7 @@ def test_a_model_that_fits_no_node_is_refused_at_once_with_numbers(
     world.write(registry("one", "two", num_cpus=3, min_replicas=0))
     world.status = {"model-one": found} if found else {}
     with pytest.raises(ModelUnavailable) as refused:
-        asyncio.run(asyncio.wait_for(world.directory.details("one"), STATUS_S))
+        asyncio.run(asyncio.wait_for(world.make(looks=sys.maxsize).details("one"), DEADLINE_S))
     assert refused.value.message == (
         "model 'one' cannot be placed: it needs 3 CPUs on one node; the largest node has 2"
     )
@@ -428,7 +429,7 @@ def test_a_request_that_waits_ends_when_its_model_loses_its_place(world: World) 
                 await asyncio.sleep(POLL_S)
 
     with pytest.raises(ModelUnavailable, match="cannot be placed"):
-        asyncio.run(asyncio.wait_for(wait(), 10))
+        asyncio.run(asyncio.wait_for(wait(), DEADLINE_S))
 
 
 @pytest.mark.parametrize(

@@ -6,23 +6,24 @@ import asyncio
 import threading
 
 import pytest
+from tests.polling import DEADLINE_S
 
 from wavescope.errors import StoreUnavailable
 from wavescope.serving import threads
 
 
-def test_calls_beyond_the_store_threads_are_refused_after_a_while(monkeypatch):
-    monkeypatch.setattr(threads, "QUEUED_S", 0.05)
+def test_calls_beyond_the_store_threads_are_refused_after_a_while():
+    store_threads = threads.StoreThreads(queued_s=0.05)
     answered, carried_out = threading.Event(), []
 
     def silent(number: int) -> int:
         carried_out.append(number)
-        answered.wait(30)
+        answered.wait(DEADLINE_S)
         return number
 
     async def test() -> None:
         calls = [
-            asyncio.ensure_future(threads.in_store_thread(silent, number))
+            asyncio.ensure_future(store_threads.run(silent, number))
             for number in range(threads.STORE_THREADS + 3)
         ]
         refused = await asyncio.gather(*calls[-3:], return_exceptions=True)
@@ -50,7 +51,7 @@ def test_cancelled_call_that_waits_for_a_thread_is_not_carried_out():
 
     async def test() -> None:
         busy = [
-            asyncio.ensure_future(threads.in_store_thread(answered.wait, 30))
+            asyncio.ensure_future(threads.in_store_thread(answered.wait, DEADLINE_S))
             for _ in range(threads.STORE_THREADS)
         ]
         waiting = asyncio.ensure_future(threads.in_store_thread(carried_out.append, 1))
@@ -68,6 +69,8 @@ def test_shared_process_has_threads_for_all_its_parts():
     async def test() -> None:
         threads.enough_threads()
         gate = threading.Barrier(12)  # more than the five that Ray Serve gives
-        await asyncio.wait_for(asyncio.gather(*(asyncio.to_thread(gate.wait, 30) for _ in range(12))), 60)
+        await asyncio.wait_for(
+            asyncio.gather(*(asyncio.to_thread(gate.wait, DEADLINE_S) for _ in range(12))), DEADLINE_S
+        )
 
     asyncio.run(test())

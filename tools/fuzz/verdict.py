@@ -22,9 +22,9 @@ class Verdict:
     complaint: str | None = None
 
 
-def hung() -> Verdict:
+def hung(hang_s: float = HANG_S) -> Verdict:
     """No answer came in time."""
-    return Verdict("hang", f"no answer within {HANG_S:g} s")
+    return Verdict("hang", f"no answer within {hang_s:g} s")
 
 
 def leaks(content: bytes) -> str | None:

@@ -18,18 +18,18 @@ UNREADABLE = 400
 TOLD = {503: ("model_unavailable", "store_unavailable"), 504: ("deadline_exceeded",)}
 
 
-def send(target: Target, shot: Shot) -> Verdict:
-    """What came of a request."""
-    deadline = time.monotonic() + HANG_S
+def send(target: Target, shot: Shot, *, hang_s: float = HANG_S) -> Verdict:
+    """What came of a request; it hangs where the whole answer takes longer than ``hang_s``."""
+    deadline = time.monotonic() + hang_s
     try:
-        with socket.create_connection(("127.0.0.1", target.port), HANG_S) as connection:
+        with socket.create_connection(("127.0.0.1", target.port), hang_s) as connection:
             with suppress(ConnectionError):  # it may answer, and close, before it has read everything
                 connection.sendall(shot.content)
                 if not shot.whole:
                     connection.shutdown(socket.SHUT_WR)
             return _read(connection, shot, deadline)
     except TimeoutError:
-        return hung()
+        return hung(hang_s)
     except (OSError, HTTPException) as error:
         return Verdict("closed", None if not shot.whole else f"no answer: {error!r}")
 
@@ -42,7 +42,7 @@ def _read(connection: socket.socket, shot: Shot, deadline: float) -> Verdict:
             body += piece
             left = deadline - time.monotonic()
             if left <= 0:
-                return hung()
+                raise TimeoutError
             connection.settimeout(left)
         kind = reply.headers.get("Content-Type", "")
     return Verdict(str(reply.status), _complaint(shot, reply.status, kind, bytes(body)))

@@ -19,35 +19,48 @@ QUEUED_S: Final = 5.0
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-_store = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store")
 _computing = ThreadPoolExecutor(COMPUTING_THREADS, thread_name_prefix="compute")
 
 
-async def in_store_thread(
-    work: Callable[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
-) -> Result:
-    """Runs a call of the store in a thread kept for that: a silent store must not hold those that compute.
+class StoreThreads:
+    """Threads kept for calls of the store: a silent store must not hold those that compute.
 
     Args:
-        work: the call, which waits for the store no longer than ``store_timeout_s``.
-        *args, **named: of the call.
-
-    Raises:
-        StoreUnavailable: that of the call; or as many calls as may wait for a silent store already.
+        queued_s: longest wait of a call for a thread.
     """
-    call = _store.submit(partial(work, *args, **named))
-    answer = asyncio.wrap_future(call)
-    try:
-        done, _ = await asyncio.wait((answer,), timeout=QUEUED_S)
-    except asyncio.CancelledError:
-        answer.cancel()  # one that has not begun does not begin any more
-        raise
-    if not done and call.cancel():
-        raise StoreUnavailable(
-            f"{STORE_THREADS} calls wait for the store already; it is slow or silent: try again",
-            retry_after_s=QUEUED_S,
-        )
-    return await answer
+
+    def __init__(self, queued_s: float = QUEUED_S) -> None:
+        self._queued_s = queued_s
+        self._threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store")
+
+    async def run(
+        self, work: Callable[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
+    ) -> Result:
+        """Runs a call of the store in one of the threads.
+
+        Args:
+            work: the call, which waits for the store no longer than ``store_timeout_s``.
+            *args, **named: of the call.
+
+        Raises:
+            StoreUnavailable: that of the call; or as many calls as may wait for a silent store already.
+        """
+        call = self._threads.submit(partial(work, *args, **named))
+        answer = asyncio.wrap_future(call)
+        try:
+            done, _ = await asyncio.wait((answer,), timeout=self._queued_s)
+        except asyncio.CancelledError:
+            answer.cancel()  # one that has not begun does not begin any more
+            raise
+        if not done and call.cancel():
+            raise StoreUnavailable(
+                f"{STORE_THREADS} calls wait for the store already; it is slow or silent: try again",
+                retry_after_s=self._queued_s,
+            )
+        return await answer
+
+
+in_store_thread = StoreThreads().run  # those of this process
 
 
 def enough_threads() -> None:

@@ -71,10 +71,12 @@ class GaussianProcess:
         covariance[np.diag_indices_from(covariance)] += OWN_SD**2
         self._covariance: Float[np.ndarray, "k k"] = covariance
 
-    def posterior(self, measured: Measurements) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+    def posterior(
+        self, measured: Measurements, *, steps: int = STEPS
+    ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
         """Mean and variance (K,) of every log index, given the measured ones.
 
-        The log of a sum is taken as linear about the last mean (Gauss-Newton), a few times.
+        The log of a sum is taken as linear about the last mean (Gauss-Newton), ``steps`` times.
         """
         mean, variance = self.mean, np.diag(self._covariance)
         if not measured.factors:
@@ -85,7 +87,7 @@ class GaussianProcess:
         order = np.concatenate([np.flatnonzero(single), np.flatnonzero(~single)])
         log, noise = measured.log[order], measured.variance[order] + TOGETHER_SD**2 * ~single[order]
         about = mean
-        for step in range(STEPS if groups else 1):
+        for step in range(steps if groups else 1):
             # Half steps after the second: a group that its members contradict would be approached from side to side.
             about = mean if step < 2 else (about + mean) / 2
             slopes, sums = self._linear(groups, about)

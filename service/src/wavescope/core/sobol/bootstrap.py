@@ -28,6 +28,7 @@ def index_errors(
     seed: int,
     replicates: int = REPLICATES,
     variance_rows: VarianceRows = "ab",
+    block: int = BLOCK,
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "k 2"]] | None:
     """Standard error and 95 % interval of total indices.
 
@@ -49,6 +50,7 @@ def index_errors(
         seed: of the resampling.
         replicates: number of resamples.
         variance_rows: rows that V is taken over; see :func:`wavescope.core.sobol.estimators.variance`.
+        block: resampled indices held at a time, which bounds the memory and changes no result.
 
     Returns:
         (standard_error (K,), interval (K, 2)), both finite, or ``None`` below N = 4.
@@ -72,7 +74,7 @@ def index_errors(
     total = estimator.total(scores, variance_rows=variance_rows)
     weights = _resamples(estimator, scores, seed=seed, replicates=replicates, variance_rows=variance_rows)
     spread = np.empty_like(total)
-    for part in _blocks(len(total), len(weights)):
+    for part in _blocks(len(total), len(weights), block):
         resampled = estimator.total(scores.factors(part), variance_rows=variance_rows, weights=weights)
         within = _log_ratio if estimator.never_negative else _clipped
         spread[part] = within(resampled, total[part, None]).std(axis=1, ddof=1)
@@ -95,6 +97,7 @@ def share_errors(
     seed: int,
     replicates: int = REPLICATES,
     variance_rows: VarianceRows = "ab",
+    block: int = BLOCK,
 ) -> Float[np.ndarray, " k"] | None:
     """Standard errors of the shares S_Tk / Σ S_T: their spread over resamples, times √(N / (N − 1)).
 
@@ -122,11 +125,11 @@ def share_errors(
         return estimator.total(scores.factors(part), variance_rows=variance_rows, weights=weights)
 
     sums = np.zeros(len(weights))
-    for part in _blocks(len(total), len(weights)):
+    for part in _blocks(len(total), len(weights), block):
         sums += resampled(part).sum(axis=0)
     usable = sums > 1e-12 * total.sum()
     share, error = total / total.sum(), np.empty_like(total)
-    for part in _blocks(len(total), len(weights)):
+    for part in _blocks(len(total), len(weights), block):
         shares = resampled(part)[:, usable] / sums[usable]
         error[part] = _clipped(shares, share[part, None]).std(axis=1, ddof=1)
     return error * np.sqrt(n / (n - 1))
@@ -163,7 +166,7 @@ def _clipped(
     return np.clip(resampled, np.minimum(total, 0) - 1, np.maximum(total, 1) + 1)
 
 
-def _blocks(n_factors: int, replicates: int) -> Iterator[slice]:
-    step = max(1, BLOCK // replicates)
+def _blocks(n_factors: int, replicates: int, block: int) -> Iterator[slice]:
+    step = max(1, block // replicates)
     for start in range(0, n_factors, step):
         yield slice(start, start + step)

@@ -29,8 +29,8 @@ from wavescope.serving.models.status import Deployed, deployed, placed
 from wavescope.settings import Settings
 
 STATUS_S = 1.0  # that an answer of the controller is good for
-LOOKS = 5  # at what the controller says, before a registered model is said not to be deployed
-PROBE_S = 2.0  # that whoever asks for the state waits for the controller or a replica
+LOOKS = 5
+PROBE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class ModelDirectory:
         status: asks the controller.
         room: asks the control plane what the nodes have; asked while a model has no replica, or one that starts.
         connect: makes the handle of an application, without waiting for it to be there.
+        looks: at what the controller says, before a registered model is said not to be deployed.
+        probe_s: that whoever asks for the state waits for the controller or a replica.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class ModelDirectory:
         status: Callable[[], dict[str, Deployed]] = deployed,
         room: Callable[[], Room] = room,
         connect: Callable[[str], DeploymentHandle] | None = None,
+        looks: int = LOOKS,
+        probe_s: float = PROBE_S,
     ) -> None:
         self._registry = registry
         self._poll_s = settings.models_poll_s
@@ -74,6 +78,8 @@ class ModelDirectory:
         self._ask_room = room
         self._placement = Placement(settings.autoscaler_timeout_s)
         self._connect = connect or _connect
+        self._looks = looks
+        self._probe_s = probe_s
         self._handles: dict[str, DeploymentHandle] = {}
         self._details: dict[str, _CachedDetails] = {}
         self._read_at = -float("inf")
@@ -156,7 +162,7 @@ class ModelDirectory:
             UnknownModel: not registered any more.
         """
         found: Deployed | None = None
-        for look in range(LOOKS):
+        for look in range(self._looks):
             if look:
                 await asyncio.sleep(STATUS_S)
             self.spec(name)
@@ -216,7 +222,7 @@ class ModelDirectory:
         details = known.details if known else None
         if found and found.running and found.phase != "leaving":
             try:
-                async with asyncio.timeout(PROBE_S):
+                async with asyncio.timeout(self._probe_s):
                     details = await self.details(name)
             except (ModelUnavailable, TimeoutError, RayError, RayServeException) as silent:
                 details = None
@@ -284,7 +290,7 @@ class ModelDirectory:
         """Asks the controller, unless its last answer is fresh; that stays while the controller is away."""
         self._refresh()
         if self._asking is not None:
-            await asyncio.wait((self._asking,), timeout=PROBE_S)
+            await asyncio.wait((self._asking,), timeout=self._probe_s)
 
     async def _ask_controller(self) -> None:
         try:
