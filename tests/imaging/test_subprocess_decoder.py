@@ -8,18 +8,16 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, features
-from tests.polling import eventually
+from tests.polling import eventually, until
 
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import ImageTooLarge, NotAnImage, WavescopeError
-from wavescope.imaging import subprocess_decoder
 from wavescope.imaging.decode import decode
 from wavescope.imaging.decode_cost import DecodeCost
 from wavescope.imaging.limits import ImageLimits
@@ -27,7 +25,6 @@ from wavescope.imaging.subprocess_decoder import DecodeTask, SubprocessDecoder, 
 
 LIMITS = ImageLimits(max_pixels=1_000_000, max_frames=10)
 COST = DecodeCost(1.0, 1_000_000, in_subprocess=True)
-DEADLINE_S = 30.0
 WAITS = "import sys, time; sys.stdin.buffer.readline(); time.sleep(600)"
 CRASHES = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 # As the real one, but for the decoder, which never ends.
@@ -55,10 +52,9 @@ def encoded(image: Image.Image, name: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Has a program of the test's started instead of the decoder."""
-    return lambda program: monkeypatch.setattr(subprocess_decoder, "COMMAND", (sys.executable, "-c", program))
+def python(program: str) -> tuple[str, ...]:
+    """Command of a program of the test's that is started instead of the decoder."""
+    return (sys.executable, "-c", program)
 
 
 @pytest.mark.parametrize("name", ["PNG", "JPEG", "JPEG2000", "AVIF"])
@@ -95,17 +91,15 @@ def test_errors_are_the_same(data: bytes, limits: ImageLimits) -> None:
     assert told[0] == told[1]
 
 
-def test_a_decoder_that_crashes_costs_its_own_image_alone(command: Callable[[str], None]) -> None:
-    command(CRASHES)
+def test_a_decoder_that_crashes_costs_its_own_image_alone() -> None:
     with pytest.raises(NotAnImage, match=r"in a process of its own, and it crashed \(SIGSEGV\)"):
-        SubprocessDecoder(b"x", task()).run()
+        SubprocessDecoder(b"x", task(), command=python(CRASHES)).run()
 
 
-def test_a_decoder_that_never_ends_is_ended(command: Callable[[str], None]) -> None:
-    command(NEVER_ENDS)
+def test_a_decoder_that_never_ends_is_ended() -> None:
     bounded = DecodeTask(Preprocessing(), LIMITS, zoom=1, cpu_s=1, memory_bytes=2**30, parent=task().parent)
     with pytest.raises(NotAnImage, match="it took more than 1 s of a processor"):
-        SubprocessDecoder(b"x", bounded).run()
+        SubprocessDecoder(b"x", bounded, command=python(NEVER_ENDS)).run()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not bound a process's data")
@@ -124,17 +118,14 @@ def test_memory_is_bounded() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at processes")
-def test_who_leaves_ends_the_process(command: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    command(WAITS)
+def test_who_leaves_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[SubprocessDecoder] = []
     begin = SubprocessDecoder.run
     monkeypatch.setattr(SubprocessDecoder, "run", lambda self: made.append(self) or begin(self))
 
     async def run() -> None:
-        working = asyncio.create_task(decode_in_subprocess(b"x", task()))
-        async with asyncio.timeout(DEADLINE_S):
-            while not made or made[0].pid is None:
-                await asyncio.sleep(0.01)
+        working = asyncio.create_task(decode_in_subprocess(b"x", task(), command=python(WAITS)))
+        await until(lambda: bool(made) and made[0].pid is not None)
         working.cancel()
         with pytest.raises(asyncio.CancelledError):
             await working
@@ -160,10 +151,9 @@ from wavescope.imaging import subprocess_decoder
 from wavescope.engine.types import Preprocessing
 from wavescope.imaging.decode_cost import DecodeCost
 from wavescope.imaging.limits import DEFAULT_LIMITS
-subprocess_decoder.COMMAND = (sys.executable, "-c", {NEVER_ENDS!r})
 cost = DecodeCost(20.0, 1, True)
 task = subprocess_decoder.DecodeTask.for_cost(Preprocessing(), limits=DEFAULT_LIMITS, zoom=1, cost=cost)
-one = subprocess_decoder.SubprocessDecoder(b"x", task)
+one = subprocess_decoder.SubprocessDecoder(b"x", task, command=(sys.executable, "-c", {NEVER_ENDS!r}))
 threading.Thread(target=one.run, daemon=True).start()
 while one.pid is None:
     time.sleep(0.01)
@@ -177,14 +167,12 @@ time.sleep(600)
     eventually(lambda: not Path(f"/proc/{child}").exists())
 
 
-def test_it_is_told_nothing_of_the_environment(
-    command: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_it_is_told_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WAVESCOPE_STORE_URL", "redis://:secret@host/0")
     found = tmp_path / "environment"
-    command(f"import json, os; open({str(found)!r}, 'w').write(json.dumps(dict(os.environ)))")
+    program = f"import json, os; open({str(found)!r}, 'w').write(json.dumps(dict(os.environ)))"
     with pytest.raises(WavescopeError, match="ended with code 0"):
-        SubprocessDecoder(b"x", task()).run()
+        SubprocessDecoder(b"x", task(), command=python(program)).run()
     assert "secret" not in found.read_text()
     assert "WAVESCOPE_STORE_URL" not in json.loads(found.read_text())
 

@@ -407,7 +407,6 @@ def test_who_waits_to_be_planned_is_told_when_the_model_is_removed(settings: Set
 def test_a_call_that_is_cancelled_ends_the_process_that_decodes(
     settings: Settings, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subprocess_decoder, "COMMAND", (sys.executable, "-c", WAITS))
     made: list[subprocess_decoder.SubprocessDecoder] = []
     begin = subprocess_decoder.SubprocessDecoder.run
     monkeypatch.setattr(
@@ -420,7 +419,7 @@ def test_a_call_that_is_cancelled_ends_the_process_that_decodes(
     }
 
     async def run() -> None:
-        generator = PerturbationGenerator(settings)
+        generator = PerturbationGenerator(settings, decoder_command=(sys.executable, "-c", WAITS))
         working = asyncio.create_task(getattr(generator, method)(*arguments[method], PREPROCESSING))
         await until(lambda: bool(made) and made[0].pid is not None)
         working.cancel()

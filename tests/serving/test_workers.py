@@ -6,11 +6,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from tests import polling
 from tests.ingress.fakes import make_explanation
+from tests.polling import DEADLINE_S
 
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import ExplanationRequest
@@ -25,13 +27,13 @@ from wavescope.errors import (
 )
 from wavescope.ingress.plane import ExplainRequest
 from wavescope.serving.jobs import workers
-from wavescope.serving.jobs.workers import Done, Tally, Workers
+from wavescope.serving.jobs.workers import Done, Tally, Workers, WorkerTimes
 from wavescope.settings import Settings
 from wavescope.store import open_store
 from wavescope.store.codec import decode, encode
 from wavescope.store.protocols import FINAL, Job, NewJob, Store
 
-WAIT_S = 20.0
+HURRIED = WorkerTimes(idle_s=0.01, heartbeat_s=0.01, retry_s=0.01)  # no pause is worth waiting for here
 REQUEST = ExplainRequest("m", (b"image",), ((None,),), make_request(), batch=False, identities=("an-id",))
 
 
@@ -40,13 +42,6 @@ def store(tmp_path: Path):
     opened = open_store("", state_dir=tmp_path, result_bytes=0)
     yield opened
     opened.close()
-
-
-@pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pause is worth waiting for here."""
-    for name in ("IDLE_S", "HEARTBEAT_S", "RETRY_S"):
-        monkeypatch.setattr(workers, name, 0.01)
 
 
 def submit(store: Store, name: str = "one") -> None:
@@ -60,17 +55,16 @@ def run(
     until: Callable[[], bool],
     *,
     ends: int = 1,
+    times: WorkerTimes = HURRIED,
     **settings: object,
 ) -> list[str]:
     """The states of jobs that ended while workers ran, until the condition holds and so many were told."""
     ended: list[str] = []
 
     async def work() -> None:
-        workers = Workers(store, Settings(job_workers=1, **settings), carry, ended=ended.append)
+        workers = Workers(store, Settings(job_workers=1, **settings), carry, ended=ended.append, times=times)
         workers.start_once()
-        async with asyncio.timeout(WAIT_S):
-            while not until() or len(ended) < ends:
-                await asyncio.sleep(0.01)
+        await polling.until(lambda: until() and len(ended) >= ends)
         await workers.stop()
 
     asyncio.run(work())
@@ -201,16 +195,16 @@ def test_a_worker_that_is_stopped_while_the_store_hands_a_job_over_gives_it_back
         def claim(self, worker: str, lease_s: float):
             claimed = store.claim(worker, lease_s)
             asked.set()
-            assert answered.wait(WAIT_S)
+            assert answered.wait(DEADLINE_S)
             return claimed
 
     async def never(job: Job, work: ExplainRequest, tally: Tally) -> tuple:
         raise AssertionError("it was stopped before")
 
     async def work() -> None:
-        workers = Workers(Slow(), Settings(job_workers=1), never, ended=lambda state: None)
+        workers = Workers(Slow(), Settings(job_workers=1), never, ended=lambda state: None, times=HURRIED)
         workers.start_once()
-        assert await asyncio.to_thread(asked.wait, WAIT_S)
+        assert await asyncio.to_thread(asked.wait, DEADLINE_S)
         stopping = asyncio.create_task(workers.stop())
         await asyncio.sleep(0)
         answered.set()
@@ -221,15 +215,12 @@ def test_a_worker_that_is_stopped_while_the_store_hands_a_job_over_gives_it_back
     assert (store.get("one").state, store.get("one").attempts) == ("queued", 0)
 
 
-def test_a_job_of_a_model_that_nobody_has_fails_after_a_while(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_of_a_model_that_nobody_has_fails_after_a_while(store: Store) -> None:
     async def carry(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
         raise UnknownModel("no model is called 'm'", field="model")
 
-    monkeypatch.setattr(workers, "ELSEWHERE_S", 0.0)
     submit(store)
-    assert run(store, carry, over(store)) == ["failed"]
+    assert run(store, carry, over(store), times=replace(HURRIED, elsewhere_s=0.0)) == ["failed"]
     assert store.get("one").error["code"] == "unknown_model"
 
 
@@ -258,9 +249,9 @@ def test_what_a_store_lacks_is_told_once_and_a_clock_set_forward_forgets_no_resu
         return ()
 
     now_s = time.time()
-    monkeypatch.setattr(workers, "PURGE_S", 0.01)
     lacking = Lacking()
-    run(lacking, carry, lambda: lacking.checks >= 3, ends=0, job_retention_s=100.0)
+    often = replace(HURRIED, purge_s=0.01)
+    run(lacking, carry, lambda: lacking.checks >= 3, ends=0, times=often, job_retention_s=100.0)
     assert caplog.text.count("it keeps nothing") == 1
     assert max(lacking.before_s) < now_s
 

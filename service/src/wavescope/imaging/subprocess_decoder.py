@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ START_S: Final = 5.0  # CPU time for imports, on the slowest machine
 SLACK: Final = 5.0  # multiple of the expected seconds that it may take
 BASE_BYTES: Final = 2**29
 BYTES_PER_PIXEL: Final = 64  # 20 to 32 of common files; 108 of JPEG 2000 in the smallest code blocks
-COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "wavescope.imaging.decoder_process")
+COMMAND: Final[tuple[str, ...]] = (sys.executable, "-P", "-m", "wavescope.imaging.decoder_process")
 _ERRORS: Final = {kind.__name__: kind for kind in (NotAnImage, ImageTooLarge, InvalidRequest)}
 _INHERITED: Final = ("LD_LIBRARY_PATH", "PATH")  # variables that an interpreter may need to start
 
@@ -88,11 +88,13 @@ class SubprocessDecoder:
     Args:
         data: bytes of an image file.
         task: arguments and limits of the decoding.
+        command: program that decodes, and its arguments.
     """
 
-    def __init__(self, data: bytes, task: DecodeTask) -> None:
+    def __init__(self, data: bytes, task: DecodeTask, *, command: Sequence[str] = COMMAND) -> None:
         self._data = data
         self._task = task
+        self._command = command
         self._lock = threading.Lock()
         self._stopped = False
         self._process: subprocess.Popen[bytes] | None = None
@@ -113,7 +115,7 @@ class SubprocessDecoder:
             if self._stopped:
                 raise _not_decoded("it was stopped")
             self._process = subprocess.Popen(
-                COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_make_environment()
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_make_environment()
             )
         output, _ = self._process.communicate(self._task.to_line() + self._data)
         return self._parse(output, self._process.returncode)
@@ -138,13 +140,15 @@ class SubprocessDecoder:
         return _decode_outcome(json.loads(head), pixels)
 
 
-async def decode_in_subprocess(data: bytes, task: DecodeTask) -> Picture:
+async def decode_in_subprocess(data: bytes, task: DecodeTask, *, command: Sequence[str] = COMMAND) -> Picture:
     """Decode an image file in a subprocess, which is killed if this is cancelled.
+
+    Arguments as those of :class:`SubprocessDecoder`.
 
     Raises:
         WavescopeError: as :meth:`SubprocessDecoder.run`.
     """
-    decoder = SubprocessDecoder(data, task)
+    decoder = SubprocessDecoder(data, task, command=command)
     try:
         return await asyncio.to_thread(decoder.run)
     finally:

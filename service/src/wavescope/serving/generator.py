@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from wavescope.engine.types import ExplanationRequest, Picture, Preprocessing
 from wavescope.errors import WavescopeError
 from wavescope.imaging.decode import decode_or_estimate
 from wavescope.imaging.source import iterate_corruptions
-from wavescope.imaging.subprocess_decoder import DecodeTask, decode_in_subprocess
+from wavescope.imaging.subprocess_decoder import COMMAND, DecodeTask, decode_in_subprocess
 from wavescope.serving import names
 from wavescope.serving.calls.local_handle import LocalHandle
 from wavescope.serving.process import prepare_process
@@ -30,11 +30,23 @@ class PerturbationGenerator:
     """Decodes and preprocesses an image, transforms it, and plans its perturbations.
 
     The plan is returned, not put: the caller owns the object, so that it outlives this process.
+
+    Args:
+        settings: of the service.
+        hub: of the metrics, where it is in this process.
+        decoder_command: program that decodes expensive images, and its arguments.
     """
 
-    def __init__(self, settings: Settings, *, hub: LocalHandle | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        hub: LocalHandle | None = None,
+        decoder_command: Sequence[str] = COMMAND,
+    ) -> None:
         prepare_process(settings)
         self._settings = settings
+        self._decoder_command = decoder_command
         self._reporter = Reporter(names.GENERATOR, hub=hub)
         # The desk lets no more in, but counts nobody who has left, whose thread goes on.
         self._places = asyncio.Semaphore(settings.max_planning)
@@ -89,7 +101,7 @@ class PerturbationGenerator:
             return found
         async with self._places:
             task = DecodeTask.for_cost(preprocessing, limits=limits, zoom=zoom, cost=found)
-            return await decode_in_subprocess(image, task)
+            return await decode_in_subprocess(image, task, command=self._decoder_command)
 
     async def _in_thread(
         self, work: Callable[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs

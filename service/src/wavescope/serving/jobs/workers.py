@@ -28,13 +28,7 @@ from wavescope.settings import Settings
 from wavescope.store.codec import decode, encode
 from wavescope.store.protocols import Job, Store
 
-IDLE_S = 0.5  # between looks at an empty queue
-HEARTBEAT_S = 1.0  # a cancelled job ends within this
-PURGE_S = 60.0  # between looks for jobs that ended long ago
-CHECK_S = 5.0  # between looks whether the store is sound, and more where they take long
-CHECK_SHARE = 0.01  # of the time, at most, for these
-RETRY_S = 5.0  # before a job that lacked something is tried again, unless the error says
-ELSEWHERE_S = 600.0  # for another service on the same store, or a new registry, to have a job's model
+CHECK_SHARE = 0.01  # of the time, at most, for looks whether the store is sound
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +58,30 @@ class Tally(NullListener):
 Execute = Callable[[Job, ExplainRequest, Tally], Awaitable[tuple[Explanation, ...]]]
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerTimes:
+    """Times of job workers, in seconds.
+
+    Attributes:
+        idle_s: between looks at an empty queue.
+        heartbeat_s: between heartbeats; a cancelled job ends within this.
+        retry_s: before a job that lacked something is tried again, unless the error says.
+        elsewhere_s: for another service on the same store, or a new registry, to have a job's model.
+        purge_s: between looks for jobs that ended long ago.
+        check_s: between looks whether the store is sound, and more where they take long.
+    """
+
+    idle_s: float = 0.5
+    heartbeat_s: float = 1.0
+    retry_s: float = 5.0
+    elsewhere_s: float = 600.0
+    purge_s: float = 60.0
+    check_s: float = 5.0
+
+
+TIMES = WorkerTimes()
+
+
 class Workers:
     """Claims jobs and carries them out, several at once, for as long as the process lives.
 
@@ -74,15 +92,23 @@ class Workers:
         settings: number of workers, leases, attempts.
         execute: computes the explanations of a job.
         ended: called with the state of every job that ends here.
+        times: of pauses and patience.
     """
 
     def __init__(
-        self, store: Store, settings: Settings, execute: Execute, *, ended: Callable[[str], None]
+        self,
+        store: Store,
+        settings: Settings,
+        execute: Execute,
+        *,
+        ended: Callable[[str], None],
+        times: WorkerTimes = TIMES,
     ) -> None:
         self._store = store
         self._settings = settings
         self._execute = execute
         self._count = ended
+        self._times = times
         self._tasks: list[asyncio.Task[None]] = []
         self._claiming = asyncio.Lock()  # one idle worker asks the store for all of them
         self._lacks: list[str] = []
@@ -110,10 +136,10 @@ class Workers:
                 await self._work(worker, *await self._claim(worker))
             except StoreUnavailable as silent:
                 log.warning("the store of jobs does not answer: %s", silent.message)
-                await asyncio.sleep(HEARTBEAT_S)
+                await asyncio.sleep(self._times.heartbeat_s)
             except Exception:  # a worker must not end: the job's lease lapses, and it is tried again
                 log.exception("a worker failed")
-                await asyncio.sleep(HEARTBEAT_S)
+                await asyncio.sleep(self._times.heartbeat_s)
 
     async def _claim(self, worker: str) -> tuple[Job, bytes]:
         """The next job, once there is one."""
@@ -121,7 +147,7 @@ class Workers:
             while True:
                 if (claimed := await self._claim_once(worker)) is not None:
                     return claimed
-                await asyncio.sleep(IDLE_S)
+                await asyncio.sleep(self._times.idle_s)
 
     async def _claim_once(self, worker: str) -> tuple[Job, bytes] | None:
         """A queued job, or ``None``; a worker that is stopped meanwhile gives back what the store hands over."""
@@ -142,13 +168,13 @@ class Workers:
                 await in_store_thread(self._check)
                 if time.monotonic() >= purge_at_s:
                     await in_store_thread(self._purge)
-                    purge_at_s = time.monotonic() + PURGE_S
+                    purge_at_s = time.monotonic() + self._times.purge_s
             except WavescopeError as error:
                 log.warning("the store cannot be used as it is: %s", error.message)
             except Exception:
                 log.exception("old jobs are not forgotten")
             took_s = time.monotonic() - began_s
-            await asyncio.sleep(min(PURGE_S, max(CHECK_S, took_s / CHECK_SHARE)))
+            await asyncio.sleep(min(self._times.purge_s, max(self._times.check_s, took_s / CHECK_SHARE)))
 
     def _check(self) -> None:
         """Logs each shortcoming of the store once."""
@@ -192,10 +218,12 @@ class Workers:
         # Something is not there: a model, a place, a share of the caller's quota. Another job may go first meanwhile.
         # A deadline is not met by trying again.
         late = isinstance(result, DeadlineExceeded)
-        foreign = isinstance(result, UnknownModel) and 0 <= time.time() - job.created_at < ELSEWHERE_S
+        foreign = (
+            isinstance(result, UnknownModel) and 0 <= time.time() - job.created_at < self._times.elsewhere_s
+        )
         if isinstance(result, WavescopeError) and (result.retryable or foreign) and not late:
             log.warning("job waits: %s", result.message, extra={"job": job.id})
-            after_s = float(result.limits.get("retry_after_s", RETRY_S))
+            after_s = float(result.limits.get("retry_after_s", self._times.retry_s))
             await in_store_thread(self._store.release, job.id, worker, after_s=after_s)
         else:
             await self._finish(worker, job, tally, result)
@@ -224,7 +252,7 @@ class Workers:
             with contextlib.suppress(StoreUnavailable):
                 if not await self._send_heartbeat(worker, job, tally):
                     return
-            await asyncio.sleep(min(HEARTBEAT_S, self._settings.job_lease_s / 3))
+            await asyncio.sleep(min(self._times.heartbeat_s, self._settings.job_lease_s / 3))
 
     async def _send_heartbeat(self, worker: str, job: Job, tally: Tally) -> bool:
         """Renews the lease, with progress; whether the job is still of this worker."""
@@ -251,7 +279,7 @@ class Workers:
                 return
             except StoreUnavailable as silent:
                 log.warning("the store of jobs does not answer: %s", silent.message)
-                await asyncio.sleep(HEARTBEAT_S)
+                await asyncio.sleep(self._times.heartbeat_s)
 
 
 def as_problem(error: WavescopeError) -> dict[str, Any]:
