@@ -587,7 +587,7 @@ def test_probes_over_grpc_need_no_place() -> None:
         "wavescope",
         uploads=Uploads(UploadLimits(max_uploads_per_caller=1)),
         probes=frozenset((f"{service}/ServerReady",)),
-        told_here={f"{service}/ServerLive": live},
+        local_replies={f"{service}/ServerLive": live},
     )
     with served(guard=guard) as target, channel_to(target) as channel:
         held = channel.stream_unary("/wavescope.v1.ExplanationService/Explain").future(never(), timeout=30)

@@ -22,7 +22,7 @@ from wavescope.ingress.plane import Authenticator, NullAuthenticator
 from wavescope.ingress.problems import MalformedRequest
 
 METRICS_PATH: Final = "/metrics"
-# Probes, and the documentation that tells how a key is sent.
+# Probes, and the documentation, which says how a key is sent.
 OPEN_PATHS: Final = frozenset(
     ("/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json", "/-/healthz")
 )
@@ -102,7 +102,7 @@ def _may_call(origin: str, host: str | None, access: Access) -> bool:
 
 
 def is_probe(path: str) -> bool:
-    """Whether it tells how the service is, and is answered however much else there is to do."""
+    """Whether a path is a probe, which is answered however busy the service is."""
     return path == METRICS_PATH or path in OPEN_PATHS
 
 

@@ -136,11 +136,11 @@ async def _answer_protocol_error(request: Request, error: Exception, *, limits: 
     path = request.url.path[:128]
     if error.status_code == 405:
         allowed = sorted((error.headers or {}).get("Allow", "").split(", "))
-        told: WavescopeError = MethodNotAllowed(
+        refusal: WavescopeError = MethodNotAllowed(
             f"{path} takes {', '.join(allowed)}, not {request.method}", supported=allowed
         )
     else:
-        told = NotFound(f"nothing is at {path}")
-    response = await _answer_error(request, told, limits=limits)
+        refusal = NotFound(f"nothing is at {path}")
+    response = await _answer_error(request, refusal, limits=limits)
     response.headers.update(error.headers or {})
     return response

@@ -63,7 +63,7 @@ def job_error(job: JobStatus) -> dict[str, Any] | None:
 def job_failed(job: JobStatus) -> JobFailed:
     """Error of a request for the result of a failed job, with the reason in its message and limits."""
     problem = job_error(job) or {}
-    why = problem.get("message", "it was not told why")
+    why = problem.get("message", "no reason was recorded")
     return JobFailed(f"the job failed: {why}", field="id", problem=problem)
 
 

@@ -168,15 +168,15 @@ class ExplainPlane(Protocol):
         """One explanation per image and target, in image-major order.
 
         Raises:
-            WavescopeError: what is to be told to the caller; ``UnknownModel`` before any error of the model. An error
+            WavescopeError: the error that the caller receives; ``UnknownModel`` before any error of the model. An error
                 about one image of a batch names it in ``field``: ``images[1]``.
         """
         ...
 
     def stream(self, request: ExplainRequest, call: CallContext) -> AsyncGenerator[Event, None]:
-        """The same, told while it is computed: ends with :class:`Finished`, or raises as :meth:`explain`.
+        """Progress and partial indices while the explanations are computed.
 
-        Closing the generator cancels.
+        Ends with :class:`Finished`, or raises as :meth:`explain`. Closing the generator cancels.
         """
         ...
 
@@ -198,7 +198,7 @@ class JobPlane(Protocol):
         """Accepts a job, which is then not lost; the same key and request again give the same job.
 
         Raises:
-            WavescopeError: as :meth:`ExplainPlane.explain` as far as can be told before anything is scored;
+            WavescopeError: as :meth:`ExplainPlane.explain` as far as it is known before anything is scored;
                 IdempotencyConflict, QueueFull, QuotaExceeded, StoreUnavailable.
         """
         ...
@@ -312,8 +312,8 @@ class IngressLimits:
         max_ongoing: requests and RPCs that one gateway serves at once, streams among them; probes are not counted.
         max_streams: event streams that are open at once, in all.
         max_streams_per_caller: those of one API key; not counted where none are configured.
-        retry_after_s: told to clients that may come again, where an error has no ``retry_after_s`` of its own.
-        loopback_only: whether RPCs from other hosts are refused. A server that can be told its address needs no such
+        retry_after_s: sent to clients that may retry, where an error has no ``retry_after_s`` of its own.
+        loopback_only: whether RPCs from other hosts are refused. A server whose address can be set needs no such
             check; Ray Serve's gRPC proxy listens on every interface.
     """
 

@@ -1,4 +1,4 @@
-"""The one table from error code to HTTP status and gRPC code, and the JSON problem that tells an error."""
+"""Table from error code to HTTP status and gRPC code, and the JSON problem of an error."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ def is_hidden(error: WavescopeError) -> bool:
 
 def retry_after_s(limits: dict[str, Any], default_s: float) -> float:
     """Seconds after which a refused caller may come again: what the error says, else the setting."""
-    told = limits.get("retry_after_s")
-    return max(0.0, told) if isinstance(told, int | float) and math.isfinite(told) else default_s
+    wanted_s = limits.get("retry_after_s")
+    return max(0.0, wanted_s) if isinstance(wanted_s, int | float) and math.isfinite(wanted_s) else default_s
 
 
 def may_come_again(code: str) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a model can score, and what is told where none can."""
+"""Readiness check: whether a model can score, and the error where none can."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from wavescope.ingress.plane import ModelPlane
 
 
 async def check_ready(plane: ModelPlane) -> None:
-    """For probes, which need no key: tells what the cluster lacks, and no model by its name.
+    """Check that a model can score. Probes need no key, so that the error names no model.
 
     Raises:
         ModelUnavailable: no model can score.
     """
     if await plane.ready():
         return
-    told = (await plane.models()).values()
-    lacking = [details.get("message") for details in told if details.get("state") == "unplaceable"]
-    if lacking and len(lacking) == len(told):
+    models = (await plane.models()).values()
+    lacking = [details.get("message") for details in models if details.get("state") == "unplaceable"]
+    if lacking and len(lacking) == len(models):
         raise ModelUnavailable(f"no model can be placed: one {lacking[0]}")
     raise ModelUnavailable("no model can score yet")

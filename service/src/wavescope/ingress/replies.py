@@ -33,7 +33,7 @@ class Leaf:
 
     Attributes:
         array: itself.
-        form: how JSON tells it: a list of numbers, a tensor in base64, a PNG in base64 or not at all.
+        form: its form in JSON: a list of numbers, a tensor in base64, a PNG in base64 or not at all.
     """
 
     array: np.ndarray
@@ -62,7 +62,7 @@ def to_batch(explanations: Sequence[Explanation]) -> dict[str, Any]:
 
 
 def to_indices(indices: Indices) -> dict[str, Any]:
-    """Indices as the reply tells them, JSON-ready.
+    """Indices as the reply holds them, JSON-ready.
 
     Raises:
         InternalError: a number is not finite.
@@ -161,7 +161,7 @@ def _figure(figure: bytes) -> dict[str, str]:
 
 
 def _encoded(value: Any, path: str, leaf: Callable[[str, Leaf], Any]) -> Any:
-    """A tree with every leaf as ``leaf`` tells it; a leaf that it tells as nothing is left out, with an empty section.
+    """A tree with every leaf encoded by ``leaf``; a leaf that becomes ``None`` is left out, with an empty section.
 
     Raises:
         InternalError: a number is not finite.
@@ -169,13 +169,13 @@ def _encoded(value: Any, path: str, leaf: Callable[[str, Leaf], Any]) -> Any:
     if isinstance(value, Leaf):
         return leaf(path, value)
     if isinstance(value, dict):
-        told = {}
+        encoded = {}
         for name, part in value.items():
             place = path if name in _UNNAMED_SECTIONS else f"{path}/{name}" if path else name
             content = _encoded(part, place, leaf)
             if content is not None or part is None:
-                told[name] = content
-        return told or (None if value else {})
+                encoded[name] = content
+        return encoded or (None if value else {})
     if isinstance(value, list | tuple):
         return [_encoded(part, f"{path}/{i}", leaf) for i, part in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):

@@ -141,33 +141,33 @@ def from_estimate(estimate: Estimate) -> pb.EstimateResponse:
 
 
 def from_predictions(predictions: Predictions) -> pb.PredictResponse:
-    """What a model says of images, as a message.
+    """Predictions, as a message.
 
     Raises:
         InternalError: a number is not finite.
     """
-    told = to_predictions(predictions)
-    told["predictions"] = [{"top": top} for top in told["predictions"]]
-    return ParseDict(told, pb.PredictResponse())
+    reply = to_predictions(predictions)
+    reply["predictions"] = [{"top": top} for top in reply["predictions"]]
+    return ParseDict(reply, pb.PredictResponse())
 
 
 def from_models(details: Mapping[str, dict[str, Any]]) -> pb.ListModelsResponse:
     """The registered models, as a message."""
     models = [
-        {"name": name, "ready": bool(told.get("ready")), "details": told} for name, told in details.items()
+        {"name": name, "ready": bool(model.get("ready")), "details": model} for name, model in details.items()
     ]
     return ParseDict({"models": models}, pb.ListModelsResponse())
 
 
 def from_job(job: JobStatus) -> pb.Job:
-    """What is told of a job, as a message."""
-    told = job_reply(job)
-    del told["links"]
-    return ParseDict(told, pb.Job())
+    """A job, as a message."""
+    reply = job_reply(job)
+    del reply["links"]
+    return ParseDict(reply, pb.Job())
 
 
 def _named(reply: Any) -> Any:
-    """A JSON reply with its pairs told by name, which is all that a message tells otherwise."""
+    """A JSON reply with names for the parts of its pairs, as a message has them."""
     if isinstance(reply, list):
         return [_named(part) for part in reply]
     if not isinstance(reply, dict):

@@ -1,4 +1,4 @@
-"""What stands around every RPC of every gRPC service: who calls, and how failures are told.
+"""Interceptor of every RPC of every gRPC service: authenticates callers, and sends errors.
 
 An RPC never raises for a failed request: a raised error would lose its metadata on the way through Ray Serve's proxy,
 and show the caller its traceback. Code, message and trailing metadata are set on the context instead, and an empty
@@ -127,14 +127,14 @@ def _named(rpc: Any, answer: Callable[..., Any]) -> Any:
 
 
 def _refuse(context: Context, error: Exception, request_id: str, limits: IngressLimits) -> None:
-    """Set a refusal on the context; defects are logged, and not told."""
+    """Set a refusal on the context; defects are logged, and their details are not sent."""
     if isinstance(error, WavescopeError):
         if is_hidden(error):
             log.error("RPC failed", exc_info=error, extra={"request_id": request_id})
-        code, told = grpc_code(error), problem(error, request_id)
+        code, content = grpc_code(error), problem(error, request_id)
     else:
         log.error("RPC failed", exc_info=error, extra={"request_id": request_id})
-        code, told = grpc.StatusCode.INTERNAL, defect(request_id)
+        code, content = grpc.StatusCode.INTERNAL, defect(request_id)
     context.set_code(code)
-    context.set_details(shortened(told["message"]))
-    context.set_trailing_metadata(trailing_metadata(code, told, limits.retry_after_s))
+    context.set_details(shortened(content["message"]))
+    context.set_trailing_metadata(trailing_metadata(code, content, limits.retry_after_s))

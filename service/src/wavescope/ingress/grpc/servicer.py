@@ -44,7 +44,7 @@ class ExplanationServicer(Servicer):
     async def ExplainStream(
         self, message: pb.ExplainStreamRequest, call: CallContext
     ) -> AsyncGenerator[pb.ExplainStreamResponse, None]:
-        """Explains images, and tells progress and partial indices meanwhile."""
+        """Explain images, and stream progress and partial indices meanwhile."""
         with recording(self._recorder, "grpc") as labels:
             explain_request = await asyncio.to_thread(to_request, message.request, self._limits)
             labels.learn(explain_request)
@@ -55,7 +55,7 @@ class ExplanationServicer(Servicer):
 
     @unary(pb.EstimateResponse)
     async def Estimate(self, message: pb.EstimateRequest, call: CallContext) -> pb.EstimateResponse:
-        """Tells what a request would cost."""
+        """Estimate the cost of a request."""
         explain_request = await asyncio.to_thread(to_request, message.request, self._limits)
         return from_estimate(await self._plane.estimate(explain_request, call))
 

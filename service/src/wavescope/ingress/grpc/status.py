@@ -21,38 +21,41 @@ MAX_LIMITS_BYTES = 1500
 
 
 def trailing_metadata(
-    code: grpc.StatusCode, told: dict[str, Any], default_retry_s: int
+    code: grpc.StatusCode, content: dict[str, Any], default_retry_s: int
 ) -> list[tuple[str, Any]]:
     """The trailing metadata of a refusal; text of entries that are no binary ones is ASCII.
 
     Args:
         code: the status that is sent.
-        told: the problem.
+        content: of the problem.
         default_retry_s: when the caller may come again where its limits do not say.
     """
-    metadata: list[tuple[str, Any]] = [("wavescope-code", told["code"]), ("x-request-id", told["request_id"])]
-    if told["field"] is not None:
-        metadata.append(("wavescope-field", _ascii(told["field"])))
-    limits = json.dumps(told["limits"]) if told["limits"] else ""
+    metadata: list[tuple[str, Any]] = [
+        ("wavescope-code", content["code"]),
+        ("x-request-id", content["request_id"]),
+    ]
+    if content["field"] is not None:
+        metadata.append(("wavescope-field", _ascii(content["field"])))
+    limits = json.dumps(content["limits"]) if content["limits"] else ""
     if limits and len(limits) <= MAX_LIMITS_BYTES:
         metadata.append(("wavescope-limits", limits))
-    return [*metadata, (STATUS_KEY, _status(code, told, default_retry_s).SerializeToString())]
+    return [*metadata, (STATUS_KEY, _status(code, content, default_retry_s).SerializeToString())]
 
 
-def _status(code: grpc.StatusCode, told: dict[str, Any], default_retry_s: int) -> status_pb2.Status:
-    message = shortened(told["message"])
+def _status(code: grpc.StatusCode, content: dict[str, Any], default_retry_s: int) -> status_pb2.Status:
+    message = shortened(content["message"])
     # Any of the well-known details; packed, because a status holds details of any type.
     details: list[Message] = [
         error_details_pb2.ErrorInfo(
-            reason=told["code"].upper(), domain=DOMAIN, metadata=_texts(told["limits"])
+            reason=content["code"].upper(), domain=DOMAIN, metadata=_texts(content["limits"])
         ),
-        error_details_pb2.RequestInfo(request_id=told["request_id"]),
+        error_details_pb2.RequestInfo(request_id=content["request_id"]),
     ]
-    if told["field"] is not None and code is grpc.StatusCode.INVALID_ARGUMENT:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=told["field"], description=message)
+    if content["field"] is not None and code is grpc.StatusCode.INVALID_ARGUMENT:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=content["field"], description=message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    if may_come_again(told["code"]):
-        delay = Duration(seconds=math.ceil(retry_after_s(told["limits"], default_retry_s)))
+    if may_come_again(content["code"]):
+        delay = Duration(seconds=math.ceil(retry_after_s(content["limits"], default_retry_s)))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     number: int = code.value[0]
     status = status_pb2.Status(code=number, message=message)

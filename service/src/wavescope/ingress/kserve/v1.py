@@ -30,7 +30,7 @@ from wavescope.ingress.plane import (
 from wavescope.ingress.replies import encode_json, finite
 from wavescope.ingress.request_metrics import PREDICTION, recording
 from wavescope.ingress.rest.bodies import limited_body
-from wavescope.ingress.rest.explanations import CACHE_HEADER, cache_told
+from wavescope.ingress.rest.explanations import CACHE_HEADER, format_cache_header
 from wavescope.ingress.schemas.parsing import Files, decode_base64, load_json, parse_fields, validate
 from wavescope.ingress.schemas.request import MAX_TOP_CLASSES, Strict
 from wavescope.ingress.schemas.validation_errors import json_type
@@ -88,7 +88,7 @@ class Kserve:
                 explanations = await self._plane.explain(explain_request, call_of(request))
             return Response(
                 await asyncio.to_thread(_explanations, explanations),
-                headers={CACHE_HEADER: cache_told(explanations)},
+                headers={CACHE_HEADER: format_cache_header(explanations)},
                 media_type="application/json",
             )
 
@@ -105,7 +105,7 @@ def routes(plane: DataPlane, limits: IngressLimits, recorder: RequestRecorder | 
 
 
 def _to_prediction(body: bytes, limits: IngressLimits) -> tuple[tuple[bytes, ...], int | None]:
-    """The encoded images, and how many classes are told by name where that is asked for."""
+    """The encoded images, and how many classes are named where that is asked for."""
     content = validate(InstancesBody, load_json(body, "the body"))
     parameters = validate(PredictParameters, content.parameters or {})
     check_count(len(content.instances), limits)
@@ -116,11 +116,11 @@ def _to_prediction(body: bytes, limits: IngressLimits) -> tuple[tuple[bytes, ...
 def _predictions(predictions: Predictions, top_k: int | None) -> bytes:
     if top_k is None:
         return _dumps({"predictions": finite(predictions.outputs, "outputs").tolist()})
-    told = [
+    named = [
         [{"index": found.index, "label": found.label, "probability": found.probability} for found in classes]
         for classes in predictions.top
     ]
-    return _dumps({"predictions": told})
+    return _dumps({"predictions": named})
 
 
 def _to_explain_request(body: bytes, name: str, limits: IngressLimits) -> ExplainRequest:
@@ -135,7 +135,7 @@ def _to_explain_request(body: bytes, name: str, limits: IngressLimits) -> Explai
         if own in fields:
             raise InvalidRequest(f"{own} comes in an instance, not in parameters", field=f"parameters.{own}")
     if fields.get("model", name) != name:
-        raise InvalidRequest("model is told by the address, not by parameters", field="parameters.model")
+        raise InvalidRequest("the address names the model, not parameters", field="parameters.model")
     check_count(len(content.instances), limits)
     images: list[bytes] = []
     others: dict[int, bytes] = {}

@@ -250,7 +250,7 @@ def _job_events() -> dict[str, Any]:
     }
     return {
         **_operation("Watch a job", "jobEvents", content, 404, 406, 429, 503),
-        "description": "Told now and on each change, until it has ended. So many streams are open at once; one more is "
+        "description": "Sent now and on each change, until it has ended. So many streams are open at once; one more is "
         "refused.",
     }
 

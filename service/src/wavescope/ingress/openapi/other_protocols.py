@@ -12,7 +12,7 @@ _OIP = "Open Inference Protocol v2"
 _BODY = (408, 413, 415)
 _WORK = (404, *_BODY, 429, 502, 503, 504)
 _ANYWHERE = (400, 401, 403, 422, 429, 431, 500)
-_TOLD = "See docs/protocols.md, and the protocol's own specification."
+_DESCRIPTION = "See docs/protocols.md, and the protocol's own specification."
 
 
 def _other(
@@ -22,7 +22,7 @@ def _other(
     statuses = sorted({*refusals, *_ANYWHERE} - (set() if needs_key else {401, 429}))
     described: dict[str, Any] = {
         "summary": summary,
-        "description": _TOLD,
+        "description": _DESCRIPTION,
         "operationId": operation,
         "tags": [protocol],
         "responses": {
@@ -37,7 +37,7 @@ def _other(
 
 def _refusal(status: int) -> dict[str, Any]:
     problem_content: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    # What stands before all endpoints tells its refusals as our own do.
+    # What stands before all endpoints answers with refusals as our own do.
     content = (
         {"application/problem+json": problem_content}
         if status in (401, 403)

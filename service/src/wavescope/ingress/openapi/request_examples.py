@@ -34,11 +34,11 @@ REQUESTS: dict[str, Any] = {
     },
     **{kind.name: _of_kind(kind) for kind in KINDS.values() if kind is not DEFAULT_KIND},
     "faithfulness": {
-        "summary": "Any kind: how well its map tells what the model uses",
+        "summary": "Any kind: how well its map shows what the model uses",
         "value": {"image": _IMAGE, "nb_design": 16, "faithfulness": True},
     },
     "adaptive": {
-        "summary": "Any kind, adaptive: what at most 628 forwards and two seconds tell of 784 factors",
+        "summary": "Any kind, adaptive: the indices of 784 factors from at most 628 forwards in two seconds",
         "value": {"image": _IMAGE, "plan": "adaptive", "max_forwards": 628, "deadline_s": 2},
     },
     "targets": {

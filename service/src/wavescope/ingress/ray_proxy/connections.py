@@ -86,7 +86,7 @@ class Bounded(HttpToolsProtocol):
         self.ws_protocol_class = (
             None  # nothing here speaks WebSocket: a handshake is a request like any other
         )
-        self._head_bytes = 0  # of the request that is coming, as they are told by the parser
+        self._head_bytes = 0  # of the request that is coming, as the parser passes them
         self._silent_bytes = 0  # that came since something of a request began, or was of its body
         self._moved = False  # whether that was the case in the piece that came last
         self._waits_since: float = self.loop.time()
@@ -267,7 +267,7 @@ class Bounded(HttpToolsProtocol):
         self._refuse(self._why or MalformedRequest("the request is no HTTP/1.1"))
 
     def _refuse(self, error: WavescopeError) -> None:
-        """Tells why, unless a reply is under way, and closes the connection."""
+        """Send the error, unless a reply is under way, and close the connection."""
         self._stop_head_timer()
         if not self.is_idle:
             self.transport.close()

@@ -1,9 +1,9 @@
 """What stands before the server's own code where that is a proxy we do not write: Ray Serve's.
 
 It obeys headers that any client may send, hands a request on before its body has come, reads bodies of any length into
-memory, and tells its own errors in its own words. Here the headers are taken away, strangers are refused before they
-send a body, bodies are received whole, within their limits, before anything else is taken up by them, and the proxy's
-errors are told as ours. :mod:`.edge_rpc` does the same for gRPC.
+memory, and answers with errors of its own. Here the headers are taken away, strangers are refused before they send a
+body, bodies are received whole, within their limits, before anything else is taken up by them, and the proxy's errors
+are replaced by ours. :mod:`.rpc_guard` does the same for gRPC.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def middlewares(
 
 
 class Edge:
-    """Takes headers away, lets in, receives bodies, and tells the proxy's own errors as problems."""
+    """Middleware in front of Ray Serve's HTTP proxy: headers, access, bodies, and its errors as problems."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Edge:
             max_body_bytes: of one body.
             access: who may come in; ``None`` for everybody.
             uploads: counts the bodies of this process.
-            by_address: whether callers without a key are told apart by their addresses.
+            by_address: whether callers without a key are distinguished by their addresses.
         """
         self._app = app
         self._max_body_bytes = max_body_bytes
@@ -89,7 +89,7 @@ class Edge:
         try:
             caller, _ = check(scope, self._access)
             if scope["path"] in LIVE and scope["method"] in ("GET", "HEAD"):
-                await _tell(send, LIVE[scope["path"]], request_id, closing)
+                await _send_json(send, LIVE[scope["path"]], request_id, closing)
             elif has_body:
                 await self._with_body(scope, receive, reply, caller or self._address(scope))
             else:
@@ -194,7 +194,7 @@ class _Reply:
             await self._send(message)
 
     def expect(self, *, client_left: bool) -> None:
-        """Raises ModelUnavailable where nothing was told to a client that is still there."""
+        """Raises ModelUnavailable where nothing was sent to a client that is still there."""
         if not self.begun and not client_left:
             raise ModelUnavailable(LOST)
 
@@ -204,22 +204,22 @@ def _has_body(scope: Scope) -> bool:
     return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
-async def _tell(send: Send, content: dict[str, Any], request_id: str, headers: dict[str, str]) -> None:
+async def _send_json(send: Send, content: dict[str, Any], request_id: str, headers: dict[str, str]) -> None:
     body = json.dumps(content, separators=(",", ":")).encode("ascii")
-    told = {
+    head = {
         "content-type": "application/json",
         "content-length": str(len(body)),
         REQUEST_ID_HEADER.lower(): request_id,
         **SAFE,
         **headers,
     }
-    encoded = [(name.encode("ascii"), value.encode("ascii")) for name, value in told.items()]
+    encoded = [(name.encode("ascii"), value.encode("ascii")) for name, value in head.items()]
     await send({"type": "http.response.start", "status": 200, "headers": encoded})
     await send({"type": "http.response.body", "body": body})
 
 
 def _clean(scope: Scope) -> str:
-    """Takes away the headers that the proxy would obey, and gives the request an id that is fit to be told again."""
+    """Takes away the headers that the proxy would obey, and gives the request an id that is safe to send back."""
     kept = [(name, value) for name, value in scope["headers"] if not _is_stripped(name.decode("latin-1"))]
     offered = Headers(raw=kept).get(REQUEST_ID_HEADER)
     request_id = choose_request_id(offered)

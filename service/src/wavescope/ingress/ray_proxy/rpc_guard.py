@@ -66,8 +66,8 @@ class RpcGuard:
         uploads: counts the messages that are received.
         reply_timeout_s: that a client may let a message of a stream wait; then the RPC is cut off.
         probes: RPCs that need no place among the messages that are received, by their full names.
-        told_here: replies of RPCs that need nobody else, nor their message, by the same.
-        by_address: whether callers without a key are told apart by their addresses.
+        local_replies: replies of RPCs that need nobody else, nor their message, by the same.
+        by_address: whether callers without a key are distinguished by their addresses.
     """
 
     application: str
@@ -76,7 +76,7 @@ class RpcGuard:
     uploads: Uploads = field(default_factory=lambda: Uploads(UploadLimits()))
     reply_timeout_s: float = 60.0
     probes: frozenset[str] = frozenset()
-    told_here: Mapping[str, bytes] = field(default_factory=dict)
+    local_replies: Mapping[str, bytes] = field(default_factory=dict)
     by_address: bool = True
 
 
@@ -87,7 +87,7 @@ class Unreadable:
 def add_guarded(
     add: Callable[[Any, Any], None], servicer: object, server: Server, *, guard: RpcGuard
 ) -> None:
-    """Registers an RPC service with Ray Serve's gRPC proxy, whose own errors are then told without their details.
+    """Registers an RPC service with Ray Serve's gRPC proxy, whose own errors are then sent without their details.
 
     Args:
         add: the generated function ``add_…Servicer_to_server``.
@@ -99,8 +99,8 @@ def add_guarded(
 
     def guarded(**options: Any) -> Handler:
         name = options.get("service_method", "")
-        if name in guard.told_here:
-            return _telling(guard.told_here[name], guard)
+        if name in guard.local_replies:
+            return _local_reply(guard.local_replies[name], guard)
         return _guarded(factory(**_with_whole_request(options)), guard, probe=name in guard.probes)
 
     server.service_handler_factory = guarded
@@ -146,7 +146,7 @@ def _reading(method: Any) -> Any:
         try:
             return read(content)
         except DecodeError:
-            # :class:`Unreadable` where gRPC would tell the name of an exception.
+            # :class:`Unreadable` where gRPC would send the name of an exception.
             return Unreadable()
 
     if method.response_streaming:
@@ -177,7 +177,7 @@ class _Context:
         return getattr(self._context, name)
 
 
-def _telling(reply: bytes, guard: RpcGuard) -> Handler:
+def _local_reply(reply: bytes, guard: RpcGuard) -> Handler:
     """Answers whoever may call."""
 
     async def answered(requests: Any, context: Any) -> bytes:
@@ -241,7 +241,7 @@ def _cut_off(timeout_s: float) -> Iterator[None]:
 async def _received(
     requests: AsyncIterator[Any], context: Any, guard: RpcGuard, upload: Upload | None
 ) -> Any | None:
-    """The message of an RPC that may be made; ``None`` where it may not, or none comes, which is told.
+    """The message of an RPC that may be made; ``None`` where it may not, or none comes; the caller then gets the error.
 
     Without an ``upload`` it is not counted.
     """
@@ -273,18 +273,18 @@ def _let_in(context: Any, guard: RpcGuard) -> str:
 def _refuse(context: Any, refused: WavescopeError) -> None:
     request_id = choose_request_id(metadata(context, "x-request-id"))
     log.info("refused: %s", refused.message, extra={"request_id": request_id})
-    _tell(context, refused, request_id)
+    _send_error(context, refused, request_id)
 
 
 def _peer(context: Any, guard: RpcGuard) -> str:
-    """The address that an RPC comes from, without its port, where callers are told apart by it."""
+    """The address that an RPC comes from, without its port, where callers are distinguished by it."""
     if not guard.by_address:
         return NOBODY
     return str(context.peer()).rpartition(":")[0]
 
 
 def _hide(context: Any) -> None:
-    """Replaces an error of the proxy, which may tell addresses, paths and tracebacks; ours carry their code."""
+    """Replaces an error of the proxy, which may reveal addresses, paths and tracebacks; ours carry their code."""
     if context.code() not in _HIDDEN_CODES:
         return
     carried = dict(context.trailing_metadata() or ())
@@ -292,12 +292,12 @@ def _hide(context: Any) -> None:
         return
     request_id = carried.get("x-request-id") or carried.get("request_id")
     log.warning("the proxy had no answer", extra={"request_id": request_id})
-    _tell(context, ModelUnavailable(LOST), request_id)
+    _send_error(context, ModelUnavailable(LOST), request_id)
 
 
-def _tell(context: Any, error: WavescopeError, offered_id: str | None) -> None:
+def _send_error(context: Any, error: WavescopeError, offered_id: str | None) -> None:
     """Sets an error on a context."""
-    code, told = grpc_code(error), problem(error, choose_request_id(offered_id))
+    code, content = grpc_code(error), problem(error, choose_request_id(offered_id))
     context.set_code(code)
     context.set_details(error.message)
-    context.set_trailing_metadata(tuple(trailing_metadata(code, told, RETRY_AFTER_S)))
+    context.set_trailing_metadata(tuple(trailing_metadata(code, content, RETRY_AFTER_S)))

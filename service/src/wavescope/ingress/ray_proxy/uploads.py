@@ -66,7 +66,7 @@ class Uploads:
         """The body of one request; its bytes are forgotten when the block is left, if not before.
 
         Args:
-            caller: name of the API key, or an address; ``NOBODY`` where one cannot be told from another: then there is
+            caller: name of the API key, or an address; ``NOBODY`` where callers cannot be distinguished: then there is
                 no share, only what all may have together.
             unseen: whether none of its bytes is seen before it is whole.
         """

@@ -46,7 +46,7 @@ class ExplainRoutes(Routes[ExplainPlane]):
             response = await represent(
                 explanations, representation, batch=explain_request.batch, draw=self._draw
             )
-            response.headers[CACHE_HEADER] = cache_told(explanations)
+            response.headers[CACHE_HEADER] = format_cache_header(explanations)
             return response
 
     async def estimate(self, request: Request) -> Response:
@@ -62,6 +62,6 @@ class ExplainRoutes(Routes[ExplainPlane]):
             return JSONResponse(to_predictions(await self._plane.predict(predict_request, call_of(request))))
 
 
-def cache_told(explanations: tuple[Explanation, ...]) -> str:
-    """Whether nothing had to be computed."""
+def format_cache_header(explanations: tuple[Explanation, ...]) -> str:
+    """Format the cache header: ``hit`` if nothing had to be computed."""
     return "hit" if all(explanation.cached for explanation in explanations) else "miss"

@@ -72,7 +72,7 @@ class Outermost:
             enter(scope, self._access)
             with nullcontext() if is_probe(scope["path"]) else self._ongoing.place():
                 await self._app(scope, receive, send_with_id)
-        except WavescopeError as refused:  # before the application, which tells its own
+        except WavescopeError as refused:  # before the application, which answers with its own
             log.info("refused: %s", refused.message, extra={"request_id": request_id})
             await send_refusal(send_with_id, refused, request_id)
         except ClientDisconnect:
@@ -89,23 +89,23 @@ async def send_refusal(send: Send, error: WavescopeError, request_id: str, **hea
     Args:
         send: of the ASGI connection.
         error: what is refused.
-        request_id: told with it.
+        request_id: sent with it.
         **headers: as of :func:`send_problem`.
     """
-    told = {name.lower(): value for name, value in problem_headers(error, RETRY_AFTER_S).items()}
-    await send_problem(send, problem(error, request_id), http_status(error), **told | headers)
+    error_headers = {name.lower(): value for name, value in problem_headers(error, RETRY_AFTER_S).items()}
+    await send_problem(send, problem(error, request_id), http_status(error), **error_headers | headers)
 
 
-async def send_problem(send: Send, told: dict[str, Any], status: int, **headers: str) -> None:
+async def send_problem(send: Send, content: dict[str, Any], status: int, **headers: str) -> None:
     """Sends a problem as the whole reply.
 
     Args:
         send: of the ASGI connection.
-        told: the problem.
+        content: of the problem.
         status: of HTTP.
         **headers: beside those of the body; ``_`` stands for ``-``.
     """
-    body = encode_problem(told)
+    body = encode_problem(content)
     headers |= {"content-type": PROBLEM_MEDIA_TYPE, "content-length": str(len(body)), **SAFE}
     encoded = [
         (name.replace("_", "-").lower().encode("ascii"), value.encode("ascii"))

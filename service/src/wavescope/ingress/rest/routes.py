@@ -18,7 +18,7 @@ class Routes(Generic[Plane]):
         plane: the part.
         limits: of requests.
         draw: makes the picture of an explanation.
-        recorder: told of every request.
+        recorder: counts every request.
         streams: those that are open.
     """
 

@@ -64,14 +64,14 @@ async def job_events(
                 last = job.state
                 yield _event("state", json.dumps(job_reply(job, root)).encode("ascii"))
             else:
-                told = {"forwards": job.forwards, "planned": job.planned, "eta_s": job.eta_s}
-                yield _event("progress", json.dumps(told).encode("ascii"))
+                content = {"forwards": job.forwards, "planned": job.planned, "eta_s": job.eta_s}
+                yield _event("progress", json.dumps(content).encode("ascii"))
 
 
 class EventStream(Response):
     """A reply of server-sent events, which ends when its client leaves.
 
-    An error before anything is sent is raised, and answered as any other; a later one is told as the event ``error``.
+    An error before anything is sent is raised, and answered as any other; a later one is sent as the event ``error``.
     """
 
     media_type = EVENTS
@@ -149,11 +149,11 @@ class EventStream(Response):
 
     def _problem(self, error: Exception) -> bytes:
         if isinstance(error, WavescopeError) and not is_hidden(error):
-            told, status = problem(error, self._request_id), http_status(error)
+            content, status = problem(error, self._request_id), http_status(error)
         else:
             log.error("stream failed", exc_info=error, extra={"request_id": self._request_id})
-            told, status = defect(self._request_id), 500
-        return json.dumps({**told, "status": status}).encode("ascii")
+            content, status = defect(self._request_id), 500
+        return json.dumps({**content, "status": status}).encode("ascii")
 
 
 async def _left(receive: Receive) -> None:
@@ -164,21 +164,21 @@ async def _left(receive: Receive) -> None:
 
 async def _encode(event: Event, batch: bool) -> bytes:
     if isinstance(event, Progress):
-        told = {
+        content = {
             "forwards": event.forwards,
             "planned": event.planned,
             "elapsed_s": event.elapsed_s,
             "eta_s": event.eta_s,
         }
-        return _event("progress", json.dumps(told).encode("ascii"))
+        return _event("progress", json.dumps(content).encode("ascii"))
     if isinstance(event, PartialIndices):
-        told = {
+        content = {
             "image": event.image,
             "forwards": event.forwards,
             "rows": event.rows,
             "indices": to_indices(event.indices),
         }
-        return _event("partial", json.dumps(told, allow_nan=False).encode("ascii"))
+        return _event("partial", json.dumps(content, allow_nan=False).encode("ascii"))
     # Thousands of numbers and some pictures: in a thread, so that other requests are served meanwhile.
     if batch:
         return _event("result", await asyncio.to_thread(encode_batch_json, event.explanations))

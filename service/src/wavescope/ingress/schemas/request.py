@@ -49,7 +49,7 @@ def _tag(value: Any) -> str:
 
 CheckedTarget = Annotated[int | str | None, BeforeValidator(_check_target)]
 Targets = Annotated[list[CheckedTarget], Field(min_length=1)]
-# A discriminator, because a plain union would tell the errors of both branches at once.
+# A discriminator, because a plain union would report the errors of both branches at once.
 TargetEntry = Annotated[
     Annotated[CheckedTarget, Tag(ONE_TAG)] | Annotated[Targets, Tag(LIST_TAG)], Discriminator(_tag)
 ]

@@ -45,7 +45,7 @@ class Named:
 
 
 def find(plane: ModelPlane, name: str, version: str) -> Named:
-    """What a name stands for; that a model is registered under it is for the plane to tell where it is no explainer's.
+    """Find what a name stands for: a model, or an explainer of one. The plane refuses a model that is not registered.
 
     Raises:
         UnknownModel: no such version of it.
@@ -72,7 +72,7 @@ def model_metadata(named: Named, details: dict[str, Any]) -> dict[str, Any]:
     if named.kind is None:
         outputs = [_tensor(RAW_OUTPUTS, "FP32", (details.get("classes", -1),))]
     else:
-        outputs = [_tensor(name, *told) for name, told in outputs_of(named.kind).items()]
+        outputs = [_tensor(name, *described) for name, described in outputs_of(named.kind).items()]
     return {
         "name": named.name,
         "versions": [VERSION],

@@ -75,7 +75,7 @@ async def infer(
         labels: learn what the request is.
 
     Raises:
-        WavescopeError: what is to be told to the caller.
+        WavescopeError: the error that the caller receives.
     """
     named = catalogue.find(plane, name, version)
     request = await asyncio.to_thread(_read, read, named)
@@ -141,7 +141,7 @@ def _parse(named: Named, request: InferRequest, limits: IngressLimits) -> Explai
     for name in ("kind", "model"):
         if name in request.parameters:
             raise InvalidRequest(
-                f"{name} is no parameter here: the model's name {named.name} tells it", field=name
+                f"{name} is no parameter here: the model's name {named.name} gives it", field=name
             )
     fields = {name: _plain(name, value) for name, value in request.parameters.items()}
     images, other = request.images[IMAGE], request.images.get(OTHER)
@@ -173,9 +173,9 @@ def _plain(name: str, value: Any) -> Any:
     if not isinstance(value, str) or (name in TEXT_FIELDS and value != "null"):
         return value
     try:
-        told = load_json(value.encode("utf-8"), name)
+        parsed = load_json(value.encode("utf-8"), name)
     except (InvalidRequest, UnicodeEncodeError):
         return value  # text after all: a class's name, or something that the field itself refuses
-    if name == "target" and told is not None and type(told) is not int:
+    if name == "target" and parsed is not None and type(parsed) is not int:
         return value  # a class's name, which may look like any JSON
-    return told
+    return parsed

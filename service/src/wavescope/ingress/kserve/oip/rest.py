@@ -35,7 +35,7 @@ from wavescope.ingress.problems import UnsupportedMediaType
 from wavescope.ingress.readiness import check_ready
 from wavescope.ingress.request_metrics import recording
 from wavescope.ingress.rest.bodies import limited_body
-from wavescope.ingress.rest.explanations import CACHE_HEADER, cache_told
+from wavescope.ingress.rest.explanations import CACHE_HEADER, format_cache_header
 from wavescope.ingress.schemas.parsing import decode_base64, load_json, validate
 from wavescope.ingress.schemas.request import Strict
 
@@ -63,7 +63,7 @@ class OutputBody(Strict):
 
 
 class InferBody(Strict):
-    """The JSON of a request; which model is asked is told by its address, though some clients tell it here as well."""
+    """JSON body of a request. Its address names the model, though some clients name it here as well."""
 
     id: str | None = None
     model_name: str | None = None
@@ -173,7 +173,7 @@ def _split(body: bytes, json_length: str | None) -> tuple[InferBody, bytes]:
     """The JSON of a request, and what follows it.
 
     Raises:
-        InvalidRequest: the header tells no length within the body, or the JSON is wrong.
+        InvalidRequest: the header gives no length within the body, or the JSON is wrong.
     """
     length = len(body)
     if json_length is not None:
@@ -200,11 +200,11 @@ def _read(content: InferBody, binary: bytes, limits: IngressLimits) -> InferRequ
         place = f"inputs[{position}]"
         if tensor.name in images:
             raise InvalidRequest(f"{place}: input {tensor.name[:64]} is sent twice", field=f"{place}.name")
-        told = tensor.parameters or {}
-        _check_parameters(told, _INPUT_PARAMETERS, place)
+        sent = tensor.parameters or {}
+        _check_parameters(sent, _INPUT_PARAMETERS, place)
         header = Header(tensor.name, tensor.datatype, tuple(tensor.shape))
         check_count(header.shape[0], limits)
-        size = told.get("binary_data_size")
+        size = sent.get("binary_data_size")
         if (size is None) == (tensor.data is None):
             raise InvalidRequest(
                 f"{place} must have either data, or binary_data_size in its parameters", field=f"{place}.data"
@@ -234,8 +234,8 @@ def _read(content: InferBody, binary: bytes, limits: IngressLimits) -> InferRequ
     return InferRequest(parameters, images, tuple(output.name for output in content.outputs or ()))
 
 
-def _check_parameters(told: dict[str, Any], known: tuple[str, ...], place: str) -> None:
-    for name in told:
+def _check_parameters(sent: dict[str, Any], known: tuple[str, ...], place: str) -> None:
+    for name in sent:
         if name not in known:
             field = f"{place}.parameters.{name[:64]}"
             raise InvalidRequest(
@@ -265,13 +265,13 @@ def _reply(inferred: InferReply, content: InferBody, request_id: str) -> Respons
     asked = {output.name: output.parameters or {} for output in content.outputs or ()}
     usual = _truth((content.parameters or {}).get("binary_data_output", False), "binary_data_output")
     for output in inferred.outputs:
-        told = _described(output)
+        described = _described(output)
         if _truth(asked.get(output.name, {}).get("binary_data", usual), "binary_data"):
             binary.append(output.raw())
-            told["parameters"] = {"binary_data_size": len(binary[-1])}
+            described["parameters"] = {"binary_data_size": len(binary[-1])}
         else:
-            told["data"] = output.listed()
-        outputs.append(told)
+            described["data"] = output.listed()
+        outputs.append(described)
     reply = {
         "model_name": inferred.model,
         "model_version": catalogue.VERSION,
@@ -279,7 +279,7 @@ def _reply(inferred: InferReply, content: InferBody, request_id: str) -> Respons
         "outputs": outputs,
     }
     head = json.dumps(reply, allow_nan=False, separators=(",", ":")).encode("ascii")
-    headers = {CACHE_HEADER: cache_told(inferred.explanations)} if inferred.explanations else {}
+    headers = {CACHE_HEADER: format_cache_header(inferred.explanations)} if inferred.explanations else {}
     if not binary:
         return Response(head, headers=headers, media_type="application/json")
     headers[JSON_LENGTH] = str(len(head))

@@ -23,7 +23,7 @@ _LENGTH = struct.Struct("<I")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What is told of an input tensor beside its elements.
+    """Name, datatype and shape of an input tensor.
 
     Attributes:
         name: such as ``image``.
