@@ -72,7 +72,7 @@ def edge_of(monkeypatch: pytest.MonkeyPatch, trusted: str | None, **settings: An
     for name, value in proxy.environment().items():
         monkeypatch.setenv(name, value)
     uploads = Uploads(UploadLimits(max_uploads_per_caller=1, max_upload_bytes=8))
-    by_address = proxy.tells_addresses(Settings(**settings))
+    by_address = proxy.knows_addresses(Settings(**settings))
     return Edge(answer, max_body_bytes=10, uploads=uploads, by_address=by_address), uploads
 
 

@@ -96,7 +96,7 @@ def explain(
         InvalidRequest: names the field that is wrong.
         NotAnImage, ImageTooLarge: the image cannot be used.
         UnknownModel, RegistryInvalid, WeightsUnavailable: see :func:`load_model`.
-        DeadlineExceeded: ``deadline_s`` was over before there was anything to tell.
+        DeadlineExceeded: ``deadline_s`` was over before there was any result.
 
     Example:
         >>> explanation = wavescope.explain("lynx.jpg", levels=4)

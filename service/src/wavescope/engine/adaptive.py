@@ -24,7 +24,7 @@ from wavescope.engine.types import ExplanationRequest, Round, Screening, Stop
 
 # Rounds in a row with the same largest factors before they count as settled.
 SETTLED = 3
-# The first answer comes within this share of the budget, or after four rows of A: fewer tell nothing of V's error.
+# The first answer comes within this share of the budget, or after four rows of A: fewer say nothing of V's error.
 FIRST_SHARE = 0.1
 LEAST_FIRST = 4
 

@@ -258,8 +258,8 @@ def build(
         profile=_profile(plan, factors, found) if "profile" in KINDS[request.kind].sections else None,
         screening=found.screening,
     )
-    told = of_scores(explained, found.independent, found.interaction)
-    return replace(explained, warnings=(*explanation.warnings, *told))
+    further = of_scores(explained, found.independent, found.interaction)
+    return replace(explained, warnings=(*explanation.warnings, *further))
 
 
 def _variance_rows(request: ExplanationRequest) -> VarianceRows:

@@ -1,4 +1,4 @@
-"""Colours that a colour-blind reader tells apart, and how an index becomes a colour.
+"""Colours that a colour-blind reader can distinguish, and the colour of an index.
 
 The map of colours is viridis: perceptually uniform, and of rising luminance to readers with and without
 deuteranopia, in grey print too. Orientations differ in luminance and in hatching for the same reason. Two things

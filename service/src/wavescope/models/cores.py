@@ -11,7 +11,7 @@ CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")  # of the control group, versi
 
 
 def usable_cores(quota_file: Path = CPU_QUOTA) -> float:
-    """Cores of this process' affinity, and of its control group's quota, where the system tells of them.
+    """Cores of this process' affinity, and of its control group's quota, where the system reports them.
 
     Args:
         quota_file: where the system writes the quota.

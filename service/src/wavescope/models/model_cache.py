@@ -138,7 +138,7 @@ class KeptModels:
 def _files(spec: ModelSpec, cache_dir: Path) -> dict[Path, Identity]:
     try:
         return {path: identity(path) for path in files_of(spec, cache_dir)}
-    except ImportError:  # of which loading tells more
+    except ImportError:  # which loading explains better
         return {}
 
 

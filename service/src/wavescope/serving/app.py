@@ -30,7 +30,7 @@ from wavescope.settings import Settings, build_model_spec, load_registry, load_s
 
 # One line per call would drown everything else; requests are counted in the metrics.
 LOGGING = LoggingConfig(encoding="JSON", log_level="WARNING", enable_access_log=False)
-CONSTRUCTOR_TRIES = 2  # missing weights stay missing: tell it soon instead of trying twenty times
+CONSTRUCTOR_TRIES = 2  # missing weights stay missing: report it soon instead of trying twenty times
 # Coroutines that wait: what they hold is bounded by the limits on bodies and rows, not by this number.
 CONCURRENT_REQUESTS = 64
 WAITING_REQUESTS = 10_000  # at the admission desk and in the gateway, which bound them themselves
@@ -97,7 +97,7 @@ def service(
         loopback_only: refuse RPCs from other hosts, which Ray Serve's gRPC proxy would let in.
     """
     models = RegistryFile(models_file, registry)
-    # Far more than it serves: probes are let in, and the others told that it is full, instead of waiting unseen.
+    # Far more than it serves: probes are let in, and the others refused because it is full, instead of waiting unseen.
     most = {"max_ongoing_requests": WAITING_REQUESTS}
     if settings.one_process:
         whole = _light(serve.ingress()(OneProcess), names.GATEWAY, **most)

@@ -115,7 +115,7 @@ class PerturbationGenerator:
     def _ended(self, working: asyncio.Future[Any]) -> None:
         self._places.release()
         if not working.cancelled():
-            working.exception()  # told to whoever waits; nobody has to
+            working.exception()  # raised in whoever waits; nobody has to
 
 
 class _Abandonable:

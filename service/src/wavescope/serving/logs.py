@@ -30,7 +30,7 @@ _HIDE_REFUSALS = _HideRefusals()
 
 
 def hide_cancelled(record: logging.LogRecord) -> bool:
-    """Whether to tell a record: not that of a call which its caller has given up, which Ray Serve awaits nowhere."""
+    """Whether to log a record: not that of a call which its caller has given up, which Ray Serve awaits nowhere."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, TaskCancelledError)
 
@@ -51,7 +51,7 @@ def json_only() -> None:
 
     Lines that are no JSON (Ray's own, or a library's) are wrapped.
     """
-    # Of this process: it tells its progress as text, whatever level it is given meanwhile.
+    # Of this process: it reports its progress as text, whatever level it is given meanwhile.
     logging.getLogger("ray.serve").addFilter(_at_least_warning)
     global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
     global_worker_stdstream_dispatcher.add_handler("wavescope", _print)
@@ -59,7 +59,7 @@ def json_only() -> None:
 
 
 def ours_only() -> None:
-    """From now on without Ray's own lines: its controller tells of every replica that is removed, with a traceback."""
+    """Drop Ray's own lines from now on: its controller logs every replica that is removed, with a traceback."""
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # Ray Serve has set it back meanwhile
     global_worker_stdstream_dispatcher.remove_handler("wavescope")
     global_worker_stdstream_dispatcher.add_handler("wavescope", _print_ours)

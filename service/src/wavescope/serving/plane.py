@@ -103,12 +103,12 @@ class RayDataPlane:
         return _status(await self._job(job_id, call))
 
     async def watch(self, job_id: str, call: CallContext) -> AsyncGenerator[JobStatus, None]:
-        told: Job | None = None
+        sent: Job | None = None
         while True:
             job = await self._job(job_id, call)
-            if job != told:
+            if job != sent:
                 yield _status(job)
-                told = job
+                sent = job
             if job.state in FINAL:
                 return
             await asyncio.sleep(WATCH_S)
@@ -133,8 +133,8 @@ class RayDataPlane:
     # ---- models ----------------------------------------------------------------------------------
     async def models(self) -> dict[str, dict[str, Any]]:
         names = self.model_names()
-        told = await asyncio.gather(*(self.model(name) for name in names))
-        return dict(zip(names, told, strict=True))
+        details = await asyncio.gather(*(self.model(name) for name in names))
+        return dict(zip(names, details, strict=True))
 
     def model_names(self) -> tuple[str, ...]:
         return self._directory.names()

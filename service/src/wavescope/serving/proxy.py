@@ -62,12 +62,12 @@ def middlewares() -> list[Any]:
     bound_rpcs(settings)
     local = make_access(settings, local_only=_local_only(settings))
     return http_guard.middlewares(
-        settings.max_body_bytes, local, _uploads(), by_address=tells_addresses(settings)
+        settings.max_body_bytes, local, _uploads(), by_address=knows_addresses(settings)
     )
 
 
-def tells_addresses(settings: Settings) -> bool:
-    """Whether addresses tell callers apart: behind a gateway all are its own, unless it is believed what it says."""
+def knows_addresses(settings: Settings) -> bool:
+    """Whether addresses distinguish callers: behind a gateway all are its own, unless forwarded ones are trusted."""
     return not settings.no_auth or bool(os.environ.get(FORWARDED))
 
 

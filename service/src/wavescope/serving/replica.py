@@ -71,7 +71,7 @@ class ModelReplica:
     an empty one is any.
 
     A model served elsewhere that does not answer yet is asked again for as long as the replica lives, since Ray Serve
-    gives up on constructors that fail; until then calls are told why.
+    gives up on constructors that fail; until then calls fail with the reason.
 
     A model that failed to load twice in a row, or took its process with it, is tried again after a pause, which grows.
     """
@@ -214,8 +214,8 @@ class ModelReplica:
             self._attempts.loaded()
             raise
         except Exception as error:
-            told = error.message if isinstance(error, WavescopeError) else ""
-            self._attempts.failed(told or "it could not be loaded; the log says why")
+            message = error.message if isinstance(error, WavescopeError) else ""
+            self._attempts.failed(message or "it could not be loaded; the log says why")
             raise
         self._attempts.loaded()
         return loaded

@@ -62,7 +62,7 @@ class Batcher:
     A batch takes rows of the chunk that came first, and is topped up with those of the next ones. Requests have few
     chunks here at a time and each further one queues at the end, so that no request waits for another to finish. The
     next batch is launched before the last one's scores are read, so that a GPU never waits. A cancelled chunk starts no
-    further row. A batch that fails is scored again chunk by chunk: a failure is told to its own request alone.
+    further row. A batch that fails is scored again chunk by chunk: a failure reaches its own request alone.
 
     Closed, it scores what waits and takes nothing more: what comes later fails at once with ``ModelChanged``, since
     the device's model is being replaced.
@@ -99,7 +99,7 @@ class Batcher:
                 return
             try:
                 future.set_result(work())
-            except Exception as failure:  # noqa: BLE001  # told to the caller, as an executor does
+            except Exception as failure:  # noqa: BLE001  # raised in the caller, as an executor does
                 future.set_exception(failure)
 
         with self._changed:
@@ -157,14 +157,14 @@ class Batcher:
         """Launches a device batch; the function returned waits for its scores, and there is none where it failed."""
         try:
             return partial(self._land, taken, self._device.launch([part for _, part in taken]))
-        except Exception as failure:  # noqa: BLE001  # told to whoever asked for these rows
+        except Exception as failure:  # noqa: BLE001  # raised in whoever asked for these rows
             self._fail(taken, failure)
             return None
 
     def _land(self, taken: _Taken, wait: Callable[[], list[Scored]]) -> None:
         try:
             scored = wait()
-        except Exception as failure:  # noqa: BLE001  # told to whoever asked for these rows
+        except Exception as failure:  # noqa: BLE001  # raised in whoever asked for these rows
             self._fail(taken, failure)
             return
         for (chunk, part), found in zip(taken, scored, strict=True):

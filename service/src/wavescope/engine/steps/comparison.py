@@ -127,7 +127,7 @@ def _other_class(explanation: Explanation, zoomed: Explanation) -> tuple[str, ..
 def _ended(zoomed: Explanation) -> tuple[str, ...]:
     if not zoomed.partial:
         return ()
-    return ("deadline_s ended the explanation of the enlarged image early, as its own warnings tell",)
+    return ("deadline_s ended the explanation of the enlarged image early, as its own warnings say",)
 
 
 def _of_other(other: Explanation) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Insertion and deletion curves: how well a map tells what the model uses (paper, appendix A.1.2)."""
+"""Insertion and deletion curves: how well a map shows what the model uses (paper, appendix A.1.2)."""
 
 from __future__ import annotations
 

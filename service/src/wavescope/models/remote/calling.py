@@ -78,7 +78,7 @@ class Caller:
         try:
             return retrying(self._attempt, send, deadline)
         except Unavailable as error:
-            # Callers are only told to come back: this is where an operator learns of it.
+            # Callers are only asked to retry: an operator finds the reason in the log.
             log.warning("model %r: its server is not available: %s", self._model, error.reason)
             raise ModelUnavailable(
                 f"model {self._model!r}: its server is not available: {error.reason}",

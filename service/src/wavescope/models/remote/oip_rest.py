@@ -25,7 +25,7 @@ class OipRest:
     """A :class:`~wavescope.models.remote.protocol.Client` over HTTP.
 
     Servers do not reliably say whether they know binary tensors: Triton's lists the extension, KServe's knows it and is
-    silent, MLServer does not know it and fails. Of others the first batch tells.
+    silent, MLServer does not know it and fails. For others the first batch shows it.
     """
 
     def __init__(self, address: Address, http: Http) -> None:

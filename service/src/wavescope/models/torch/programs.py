@@ -90,7 +90,7 @@ def build_torchscript(spec: ModelSpec, device: torch.device) -> Built:
     preprocessing, _ = spec.declared()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of its end, which the documentation tells
+            warnings.simplefilter("ignore", FutureWarning)  # of its end, which the documentation announces
             module = torch.jit.load(path, map_location=device).eval()
     except _LOAD_ERRORS as error:
         raise _unusable(spec, path, "TorchScript file", error) from error

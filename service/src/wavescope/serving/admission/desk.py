@@ -143,7 +143,7 @@ class AdmissionDesk:
             for ask_id in lane.evict_silent():
                 log.warning("a request's process says nothing any more", extra={"ask": ask_id})
                 if (turn := self._turns.pop(ask_id, None)) is not None:
-                    turn.set()  # if it waits after all, it is told so
+                    turn.set()  # if it waits after all, it is refused
             for ask_id in lane.begin():
                 if ask_id in self._turns:
                     self._turns[ask_id].set()

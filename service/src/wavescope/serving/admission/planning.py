@@ -50,7 +50,7 @@ def decode_seconds(
         abandoned: whether nobody waits any more: then it ends before the next image.
 
     Raises:
-        NotAnImage, ImageTooLarge, InvalidRequest: as far as a header tells; names the image.
+        NotAnImage, ImageTooLarge, InvalidRequest: as far as a header shows; names the image.
     """
     found: list[float] = []
     for image, name in zip(images, names, strict=True):
@@ -190,7 +190,7 @@ async def _read(images: Sequence[bytes], names: Sequence[str], settings: Setting
         abandoned.set()
         await asyncio.wait((reading,))
         if not reading.cancelled():
-            reading.exception()  # nobody is told
+            reading.exception()  # nobody waits for it
         raise
 
 

@@ -43,7 +43,7 @@ async def call(
         what: names the call in logs and errors.
         policy: how often it is sent.
         retried: called for every retry.
-        receive: waits for a response, for its result alone unless told otherwise.
+        receive: waits for a response, for its result alone by default.
 
     Raises:
         ModelUnavailable: replica after replica died.
@@ -75,7 +75,7 @@ async def fan_out(
 ) -> None:
     """Keeps ``window`` chunks in flight until all are scored; the first failure cancels the others.
 
-    Cancelled itself, it ends as soon as the chunks in flight were told so; no further one is sent.
+    Cancelled itself, it ends as soon as the chunks in flight are cancelled; no further one is sent.
 
     Args:
         chunks: row ranges.

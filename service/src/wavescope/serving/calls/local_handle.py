@@ -67,7 +67,7 @@ class LocalResponse:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # told to whoever waits; nobody has to
+            task.exception()  # raised in whoever waits; nobody has to
 
 
 class LocalStream:

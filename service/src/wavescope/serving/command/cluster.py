@@ -43,7 +43,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
     # Of a busy machine: Ray gives up on its proxy after 15 s, on an agent after 100 s.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
     "RAY_agent_register_timeout_ms": "300000",
-    "RAY_SERVE_SLOW_STARTUP_WARNING_PERIOD_S": "3600",  # told by us, once
+    "RAY_SERVE_SLOW_STARTUP_WARNING_PERIOD_S": "3600",  # logged by us, once
     # What is left of a cluster whose head has died ends after this, not after 60 s.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
     # Nobody reads Ray's own metrics, events and task records here: the service has metrics of its own.
@@ -75,7 +75,7 @@ def cluster(
         num_cpus: cores to hand out to replicas; ``None`` for the machine's.
         settings: those that differ from the environment's; every process of the cluster is to have them.
         folder: for Ray's sockets and logs, of :func:`private_folder`; ``None`` for one of its own.
-        progress: told what is being waited for, when that takes long.
+        progress: called with what is being waited for, when that takes long.
 
     Raises:
         StartFailed: in one sentence, why Ray does not start.
@@ -233,7 +233,7 @@ def _ray(folder: Path, num_cpus: int | None, progress: Callable[[str], None]) ->
 
 @contextmanager
 def one_sentence(what: str) -> Iterator[None]:
-    """Tells in one sentence why something of Ray's does not start, where it would print its traceback.
+    """Raise in one sentence why a part of Ray does not start; Ray would print its traceback.
 
     Raises:
         StartFailed: what failed, and the first line of the reason.

@@ -19,7 +19,7 @@ PR_SET_CHILD_SUBREAPER: Final = 36
 ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 HANDLED: Final = (*ENDING, signal.SIGHUP)
 EXIT_DIED: Final = 3
-SIGNALLED: Final = 128  # and the signal's number, as shells tell it
+SIGNALLED: Final = 128  # and the signal's number, as shells report it
 WATCH_S: Final = 1.0  # between looks at Ray's processes
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Signals:
         self.answering: Callable[[], bool] = lambda: False
         self.folder: Path | None = None
         # May be put to while they are waited for.
-        self._told: SimpleQueue[int] = SimpleQueue()
+        self._received: SimpleQueue[int] = SimpleQueue()
         self._ends: SimpleQueue[int] = SimpleQueue()
         self._before: dict[int, Any] = {}
         self.ending = False  # one that ends the service has come
@@ -62,12 +62,12 @@ class Signals:
     def next(self, *, timeout_s: float) -> int | None:
         """The next signal; ``None`` where none came in time."""
         try:
-            return self._told.get(timeout=timeout_s)
+            return self._received.get(timeout=timeout_s)
         except Empty:
             return None
 
     def wait_for_end(self, *, timeout_s: float) -> bool:
-        """Whether a signal came that ends the service, as soon as it does; :meth:`next` tells it all the same."""
+        """Whether a signal came that ends the service, as soon as it does; :meth:`next` returns it all the same."""
         if not self.ending:
             with contextlib.suppress(Empty):
                 self._ends.get(timeout=timeout_s)
@@ -79,7 +79,7 @@ class Signals:
                 end_at_once("wavescope: interrupted", SIGNALLED + number, self.folder)
             self.ending = True
             self._ends.put(number)
-        self._told.put(number)
+        self._received.put(number)
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def reap_orphans() -> None:
 
 
 def end_at_once(last_word: str, status: int, folder: Path | None) -> NoReturn:
-    """Ends this process and all below it, where Ray cannot be told to leave.
+    """Ends this process and all below it, where Ray cannot be asked to leave.
 
     Args:
         last_word: one line for standard error.

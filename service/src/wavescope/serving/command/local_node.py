@@ -22,7 +22,7 @@ from wavescope.errors import StartFailed
 
 REGISTERED_S = 300.0  # Ray gives up after 30 s, which a busy machine can take
 POLL_S = 0.2
-TOLD_S = 10.0  # between two words on what is still waited for
+PROGRESS_S = 10.0  # between two messages about what is still waited for
 AGENT_PORTS = (
     "metrics_agent_port",
     "metrics_export_port",
@@ -41,7 +41,7 @@ class LocalNode(ray_node.Node):
     def __init__(self, ray_params: Any, **given: Any) -> None:
         LocalNode.starting = self
         self.all_processes: dict[str, list[Any]] = {}
-        # Of ports that are not given the raylet waits to be told by its agents, for 15 s, and aborts.
+        # Of ports that are not given the raylet waits for its agents to report them, for 15 s, and aborts.
         for name, port in zip(AGENT_PORTS, free_ports(len(AGENT_PORTS)), strict=True):
             setattr(ray_params, name, port)
         super().__init__(ray_params, **given)
@@ -78,13 +78,13 @@ def loopback_node(progress: Callable[[str], None]) -> Iterator[None]:
     """While the body runs, ``ray.init`` starts a :class:`LocalNode`, and waits for it as long as a busy machine needs.
 
     Args:
-        progress: told what is being waited for, when that takes long.
+        progress: called with what is being waited for, when that takes long.
     """
     get_node = services.get_node
 
     def registered(gcs_address: str, node_id: str) -> Any:
         """The node, once it has registered; Ray asks again and again itself, for 30 s."""
-        began = told = time.monotonic()
+        began = reported_at = time.monotonic()
         while True:
             # In a thread: it may wait for half a minute, in which no signal would be heard.
             found = _in_thread(lambda: get_node(gcs_address, node_id))
@@ -96,8 +96,8 @@ def loopback_node(progress: Callable[[str], None]) -> Iterator[None]:
                     raise StartFailed(
                         f"Ray's node has not come up within {REGISTERED_S:.0f} s: is the machine overloaded?"
                     )
-                if now - told > TOLD_S:
-                    told = now
+                if now - reported_at > PROGRESS_S:
+                    reported_at = now
                     progress(f"waiting for Ray's node, {now - began:.0f} s so far")
                 if futures.wait((found,), POLL_S).done:
                     break
@@ -137,7 +137,7 @@ def ended_processes(node: Any = None) -> list[str]:
     Args:
         node: that is being started; ``None`` for the one that runs.
     """
-    node = node or worker._global_node  # noqa: SLF001  # Ray tells nobody that its processes have died
+    node = node or worker._global_node  # noqa: SLF001  # Ray reports to nobody that its processes have died
     if node is None:
         return list(NEEDED)
     return [

@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # Ray reads its environment on import, which ``cluster`` sets
 log = logging.getLogger(__name__)
 
 SETTLE_S = 0.25  # between looks at what has started
-TOLD_S = 10.0  # between two words on what is still waited for
+PROGRESS_S = 10.0  # between two messages about what is still waited for
 SMALL_CORES = 4  # on more the parts of the service have a process each
 END_S = 15.0  # for Ray to leave, beyond the time that model replicas have for their chunks
 PROXY_START_S = 300  # of a busy machine; Ray Serve gives up on its proxy after 60
@@ -145,7 +145,7 @@ def _progress(what: str) -> None:
 
 
 def check_store(settings: Settings) -> None:
-    """Refuses to begin with a store that would refuse every job, and tells what it lacks.
+    """Check the store: refuse one that would refuse every job, and log what it lacks.
 
     Raises:
         InvalidRequest, StoreUnavailable: why it cannot be used.
@@ -180,11 +180,11 @@ def deploy(
         settings: of the service.
         registry: the models.
         models_file: the file they are of, which the service looks at for changes.
-        go_on: pauses for so many seconds, told whether a model answers already; false ends the waiting.
+        go_on: pauses for so many seconds, called with whether a model answers already; false ends the waiting.
 
     Raises:
         ModelUnavailable: neither the service nor one of its models came up, or none has room on this
-            cluster; one that failed among others is told by the rollout.
+            cluster; one that failed among others is logged by the rollout.
         StartFailed: Ray Serve does not start.
     """
     _progress("starting the service")
@@ -272,11 +272,11 @@ def _check_room(registry: tuple[ModelSpec, ...]) -> None:
 
 
 def _settle(registry: tuple[ModelSpec, ...], go_on: Callable[[float, bool], bool]) -> None:
-    """Waits until every application is up, has failed, or finds no room, and tells what it waits for.
+    """Wait until every application is up, has failed, or finds no room, and log what it waits for.
 
     Raises:
         ModelUnavailable: the service failed, or none of its models will ever come up on this cluster; one
-            that failed among others is told by the rollout.
+            that failed among others is logged by the rollout.
     """
     from ray.exceptions import RayError
     from ray.serve.exceptions import RayServeException
@@ -297,31 +297,31 @@ def _settle(registry: tuple[ModelSpec, ...], go_on: Callable[[float, bool], bool
         found, (service, message) = status.models_of(applications), status.service_of(applications)
         now = time.monotonic()
         placement.look(registry, found, nodes, now)
-        short = {spec.name: told for spec in registry if (told := placement.shortage(spec.name, now))}
+        short = {spec.name: shortage for spec in registry if (shortage := placement.shortage(spec.name, now))}
         states = {spec.name: found.get(names.model_application(spec.name)) for spec in registry}
-        failed = {name: told.message for name, told in states.items() if told and told.phase == "failed"}
+        failed = {name: state.message for name, state in states.items() if state and state.phase == "failed"}
         never = {
-            name: f"model {name!r} {told.reason}"
-            for name, told in short.items()
-            if told.never and name not in failed
+            name: f"model {name!r} {shortage.reason}"
+            for name, shortage in short.items()
+            if shortage.never and name not in failed
         }
         if service == "failed" or len(failed) + len(never) == len(registry):
             why = message if service == "failed" else [*never.values(), *failed.values()][0]
             raise ModelUnavailable(f"the service did not start: {why}")
         waiting = [
             f"model {name!r}"
-            for name, told in states.items()
-            if not told or (told.phase == "changing" and name not in short)
+            for name, state in states.items()
+            if not state or (state.phase == "changing" and name not in short)
         ]
         if service != "steady":
             waiting.append("the service")
         if not waiting:
             return
         text = ", ".join(waiting)
-        if text != said or now - said_at >= TOLD_S:
+        if text != said or now - said_at >= PROGRESS_S:
             said, said_at = text, now
             _progress(f"waiting for {text}")
-        up = service == "steady" and any(told.running for told in states.values() if told)
+        up = service == "steady" and any(state.running for state in states.values() if state)
         if not go_on(SETTLE_S, up):
             return
 
@@ -330,7 +330,7 @@ def shares_process(settings: Settings, cores: float) -> bool:
     """Whether a service on one host of so many cores is to run in one process.
 
     Raises:
-        InvalidRequest: it is told to, and to run several of its parts.
+        InvalidRequest: it is set to, and to run several of its parts.
     """
     counts = {
         name: getattr(settings, name)

@@ -248,7 +248,7 @@ class Workers:
     async def _send_heartbeats(self, worker: str, job: Job, tally: Tally) -> None:
         """Renews the lease until the job is of another worker, or cancelled."""
         while True:
-            # While the store is silent another may have claimed it; finishing tells.
+            # While the store is silent another may have claimed it; finishing shows it.
             with contextlib.suppress(StoreUnavailable):
                 if not await self._send_heartbeat(worker, job, tally):
                     return

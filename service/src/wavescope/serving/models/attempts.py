@@ -144,8 +144,8 @@ class ControlPlane:
             kept = _internal_kv_get(_key(model), namespace=_NAMESPACE)
         if not kept:
             return Failing()
-        told = json.loads(kept)
-        return Failing(**{**told, "begun": tuple(told["begun"])})
+        stored = json.loads(kept)
+        return Failing(**{**stored, "begun": tuple(stored["begun"])})
 
     def put(self, model: str, failing: Failing) -> None:
         from ray.experimental.internal_kv import _internal_kv_put

@@ -52,8 +52,8 @@ class Room:
         if any(_fits(need, node.free) for node in self.nodes):
             return ""
         free = {name: max((node.free.get(name, 0.0) for node in self.nodes), default=0.0) for name in need}
-        told = " and ".join(_amount(name, value) for name, value in free.items())
-        return f"needs {_amounts(need)} on one node; at most {told} of one are free, other replicas hold the rest"
+        amounts = " and ".join(_amount(name, value) for name, value in free.items())
+        return f"needs {_amounts(need)} on one node; at most {amounts} of one are free, other replicas hold the rest"
 
     def waits(self, application: str, spec: ModelSpec) -> bool:
         """Whether a replica of the model waits for resources."""

@@ -201,7 +201,7 @@ class ModelDirectory:
 
         Returns:
             JSON-ready: ``state``, one of ``states.State``; ``replicas`` with ``running``, ``min`` and ``max``; and a
-            ``message`` where something is wrong. And the details where they are known or a replica tells them soon.
+            ``message`` where something is wrong. And the details where they are known or a replica answers soon.
 
         Raises:
             UnknownModel: not registered.
@@ -231,11 +231,11 @@ class ModelDirectory:
                     if isinstance(silent, ModelUnavailable):  # the replica is up, what it calls is not
                         message = silent.message
         running = found.running if found else 0
-        told: dict[str, Any] = {
+        status: dict[str, Any] = {
             "state": state,
             "replicas": {"running": running, "min": spec.min_replicas, "max": spec.max_replicas},
         }
-        return told | ({"message": message} if message else {}), details
+        return status | ({"message": message} if message else {}), details
 
     @asynccontextmanager
     async def guard(self, name: str) -> AsyncIterator[None]:

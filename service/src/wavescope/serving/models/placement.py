@@ -47,11 +47,11 @@ class Placement:
         short: dict[str, Shortage] = {}
         for spec in specs:
             application = names.model_application(spec.name)
-            told = self._lacks(spec, deployed.get(application), room, leaving=leaving)
-            if told is not None:
+            lacking = self._lacks(spec, deployed.get(application), room, leaving=leaving)
+            if lacking is not None:
                 before = self._short.get(spec.name)
-                since = before.since if before is not None and before.never == told[1] else now
-                short[spec.name] = Shortage(*told, since)
+                since = before.since if before is not None and before.never == lacking[1] else now
+                short[spec.name] = Shortage(*lacking, since)
         self._short = short
 
     def shortage(self, name: str, now: float) -> Shortage | None:

@@ -37,14 +37,14 @@ class RegistryFile:
         try:
             content = self._path.read_bytes()
         except OSError:
-            content = b""  # told below, once, as what it is
+            content = b""  # logged below, once, as an invalid registry
         seen, self._seen = self._seen, hashlib.sha256(content).digest()
         if seen == self._seen and not again:
             return False
         try:
             specs = load_registry(self._path)
         except RegistryInvalid as invalid:
-            log.error(  # noqa: TRY400  # the operator's mistake, told without a traceback
+            log.error(  # noqa: TRY400  # the operator's mistake, logged without a traceback
                 "the registry cannot be used: every model stays as it is", extra={"reason": invalid.message}
             )
             return False

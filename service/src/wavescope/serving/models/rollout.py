@@ -55,7 +55,7 @@ class Rollout:
         self._postpone = postpone
         self._clock = clock
         self._placement = Placement(0.0)  # whoever starts a cluster of its own has no autoscaler
-        self._told: dict[str, str] = {}  # why models find no place
+        self._logged: dict[str, str] = {}  # why models find no place
         self._deployed = {spec.name: spec for spec in registry.specs}
         self._settling = set(self._deployed)
         self._failures: dict[str, int] = {}  # of deployments in a row
@@ -131,7 +131,7 @@ class Rollout:
 
     def _forget(self, name: str) -> None:
         """Failed deployments so far."""
-        for kept in (self._told, self._failures, self._due):
+        for kept in (self._logged, self._failures, self._due):
             kept.pop(name, None)
 
     def _too_large(self, spec: ModelSpec) -> bool:
@@ -142,8 +142,8 @@ class Rollout:
 
     def _warn(self, name: str, what: str, reason: str, **more: float) -> None:
         """Logs a message, unless it was the last one of the model."""
-        if self._told.get(name) != reason:
-            self._told[name] = reason
+        if self._logged.get(name) != reason:
+            self._logged[name] = reason
             log.error(what, extra={"model": name, "reason": reason, **more})
 
     def _failed(self) -> set[str]:

@@ -30,12 +30,12 @@ def unplaceable(name: str, short: Shortage) -> ModelUnavailable:
 
 def _why(found: Deployed) -> str:
     """Why it failed, how often, and when it is tried again."""
-    told = [_public(found.message)]
+    parts = [_public(found.message)]
     if found.failures > 1:
-        told.append(f"{found.failures} times in a row")
+        parts.append(f"{found.failures} times in a row")
     if found.retry_in_s is not None:
-        told.append(f"tried again in {found.retry_in_s:.0f} s" if found.retry_in_s else "tried again now")
-    return "; ".join(told)
+        parts.append(f"tried again in {found.retry_in_s:.0f} s" if found.retry_in_s else "tried again now")
+    return "; ".join(parts)
 
 
 def _public(message: str) -> str:

@@ -95,8 +95,8 @@ def service_of(applications: dict[str, dict[str, Any]]) -> tuple[Phase, str]:
     application = applications.get(names.APPLICATION)
     if application is None:
         return "changing", ""
-    told = [reason(deployment.get("message", "")) for deployment in application["deployments"].values()]
-    return _PHASES[application["status"]], next(filter(None, told), "a part of it does not start")
+    reasons = [reason(deployment.get("message", "")) for deployment in application["deployments"].values()]
+    return _PHASES[application["status"]], next(filter(None, reasons), "a part of it does not start")
 
 
 def _deployed(application: dict[str, Any]) -> Deployed:
