@@ -28,7 +28,7 @@ _kept = KeptModels(1)
 
 
 def keep_models(count: int) -> None:
-    """How many models :func:`explain` and :func:`explain_batch` keep loaded from one call to the next; at first one.
+    """Set the number of models that :func:`explain` and :func:`explain_batch` keep loaded between calls; at first one.
 
     A kept model is loaded anew when its entry in the registry or a file of its weights has changed. Those that are too
     many, the longest unused first, are given up at once, or by the calls that still use them: ``keep_models(0)`` frees

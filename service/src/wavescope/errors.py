@@ -68,22 +68,32 @@ def _rebuild(
 
 
 class InvalidRequest(WavescopeError):
+    """A field of the request is wrong."""
+
     code = "invalid_request"
 
 
 class UnknownTarget(InvalidRequest):
+    """The class is not one of the model's."""
+
     code = "unknown_target"
 
 
 class CostLimitExceeded(InvalidRequest):
+    """More forwards than the service admits."""
+
     code = "cost_limit_exceeded"
 
 
 class IdempotencyConflict(WavescopeError):
+    """The idempotency key was used for another request."""
+
     code = "idempotency_conflict"
 
 
 class UnknownModel(WavescopeError):
+    """No model of that name is registered."""
+
     code = "unknown_model"
 
     @classmethod
@@ -98,91 +108,133 @@ class UnknownModel(WavescopeError):
 
 
 class UnknownJob(WavescopeError):
+    """No job of that id, or not the caller's."""
+
     code = "unknown_job"
 
 
 class JobUnfinished(WavescopeError):
+    """The result of a job that has none yet."""
+
     code = "job_unfinished"
 
 
 class JobFailed(WavescopeError):
+    """The result of a job that failed; why is in ``limits["problem"]``."""
+
     code = "job_failed"
 
 
 class JobCancelled(WavescopeError):
+    """The result of a job that was cancelled."""
+
     code = "job_cancelled"
 
 
 class Unauthenticated(WavescopeError):
+    """No valid API key came with the request."""
+
     code = "unauthenticated"
 
 
 class Forbidden(WavescopeError):
+    """The caller may not do this."""
+
     code = "forbidden"
 
 
 class QuotaExceeded(WavescopeError):
+    """More than the caller's share."""
+
     code = "quota_exceeded"
     retryable = True
 
 
 class QueueFull(WavescopeError):
+    """More than the service takes on now."""
+
     code = "queue_full"
     retryable = True
 
 
 class NotAnImage(WavescopeError):
+    """The bytes cannot be decoded as an image."""
+
     code = "not_an_image"
 
 
 class ImageTooLarge(WavescopeError):
+    """More pixels than the service decodes, or more work."""
+
     code = "image_too_large"
 
 
 class BodyTooLarge(WavescopeError):
+    """More bytes than the service reads."""
+
     code = "body_too_large"
 
 
 class ConstantScore(WavescopeError):
+    """The score does not vary: indices are undefined."""
+
     code = "constant_score"
 
 
 class RegistryInvalid(WavescopeError):
+    """The model registry cannot be used."""
+
     code = "registry_invalid"
 
 
 class WeightsUnavailable(WavescopeError):
+    """A model's weights are neither cached nor reachable."""
+
     code = "weights_unavailable"
 
 
 class ModelUnavailable(WavescopeError):
+    """No replica of the model answers."""
+
     code = "model_unavailable"
     retryable = True
 
 
 class ModelChanged(WavescopeError):
+    """The model was updated while the request ran."""
+
     code = "model_changed"
     retryable = True
 
 
 class ModelFailure(WavescopeError):
+    """The model returned something that is not a number."""
+
     code = "model_failure"
 
 
 class RemoteFailure(WavescopeError):
+    """A model served elsewhere refused or failed."""
+
     code = "remote_failure"
 
 
 class StoreUnavailable(WavescopeError):
+    """The store of jobs and results does not answer."""
+
     code = "store_unavailable"
     retryable = True
 
 
 class StartFailed(WavescopeError):
+    """The service cannot start, or its cluster has died."""
+
     code = "start_failed"
 
 
 class DeadlineExceeded(WavescopeError):
+    """The time allowed for the request is over."""
+
     code = "deadline_exceeded"
     retryable = True
 
@@ -193,4 +245,6 @@ class DeadlineExceeded(WavescopeError):
 
 
 class InternalError(WavescopeError):
+    """A defect of ours; details are in the log."""
+
     code = "internal"

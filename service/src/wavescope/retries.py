@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often something that failed for now is tried again; the delays double.
+    """Policy of retries: their number and delays, which double.
 
     Attributes:
         attempts: at most so many tries in all.

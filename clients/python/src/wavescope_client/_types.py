@@ -332,7 +332,7 @@ class Corrupted:
 
 @dataclass(frozen=True, slots=True)
 class Robustness:
-    """How often the label survives corruption (paper, appendix B.3).
+    """Rate at which the label survives corruption (paper, appendix B.3).
 
     Attributes:
         share: of the corrupted images, those that are given the target's label.

@@ -1,4 +1,4 @@
-"""How far apart two explanations are, by scale and by place (paper, section 4.1), each as one number from 0 to 1."""
+"""Distance between two explanations, by scale and by place (paper, section 4.1), each as one number from 0 to 1."""
 
 from __future__ import annotations
 

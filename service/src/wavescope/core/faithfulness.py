@@ -27,7 +27,7 @@ GRID = 9
 
 
 def counts(n_features: int, steps: int = STEPS) -> Int32[np.ndarray, " s"]:
-    """How many features have been inserted, or deleted, after each step: 0, …, ``n_features``.
+    """Number of features inserted, or deleted, after each step: 0, …, ``n_features``.
 
     Steps differ by at most one feature, and are fewer where there are fewer features. Divided by ``n_features`` these
     are the fractions that go with a curve.

@@ -1,4 +1,4 @@
-"""From indices per factor to maps of scales, frequencies and pixels, and to importance per level and per ring."""
+"""Maps of scales, frequencies and pixels from indices per factor, and importance per level and per ring."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Band:
 
 
 def max_levels(height: int, width: int) -> int:
-    """As many halvings as leave both sides at least 2 px."""
+    """Largest number of levels: halvings that leave both sides at least 2 px."""
     return max(0, min(height, width).bit_length() - 2)
 
 

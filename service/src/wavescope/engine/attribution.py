@@ -87,7 +87,7 @@ class ImageContext:
         *,
         on_scores: OnScores | None = None,
     ) -> Scored:
-        """As :meth:`wavescope.engine.protocols.Runner.score`; the listener hears of every score."""
+        """Score as :meth:`wavescope.engine.protocols.Runner.score`; the listener hears of every score."""
         if on_scores is None and type(self.listener) is NullListener:
             return await self.runner.score(work, rows, score, targets)
         known = 0
@@ -104,7 +104,7 @@ class ImageContext:
     async def score(
         self, work: Plan | Stack, rows: Rows | PickFreezeRows | None, score: str, targets: tuple[int, ...]
     ) -> Scored:
-        """All rows within the deadline: arguments as :meth:`board`.
+        """Score all rows within the deadline; arguments as :meth:`board`.
 
         Raises:
             TimeOver: the deadline came first; what was scored is in ``spent`` all the same.

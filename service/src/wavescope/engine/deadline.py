@@ -13,7 +13,7 @@ class TimeOver(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """When to stop.
+    """Deadline of a request.
 
     Attributes:
         at: reading of the clock; infinite for no deadline.
@@ -34,7 +34,7 @@ class Deadline:
         return self.given and self.clock() >= self.at
 
     def share(self, parts: int) -> Deadline:
-        """That of the first of so many parts, each to have as much of what is left."""
+        """Deadline of the first of so many parts, which share the time left equally."""
         if parts == 1 or not self.given:
             return self
         now = self.clock()

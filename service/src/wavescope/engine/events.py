@@ -11,7 +11,7 @@ from wavescope.engine.types import Explanation, Indices
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a request has come.
+    """Progress of a request.
 
     Attributes:
         forwards: images scored so far.

@@ -1,4 +1,4 @@
-"""From a preprocessed image and a request to a plan: one array, and what reproduces every perturbation of it."""
+"""Plan of a preprocessed image and a request: one array, and the data that reproduces every perturbation of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wavescope.engine.types import CropBox, ExplanationRequest, Picture
 
 @dataclass(frozen=True, slots=True)
 class PlanSpec:
-    """All that determines the perturbations of one image, but its array.
+    """Parameters that determine the perturbations of one image, beside its array.
 
     The defaults are those of a plan over pixels with factors of the caller's.
 

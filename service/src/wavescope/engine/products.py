@@ -1,4 +1,4 @@
-"""From the scores of the pick-freeze sample to an explanation: indices, maps, importance, and what they are worth."""
+"""Explanation from the scores of the pick-freeze sample: indices, maps, importance, and their reliability."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class CleanPrediction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleResult:
-    """What the scores of one class say: all that a product is built of.
+    """Indices and diagnostics of one class, from which every product is built.
 
     Attributes:
         indices: of the class that is explained.
@@ -82,7 +82,7 @@ class SampleResult:
 
 
 def of_sample(request: ExplanationRequest, target: Scores, runner_up: Scores | None) -> SampleResult:
-    """What a full pick-freeze sample says.
+    """Indices and diagnostics of a full pick-freeze sample.
 
     Args:
         target: scores of the class that is explained.
@@ -126,7 +126,7 @@ def sample_indices(request: ExplanationRequest, target: Scores) -> Indices:
 def of_adaptive_plan(
     estimator: AdaptiveEstimator, screening: Screening, target: int, runner_up: int | None
 ) -> SampleResult:
-    """What an adaptive plan says.
+    """Indices and diagnostics of an adaptive plan.
 
     Args:
         estimator: with all scores.

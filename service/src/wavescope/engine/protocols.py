@@ -45,7 +45,7 @@ class Pipelined(Protocol):
     """A classifier whose device renders the next batch and copies results while it scores."""
 
     def rendering(self) -> AbstractContextManager[None]:
-        """Where everything that renders belongs, building the renderer too."""
+        """Context in which everything that renders belongs, building the renderer too."""
         ...
 
     def fetch(self, array: Array) -> Callable[[], np.ndarray]:
@@ -70,7 +70,7 @@ class Source(Protocol):
     """An image before the model's preprocessing."""
 
     def picture(self, zoom: int) -> Picture:
-        """What the model sees of the image enlarged ``zoom`` times."""
+        """The part of the image that the model sees, enlarged ``zoom`` times."""
         ...
 
     def corrupted(

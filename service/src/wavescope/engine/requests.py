@@ -1,4 +1,4 @@
-"""From the fields a caller gave to a request with every parameter settled."""
+"""Request with every parameter settled, from the fields that a caller gave."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Bound:
 
     @contextlib.contextmanager
     def within(self) -> Generator[None]:
-        """As long as the context is open, in whatever thread."""
+        """Bind the threads while the context is open, in whatever thread."""
         began = self._lock
         with began:
             if not self._calls:

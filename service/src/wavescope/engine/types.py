@@ -26,7 +26,7 @@ Target = int | str | None  # a class by its index or its label; None for the pre
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """From a decoded image to the model's input: resize, centre crop, then ``(x - mean) / std``.
+    """Preprocessing of a decoded image for the model: resize, centre crop, then ``(x - mean) / std``.
 
     Attributes:
         size: (height, width) of the model's input, px.
@@ -165,7 +165,7 @@ class ExplanationRequest:
     top_k: int | None = limited(None, ge=1, le=MAX_ADAPTIVE_FACTORS)
 
     def parameters(self) -> dict[str, Any]:
-        """All effective parameters, JSON-ready."""
+        """Effective parameters, JSON-ready."""
         return asdict(self)
 
 
@@ -426,7 +426,7 @@ class Corrupted:
 
 @dataclass(frozen=True, slots=True)
 class Robustness:
-    """How often the label survives corruption (paper, appendix B.3).
+    """Rate at which the label survives corruption (paper, appendix B.3).
 
     Attributes:
         share: of the corrupted images, those that are given the target's label.

@@ -35,7 +35,7 @@ _DECADES = 4  # below the largest index that a logarithmic scale shows
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How the importance of an orientation is drawn. The hatching runs as the orientation does."""
+    """Style in which the importance of an orientation is drawn. The hatching runs as the orientation does."""
 
     face: str
     hatch: str
@@ -53,7 +53,7 @@ WHOLE_LEVEL = Style("#6d8fb0", "")  # of a factor that is all orientations of a 
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """How a map of indices is shown.
+    """Display of a map of indices.
 
     Attributes:
         norm: from index to the position in the map of colours.

@@ -73,7 +73,7 @@ def heading(explanation: Explanation) -> str:
 
 
 def constant_sentence(explanation: Explanation) -> str:
-    """Why an explanation of outcome ``constant_score`` has no maps."""
+    """Reason why an explanation of outcome ``constant_score`` has no maps, in one sentence."""
     score = str(explanation.parameters.get("score", "score")).replace("_", " ")
     return (
         f"No map: the {score} of “{shorten(explanation.target.label, 60)}” did not vary over the "
@@ -82,7 +82,7 @@ def constant_sentence(explanation: Explanation) -> str:
 
 
 def worth_words(explanation: Explanation) -> str:
-    """What the map is worth, in one paragraph; empty where nothing was measured."""
+    """Reliability of the map, in one paragraph; empty where nothing was measured."""
     worth = explanation.worth
     if worth is None:
         return ""
@@ -100,7 +100,7 @@ def worth_words(explanation: Explanation) -> str:
 
 
 def screening_words(explanation: Explanation) -> str:
-    """What an adaptive plan resolved and why it ended, on one line; empty for the full plan and a constant score."""
+    """Summary of an adaptive plan, on one line; empty for the full plan and a constant score."""
     screening, indices = explanation.screening, explanation.indices
     if screening is None or indices is None or indices.resolved is None:
         return ""
@@ -125,7 +125,7 @@ def depth_words(sufficiency: Sufficiency) -> str:
 
 
 def sufficiency_sentence(sufficiency: Sufficiency, target: Prediction) -> str:
-    """What the reconstruction depth means for this image."""
+    """Meaning of the reconstruction depth for this image, in one sentence."""
     factors, label = len(sufficiency.order), shorten(target.label, 60)
     if sufficiency.outcome == "empty_suffices":
         return f"The empty image, rebuilt from no factor, is already called “{label}”: the depth is 0."
@@ -138,7 +138,7 @@ def sufficiency_sentence(sufficiency: Sufficiency, target: Prediction) -> str:
 
 
 def kept_words(kept: Kept) -> str:
-    """What the sufficient image keeps of the transform."""
+    """Share of the transform that the sufficient image keeps, in words."""
     share = kept.coefficients / kept.coefficients_total if kept.coefficients_total else 0.0
     return (
         f"Kept: {kept.coefficients:,} of {kept.coefficients_total:,} coefficients ({percent(share)}) with "

@@ -1,4 +1,4 @@
-"""Where the sub-bands lie in the packed coefficient array, rectangles of a picture, and how labels keep apart.
+"""Layout: sub-bands in the packed coefficient array, rectangles of a picture, and distances of labels.
 
 Packed layout (``pywt.coeffs_to_array``): the approximation at the top left; around it, level by level, the
 horizontal detail at the bottom left, the vertical one at the top right, the diagonal one at the bottom right.

@@ -57,7 +57,7 @@ def draw_spatial(
 
 
 def draw_change(axes: Axes, change: Float[np.ndarray, "h w"], display: Display) -> None:
-    """Where importance was lost and gained, in colours that part at 0."""
+    """Draw where importance was lost and gained, in colours that diverge at 0."""
     _bare(axes)
     axes.imshow(change, CHANGE, norm=display.norm, aspect="auto", interpolation="nearest")
 

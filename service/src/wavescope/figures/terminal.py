@@ -19,7 +19,7 @@ from wavescope.figures.labels import (
 
 
 def report(explanation: Explanation, *, width: int = 80, ascii_only: bool = False) -> RenderableType:
-    """What a reader at a terminal wants to know of an explanation.
+    """Report of an explanation for a terminal: its tables, sentences and warnings.
 
     Args:
         explanation: of any kind and outcome.

@@ -1,4 +1,4 @@
-"""Where the indices of an adaptive plan are predictions: factors that were not perturbed by themselves."""
+"""Unresolved factors of an adaptive plan: not perturbed by themselves, so that their indices are predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DENSITY = "////"
 
 
 def unresolved_places(explanation: Explanation) -> Bool[np.ndarray, "H W"] | None:
-    """Where ``maps.factors`` has a factor that was not perturbed by itself; ``None`` where there is none."""
+    """Places where ``maps.factors`` has a factor that was not perturbed by itself; ``None`` where there is none."""
     maps, indices = explanation.maps, explanation.indices
     if maps is None or indices is None or indices.resolved is None or indices.resolved.all():
         return None
@@ -28,7 +28,7 @@ def unresolved_places(explanation: Explanation) -> Bool[np.ndarray, "H W"] | Non
 
 
 def predicted_pixels(explanation: Explanation) -> Bool[np.ndarray, "h w"] | None:
-    """Where more than half of the map over the image's pixels is of such factors; ``None`` where there are none."""
+    """Pixels whose map is more than half of such factors; ``None`` where there are none."""
     maps, indices = explanation.maps, explanation.indices
     places = unresolved_places(explanation)
     if places is None or maps is None or indices is None or maps.wcam is None or maps.spatial is None:

@@ -1,4 +1,4 @@
-"""Who may come in over HTTP: decided from the headers alone, before any of the body is read.
+"""Access over HTTP: decided from the headers alone, before any of the body is read.
 
 It is decided twice: where bodies are received, in front of Ray Serve's proxy, so that a stranger sends none; and in the
 gateway, which does not rely on being reached that way.
@@ -34,7 +34,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a request must bring.
+    """Requirements that a request must meet to be admitted.
 
     Attributes:
         authenticator: knows the keys.

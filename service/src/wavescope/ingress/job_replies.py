@@ -45,7 +45,7 @@ def job_path(job_id: str) -> str:
 
 
 def job_error(job: JobStatus) -> dict[str, Any] | None:
-    """Why a job failed, details of defects left out."""
+    """Problem of a failed job, details of defects left out."""
     if job.error is None:
         return None
     code = job.error.get("code", "internal")

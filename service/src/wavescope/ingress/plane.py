@@ -181,11 +181,11 @@ class ExplainPlane(Protocol):
         ...
 
     async def estimate(self, request: ExplainRequest, call: CallContext) -> Estimate:
-        """What :meth:`explain` would cost; the images are decoded, nothing is scored. Raises as :meth:`explain`."""
+        """Expected cost of :meth:`explain`; the images are decoded, nothing is scored. Raises as :meth:`explain`."""
         ...
 
     async def predict(self, request: PredictRequest, call: CallContext) -> Predictions:
-        """What the model says of encoded images, after its own preprocessing. Raises as :meth:`explain`."""
+        """The model's outputs for encoded images, after its own preprocessing. Raises as :meth:`explain`."""
         ...
 
 

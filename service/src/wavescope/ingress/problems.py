@@ -83,7 +83,7 @@ class UnsupportedMediaType(WavescopeError):
 
 
 class MalformedRequest(WavescopeError):
-    """It is no HTTP, or says two things at once."""
+    """Error of a request that is no HTTP, or contradicts itself."""
 
     code = "malformed_request"
 

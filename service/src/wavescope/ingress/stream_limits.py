@@ -1,4 +1,4 @@
-"""How many event streams are open at once: each holds one of the requests that a gateway serves at a time."""
+"""Limit of the event streams that are open at once: each holds one of the requests that a gateway serves at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files a model is loaded from, and whether they are still the same."""
+"""Files that a model is loaded from, and whether they are still the same."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def files_of(spec: ModelSpec, cache_dir: Path) -> tuple[Path, ...]:
 
 
 def identity(path: Path) -> Identity:
-    """What changes whenever a file is written to or replaced, by whatever means."""
+    """Identity of a file, which changes whenever it is written to or replaced, by whatever means."""
     try:
         found = path.stat()
     except OSError:

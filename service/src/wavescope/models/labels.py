@@ -62,7 +62,7 @@ def find_class(target: int | str, labels: Sequence[str]) -> int:
 
 
 def find_target(target: int | str | None, labels: Sequence[str]) -> int | None:
-    """As :func:`find_class`; ``None``, for the predicted class, stays."""
+    """Find a class as :func:`find_class`; ``None``, for the predicted class, stays."""
     return None if target is None else find_class(target, labels)
 
 

@@ -1,4 +1,4 @@
-"""From a model's specification to a loaded model."""
+"""Loading of a model from its specification."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ ON_A_SERVER = ("auto", "cpu")
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What a loader is given beside the specification; each takes what it needs.
+    """Options of a loader beside the specification; each takes what it needs.
 
     Attributes:
         cache_dir: where the embedded model's exported file is kept.

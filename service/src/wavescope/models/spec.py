@@ -1,4 +1,4 @@
-"""What the registry says of a model, checked when it is made."""
+"""Specification of a model from the registry, checked when it is made."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class ModelSpec:
 
     @property
     def source_kind(self) -> SourceKind:
-        """All that depends on the kind of source."""
+        """Record of the kind of source."""
         return SOURCES[self.kind]
 
     @property

@@ -36,7 +36,7 @@ def prepare_process(settings: Settings) -> None:
 
 
 def prepare_proxy(settings: Settings) -> None:
-    """The same in the process of Ray Serve's proxies, whose gRPC server is bound as the setting ``host`` says."""
+    """Prepare the process of Ray Serve's proxies, whose gRPC server is bound as the setting ``host`` says."""
     logging.getLogger("asyncio").addFilter(hide_cancelled)
     if on_loopback():
         bind_grpc_proxy(settings.host)

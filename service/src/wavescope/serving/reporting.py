@@ -1,4 +1,4 @@
-"""How counts of every process reach the one place that adds them up."""
+"""Reporting of the counts of every process to the one place that adds them up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many replicas a model needs, from the images that wait for them."""
+"""Number of replicas that a model needs, from the images that wait for them."""
 
 from __future__ import annotations
 

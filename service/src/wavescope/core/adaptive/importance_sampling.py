@@ -46,7 +46,7 @@ class ImportanceSample:
         return np.unique(self.order[: self.lengths[block]])
 
     def times(self, block: int) -> Int[np.ndarray, " m"]:
-        """How often every row is drawn in ``block`` blocks."""
+        """Count how often every row is drawn in ``block`` blocks."""
         return np.bincount(self.order[: self.lengths[block]], minlength=len(self.weight))
 
 
@@ -87,7 +87,7 @@ def van_der_corput(count: int) -> Float[np.ndarray, " count"]:
 
 
 def sensitivity(score: str, rows: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-    """How much the effects of factors are expected to be at each row: p (1 − p) for a probability, else all alike.
+    """Expected size of the effects of factors at each row: p (1 − p) for a probability, else all alike.
 
     A logistic score p = σ(z) moves by p (1 − p) dz. At p = 0 and 1 it still moves a little: a millionth.
     """

@@ -91,7 +91,7 @@ class Batcher:
         return chunk.future
 
     def call(self, work: Callable[[], Result]) -> Future[Result]:
-        """What ``work`` returns, run on the thread of the device before its next batch."""
+        """Run ``work`` on the thread of the device before its next batch; the future has its result."""
         future: Future[Result] = Future()
 
         def run() -> None:

@@ -36,7 +36,7 @@ class Scored:
         return int(np.count_nonzero(self.predicted != NOT_SCORED))
 
     def complete(self, width: int) -> int:
-        """How many groups of ``width`` rows are complete, from the first on: design rows, at a width of K + 2."""
+        """Number of groups of ``width`` rows that are complete, from the first on: design rows, at a width of K + 2."""
         whole = (self.predicted.reshape(-1, width) != NOT_SCORED).all(axis=1)
         return len(whole) if whole.all() else int(np.argmin(whole))
 

@@ -32,7 +32,7 @@ _Fetched = Callable[[], np.ndarray]  # waits for results of the device
 def make_renderer(
     plan: Plan, preprocessing: Preprocessing, to_device: Callable[[np.ndarray], Array]
 ) -> Renderer | ReferenceRenderer:
-    """What renders a plan, in the library and on the device of ``to_device``."""
+    """Make the renderer of a plan, in the library and on the device of ``to_device``."""
     spec = plan.spec
     mean, std = (_per_channel(values, to_device) for values in (preprocessing.mean, preprocessing.std))
     factors = plan.make_partition()
@@ -305,7 +305,7 @@ class Scorer:
         return self._rendering.image()
 
     def predict(self) -> Float[np.ndarray, " classes"]:
-        """As :meth:`DeviceBatches.predict`."""
+        """Predict as :meth:`DeviceBatches.predict`."""
         return self._device.predict(self._rendering)
 
     def score(

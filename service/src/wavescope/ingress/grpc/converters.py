@@ -114,7 +114,7 @@ def from_explanations(explanations: Sequence[Explanation], *, batch: bool) -> pb
 
 
 def from_progress(progress: Progress) -> pb.Progress:
-    """How far a request has come, as a message."""
+    """Progress of a request, as a message."""
     return pb.Progress(
         forwards=progress.forwards,
         planned=progress.planned,
@@ -136,7 +136,7 @@ def from_partial(partial: PartialIndices) -> pb.PartialIndices:
 
 
 def from_estimate(estimate: Estimate) -> pb.EstimateResponse:
-    """What a request will cost, as a message."""
+    """Expected cost of a request, as a message."""
     return pb.EstimateResponse(**asdict(estimate))
 
 

@@ -48,7 +48,7 @@ class InstancesBody(Strict):
 
 
 class PredictParameters(Strict):
-    """What may be asked of predictions."""
+    """Parameters of a request for predictions."""
 
     top_k: int | None = Field(None, ge=1, le=MAX_TOP_CLASSES)
 

@@ -67,7 +67,7 @@ def _within_open_files(limits: ConnectionLimits) -> ConnectionLimits:
 
 
 def open_files() -> int:
-    """That this process may have open."""
+    """Number of files that this process may have open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MANY_FILES if soft == resource.RLIM_INFINITY else max(2, min(soft, MANY_FILES))
 
@@ -108,7 +108,7 @@ class Bounded(HttpToolsProtocol):
             min(idle, key=lambda one: one.waits_since, default=self).abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It left."""
+        """The client has closed the connection."""
         self._stop_timers()
         super().connection_lost(exc)
 
@@ -119,7 +119,7 @@ class Bounded(HttpToolsProtocol):
 
     @property
     def waits_since(self) -> float:
-        """When the last request ended, in seconds of the event loop."""
+        """Time at which the last request ended, in seconds of the event loop."""
         return self._waits_since
 
     def abort(self) -> None:
@@ -239,7 +239,7 @@ class Bounded(HttpToolsProtocol):
             one.abort()
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """The client has caught up."""
         super().resume_writing()
         if self._reply_timer is not None:
             self._reply_timer.cancel()

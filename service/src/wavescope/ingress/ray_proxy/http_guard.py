@@ -1,4 +1,4 @@
-"""What stands before the server's own code where that is a proxy we do not write: Ray Serve's.
+"""Guard in front of Ray Serve's HTTP proxy: headers, access, bodies and errors.
 
 It obeys headers that any client may send, hands a request on before its body has come, reads bodies of any length into
 memory, and answers with errors of its own. Here the headers are taken away, strangers are refused before they send a
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 def middlewares(
     max_body_bytes: int, access: Access, uploads: Uploads, *, by_address: bool = True
 ) -> list[Middleware]:
-    """What Ray Serve's HTTP proxy is to run around itself; arguments as of :class:`Edge`."""
+    """Middlewares for Ray Serve's HTTP proxy; arguments as of :class:`Edge`."""
     options = {"access": access, "uploads": uploads, "by_address": by_address}
     return [Middleware(Edge, max_body_bytes=max_body_bytes, **options)]
 

@@ -1,4 +1,4 @@
-"""How many requests a gateway serves at once. Ray Serve would let one more wait, and the probes behind it."""
+"""Limit of the requests that a gateway serves at once. Ray Serve would let one more wait, and the probes behind it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands around the RPCs of Ray Serve's gRPC proxy: who may call, what is received, and how it fails."""
+"""Guard around the RPCs of Ray Serve's gRPC proxy: access, limits of messages, and errors."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Server(Registering, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RpcGuard:
-    """What every RPC is held to before the proxy hears of it.
+    """Checks of every RPC before it reaches the proxy.
 
     Attributes:
         application: that answers, whatever a client's metadata may say.

@@ -58,7 +58,7 @@ class Uploads:
 
     @property
     def held_bytes(self) -> int:
-        """Of all bodies that are in memory."""
+        """Bytes of all bodies that are in memory."""
         return self._bytes.total()
 
     @contextmanager
@@ -200,7 +200,7 @@ class Upload:
         self._kept += count
 
     def release(self) -> None:
-        """Its bytes are in memory no more."""
+        """Release the bytes: they are in memory no more."""
         kept, self._kept = self._kept, 0
         if kept:
             self._uploads.forget(self.caller, kept)

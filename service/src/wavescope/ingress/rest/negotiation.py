@@ -1,4 +1,4 @@
-"""Which of the served representations an ``Accept`` header asks for."""
+"""Content negotiation: the served representation that an ``Accept`` header asks for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SERVED = (*RESULTS, EVENTS)
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """What to answer with.
+    """Form of a reply: its media type, with or without the figure.
 
     Attributes:
         media_type: one of :data:`SERVED`.

@@ -1,4 +1,4 @@
-"""From explanations to the representation that was asked for."""
+"""Responses with explanations, in the representation that was asked for."""
 
 from __future__ import annotations
 

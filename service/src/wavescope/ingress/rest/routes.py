@@ -1,4 +1,4 @@
-"""What the endpoints of explanations and of jobs hold alike."""
+"""Base class of the endpoints of explanations and of jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a transport received to a valid request."""
+"""Parsing of the fields and files that a transport received into a valid request."""
 
 from __future__ import annotations
 

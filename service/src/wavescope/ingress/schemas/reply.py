@@ -151,7 +151,7 @@ PredictionsReply = create_model(
 
 
 class JobErrorReply(_Reply):
-    """Why a job failed: the problem that a request for the same would have been refused with."""
+    """Error of a failed job: the problem that a request for the same would have been refused with."""
 
     code: str
     message: str

@@ -1,4 +1,4 @@
-"""From pydantic's validation errors to one :class:`InvalidRequest` in the service's own words."""
+"""Validation errors of pydantic as one :class:`InvalidRequest` in the service's own words."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class OnnxBackend:
 
     @property
     def details(self) -> ModelDetails:
-        """What the model says of itself."""
+        """Details of the model."""
         return self._details
 
     @property

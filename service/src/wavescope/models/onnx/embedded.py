@@ -79,7 +79,7 @@ def embedded_files(spec: ModelSpec, cache_dir: Path) -> tuple[Path, ...]:
 
 
 def cached_path(cache_dir: Path) -> Path:
-    """Where the exported model is, or will be; the name says which weights and which export made it."""
+    """Path of the exported model in the cache; the name says which weights and which export made it."""
     return cache_dir / f"{EFFICIENTNET_LITE0}-{WEIGHTS_SHA256[:12]}-v{EXPORT_VERSION}.onnx"
 
 

@@ -1,4 +1,4 @@
-"""Where a remote model is: the URL of a registry entry, taken apart and checked.
+"""Address of a remote model: the URL of a registry entry, taken apart and checked.
 
 ::
 
@@ -128,7 +128,7 @@ class Address:
 
     @property
     def wire_protocol(self) -> WireProtocol:
-        """All that depends on the protocol."""
+        """Wire protocol of the address."""
         return PROTOCOLS[self.protocol]
 
     @property

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 class BatchLimit:
-    """How many images the server takes at once, as far as is known; only ever lowered. For any thread."""
+    """Limit of the images that the server takes at once, as far as is known; only ever lowered. For any thread."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -110,7 +110,7 @@ class RemoteBackend:
 
     @property
     def details(self) -> ModelDetails:
-        """What is known of the model; its batch is that of one forward pass, all that is under way at once."""
+        """Details of the model; its batch is that of one forward pass, all that is under way at once."""
         return self._details
 
     @property

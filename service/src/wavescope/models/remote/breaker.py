@@ -11,7 +11,7 @@ OPEN_S = 10.0
 
 
 class Open(Exception):
-    """Nothing was sent. Args: seconds until it may be."""
+    """Error of an open breaker: nothing was sent. Args: seconds until it may be."""
 
     def __init__(self, after_s: float) -> None:
         super().__init__(f"open for {after_s:.1f} s")

@@ -1,4 +1,4 @@
-"""What a server's answer means for the next attempt; errors of these modules alone."""
+"""Errors of calls to remote models, which decide about the next attempt; they stay in these modules."""
 
 from __future__ import annotations
 

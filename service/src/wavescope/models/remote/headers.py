@@ -42,7 +42,7 @@ class Headers:
         return {header.name.lower(): self._value(header) for header in self._headers}
 
     def secrets(self, values: dict[str, str]) -> tuple[str, ...]:
-        """What must not be shown, of what :meth:`read` returned; the longest first."""
+        """Secret parts of what :meth:`read` returned, which must not be shown; the longest first."""
         parts = {part for value in values.values() for part in (value, *value.split())}
         return tuple(sorted((part for part in parts if len(part) >= 6), key=len, reverse=True))
 

@@ -1,4 +1,4 @@
-"""Which hosts may be asked: the list of the settings, and the addresses that a name on it may stand for.
+"""Hosts that may be called: the list of the settings, and the addresses that a name on it may stand for.
 
 A remote model's URL comes from the registry, and at run time from whoever may change it. Nothing is reached that the
 service's own settings do not list, so that a registry cannot make the service a way into the network it stands in.

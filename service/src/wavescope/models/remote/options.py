@@ -1,4 +1,4 @@
-"""What the registry says of how to talk to a model that is served elsewhere; checked when it is made."""
+"""Options of the registry for calls to a model that is served elsewhere; checked when they are made."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def is_header_value(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteOptions:
-    """How to talk to a remote model.
+    """Options of calls to a remote model.
 
     Attributes:
         input: the tensor's name; ``None`` takes what the server's metadata says, else ``input-0``.
@@ -127,7 +127,7 @@ class RemoteOptions:
 
     @property
     def retries(self) -> RetryPolicy:
-        """Of one batch."""
+        """Retry policy of one batch."""
         return replace(RETRIES, attempts=self.attempts)
 
     def __post_init__(self) -> None:
@@ -156,7 +156,7 @@ def certificate_files(spec: ModelSpec, cache_dir: Path) -> tuple[Path, ...]:
 
 
 def check_files(options: RemoteOptions) -> None:
-    """That the files of ``options`` are there.
+    """Check that the files of ``options`` exist.
 
     Raises:
         ValueError: begins with the field.

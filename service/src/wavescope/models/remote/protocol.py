@@ -1,4 +1,4 @@
-"""What the clients of the three protocols have in common."""
+"""Client protocol of remote models, implemented once per wire protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wavescope.models.remote.tensors import Described, Scores
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """How a batch of images is sent.
+    """Format in which a batch of images is sent.
 
     Attributes:
         input: name of the tensor.
@@ -40,7 +40,7 @@ class Client(Protocol):
     """
 
     def describe(self, timeout_s: float) -> Described:
-        """What the server says of the model."""
+        """The server's description of the model."""
         ...
 
     def infer(self, images: Float32[np.ndarray, "n c h w"], wire: Wire, timeout_s: float) -> Scores:

@@ -21,7 +21,7 @@ DEFAULT_INPUT = "input-0"  # KServe's own name for it
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """What a server's metadata says of an input or output; an axis of any size is -1."""
+    """Metadata of an input or output of a server; an axis of any size is -1."""
 
     name: str
     datatype: str
@@ -46,7 +46,7 @@ class Described:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """What a server returned for one batch.
+    """Scores that a server returned for one batch.
 
     Attributes:
         values: raw outputs.

@@ -101,7 +101,7 @@ class TorchBackend:
 
     @property
     def details(self) -> ModelDetails:
-        """What the model says of itself."""
+        """Details of the model."""
         return self._details
 
     def to_device(self, array: np.ndarray) -> torch.Tensor:
@@ -120,7 +120,7 @@ class TorchBackend:
             raise ModelFailure(f"model {self._name!r} failed to run: {error}") from error
 
     def rendering(self) -> AbstractContextManager[None]:
-        """Where the next batch is rendered, on a GPU while the model still scores the last.
+        """Context in which the next batch is rendered, on a GPU while the model still scores the last.
 
         The buffer of the last ``forward`` may be written to within. All that renders belongs within, building the
         renderer too.

@@ -1,4 +1,4 @@
-"""What keeps a GPU busy: one recorded batch replayed, rendering on a stream of its own, results read without waiting.
+"""GPU utilization: CUDA graphs, a stream of its own for rendering, results read without waiting.
 
 Nothing here is needed on a CPU, where each of these is the plain call.
 """
@@ -105,7 +105,7 @@ class FixedBatch:
 
     @property
     def read(self) -> torch.cuda.Event | None:
-        """When the images of the last call may be overwritten: once they are copied, while the model runs."""
+        """Event after which the images of the last call may be overwritten: they are copied, while the model runs."""
         return self._read
 
 

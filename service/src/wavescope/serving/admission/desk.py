@@ -122,7 +122,7 @@ class AdmissionDesk:
         self._move()
 
     async def renew(self, running: list[AdmissionRequest], waiting: list[str]) -> None:
-        """What one process has running and waiting."""
+        """Renew the requests that one process has running and waiting."""
         for ask in running:
             if ask.id not in self._gone:
                 self._lanes[ask.lane].offer(ask, running=True)

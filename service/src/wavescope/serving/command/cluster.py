@@ -168,7 +168,7 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
 
 
 def object_store_bytes() -> int:
-    """How large the store of plans is to be: within shared memory where that has room for Ray's least size."""
+    """Size of the store of plans: within shared memory where that has room for Ray's least size."""
     try:
         free = shutil.disk_usage(SHARED_MEMORY).free
     except OSError:

@@ -75,7 +75,7 @@ def give_up_start() -> None:
 
 @contextmanager
 def loopback_node(progress: Callable[[str], None]) -> Iterator[None]:
-    """While the body runs, ``ray.init`` starts a :class:`LocalNode`, and waits for it as long as a busy machine needs.
+    """Make ``ray.init`` start a :class:`LocalNode` while the body runs, and wait as long as a busy machine needs.
 
     Args:
         progress: called with what is being waited for, when that takes long.
@@ -125,14 +125,14 @@ def loopback_node(progress: Callable[[str], None]) -> Iterator[None]:
 
 
 def own_processes() -> set[int]:
-    """Those that Ray has started from this process, and waits for itself."""
+    """Processes that Ray has started from this one, and waits for itself."""
     node: Any = worker._global_node  # noqa: SLF001  # Ray has no public way
     infos = [] if node is None else [info for infos in node.all_processes.values() for info in infos]
     return {info.process.pid for info in infos}
 
 
 def ended_processes(node: Any = None) -> list[str]:
-    """Which processes have ended, of those without which a node does not work.
+    """Processes that have ended, of those without which a node does not work.
 
     Args:
         node: that is being started; ``None`` for the one that runs.

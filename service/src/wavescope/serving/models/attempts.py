@@ -1,4 +1,4 @@
-"""How often in a row a model could not be loaded, kept where the death of a process does not reach.
+"""Failed attempts to load a model in a row, stored where the death of a process does not reach.
 
 Ray Serve starts a replica that died at once, for as long as it takes. A model whose file crashes the runtime, or that
 does not fit into memory, would keep the cores busy with nothing but starting.
@@ -51,7 +51,7 @@ class Shelf(Protocol):
     """Keeps one value by model."""
 
     def get(self, model: str) -> Failing:
-        """What was put; nothing failed where nothing was."""
+        """Get the value that was put; without one, nothing failed."""
         ...
 
     def put(self, model: str, failing: Failing) -> None: ...
@@ -110,16 +110,16 @@ class Attempts:
         self._keep(replace(found, begun=(*found.begun, self._process)))
 
     def failed(self, reason: str) -> None:
-        """It could not be loaded, and the process lives."""
+        """Count a failure to load, which the process survived."""
         found = self._found()
         self._keep(replace(found, failures=found.failures + 1, reason=reason, begun=self._others(found)))
 
     def loaded(self) -> None:
-        """It could."""
+        """Forget the failures: the model is loaded."""
         self._keep(Failing(self._version, begun=self._others(self._found())))
 
     def reason(self) -> str:
-        """Why the last attempt failed."""
+        """Reason why the last attempt failed."""
         return self._found().reason
 
     def _others(self, found: Failing) -> tuple[str, ...]:
@@ -163,7 +163,7 @@ def postpone(model: str, delay_s: float) -> None:
 
 
 def attempts(spec: ModelSpec, attempt: int) -> Attempts | None:
-    """Those of this process, where it is a replica of a cluster."""
+    """Attempts of this process, where it is a replica of a cluster."""
     process = ray.get_runtime_context().get_actor_id() if ray.is_initialized() else None
     return Attempts(spec, attempt, process, ControlPlane(), alive=_alive) if process else None
 

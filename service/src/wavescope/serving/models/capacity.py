@@ -43,11 +43,11 @@ class Room:
     waiting: frozenset[str] = frozenset()
 
     def never(self, spec: ModelSpec) -> str:
-        """Why no node could hold a replica of the model, were all of them empty; empty where one could."""
+        """Reason why no node could hold a replica of the model, were all of them empty; empty where one could."""
         return _lacking(needs(spec), [node.total for node in self.nodes])
 
     def now(self, spec: ModelSpec) -> str:
-        """Why no node has room for one more replica; empty where one has."""
+        """Reason why no node has room for one more replica; empty where one has."""
         need = needs(spec)
         if any(_fits(need, node.free) for node in self.nodes):
             return ""

@@ -15,7 +15,7 @@ NOTICE_S = 0.4  # that a lack of room has to last: replicas come and go
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """Why a replica of a model has no place.
+    """Shortage that keeps a replica of a model from being placed.
 
     Attributes:
         reason: with numbers: what it needs, and what there is.
@@ -55,7 +55,7 @@ class Placement:
         self._short = short
 
     def shortage(self, name: str, now: float) -> Shortage | None:
-        """Why a replica of the model that is wanted will not come; ``None`` where it may, or where none is wanted."""
+        """Shortage that keeps a wanted replica from being placed; ``None`` where it may come, or none is wanted."""
         found = self._short.get(name)
         if found is None:
             return None

@@ -81,7 +81,7 @@ def applications() -> dict[str, dict[str, Any]]:
 
 
 def models_of(applications: dict[str, dict[str, Any]]) -> dict[str, Deployed]:
-    """Those of models, by their names."""
+    """Deployments of models, by their names."""
     prefix = names.model_application("")
     return {
         name: _failing(_deployed(found), name.removeprefix(prefix))

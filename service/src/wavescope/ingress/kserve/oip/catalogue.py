@@ -1,4 +1,4 @@
-"""Which models the protocol offers, and the tensors that each takes and gives.
+"""Catalogue of the models that the protocol offers, and of the tensors that each takes and gives.
 
 Every registered model is one, and so is each of its explainers: ``efficientnet-lite0-wcam`` explains
 ``efficientnet-lite0`` with kind ``wcam``. A registered model whose own name ends so is itself.
@@ -23,7 +23,7 @@ IMAGE, OTHER, RAW_OUTPUTS = "image", "other", "outputs"
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a model's name stands for.
+    """Model or explainer that a name stands for.
 
     Attributes:
         name: as it was called.
@@ -63,12 +63,12 @@ def find(plane: ModelPlane, name: str, version: str) -> Named:
 
 
 def server_metadata() -> dict[str, Any]:
-    """What the server says of itself."""
+    """Metadata of the server."""
     return {"name": SERVER, "version": __version__, "extensions": list(EXTENSIONS)}
 
 
 def model_metadata(named: Named, details: dict[str, Any]) -> dict[str, Any]:
-    """What a model says of itself: its tensors, -1 where a dimension varies."""
+    """Metadata of a model: its tensors, -1 where a dimension varies."""
     if named.kind is None:
         outputs = [_tensor(RAW_OUTPUTS, "FP32", (details.get("classes", -1),))]
     else:

@@ -25,7 +25,7 @@ def check_size(message: pb.ModelInferRequest, limits: IngressLimits) -> None:
 
 
 def to_infer_request(message: pb.ModelInferRequest, limits: IngressLimits) -> InferRequest:
-    """What is asked for, its images encoded.
+    """Convert a message to a request, with its images encoded.
 
     Raises:
         InvalidRequest: a tensor is wrong.

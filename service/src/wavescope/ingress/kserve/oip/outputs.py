@@ -1,4 +1,4 @@
-"""From explanations to tensors: what each kind gives, and the batch of what was computed.
+"""Output tensors: those of each kind, and the batch of computed explanations.
 
 A tensor is an array of the npz archive, under the name that it has there, with a leading dimension of one entry per
 explanation.

@@ -46,7 +46,7 @@ class OipServicer(Servicer):
     async def ServerMetadata(
         self, message: pb.ServerMetadataRequest, call: CallContext
     ) -> pb.ServerMetadataResponse:
-        """What the server says of itself."""
+        """Metadata of the server."""
         del message, call
         return pb.ServerMetadataResponse(**catalogue.server_metadata())
 
