@@ -10,13 +10,10 @@ got a result or an error that says to come again. At last, every kind of slow cl
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,9 +26,10 @@ import httpx
 from tools.demo import free_port
 from tools.faults import slow
 from tools.faults.cable import Cable
+from tools.faults.command import describe_machine, make_parser, publish
 from tools.faults.listeners import listeners, outside, send_killing_message
 from tools.faults.requests import ANSWER_S, FRESH, MODELS, RETRYABLE, Answers, body, truth
-from tools.faults.service import CONTROLLER, PROXY, Service, replica
+from tools.faults.service import BUILD, CONTROLLER, PROXY, Service, replica, started, temporary_folder
 from tools.fuzz.target import Target
 
 JOBS = 6
@@ -46,7 +44,6 @@ SETTINGS = {
     "gateway_replicas": 2,
     "generator_replicas": 2,
     "aggregator_replicas": 2,
-    "result_cache_bytes": 0,  # everything is computed
 }
 
 
@@ -251,7 +248,7 @@ def table(rows: list[Row]) -> str:
     lines = [
         "# What is lost when a part dies",
         "",
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores. Every row: {JOBS} jobs accepted and "
+        f"{describe_machine()}. Every row: {JOBS} jobs accepted and "
         f"{CALLERS} synchronous callers calling while the part is killed (SIGKILL), the store a Redis; two replicas of "
         "each part, and in the last three rows all parts in one process, where a service that ends is started again "
         "at once. Lost: jobs that did not end with the numbers of an undisturbed run, to the bit. Wrong: "
@@ -273,9 +270,8 @@ def table(rows: list[Row]) -> str:
 
 def main() -> int:
     """Runs the faults; returns 1 where anything was lost."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument("--only", nargs="+", help="faults, by the beginning of their names")
-    parser.add_argument("--out", type=Path, help="also write the table here")
     arguments = parser.parse_args()
     if shutil.which("redis-server") is None:
         print("redis-server is missing", file=sys.stderr)
@@ -284,54 +280,35 @@ def main() -> int:
     asked: list[slow.Asked] = []
     held = ""
     open_to_others: list[str] = []
-    build = Path("build")
-    build.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="wavescope-chaos-") as name, redis(Path(name)) as port:
-        folder, cable = Path(name), Cable(port)
-        models = folder / "models.yaml"
-        models.write_text(MODELS)
-        service = Service(folder, models, store_url=f"redis://127.0.0.1:{cable.port}/0", **SETTINGS)
-        service.start()
-        try:
+
+    def is_wanted(fault: str) -> bool:
+        return not arguments.only or fault.startswith(tuple(arguments.only))
+
+    def attempt(bench: Bench, chosen: dict[str, Callable[[], None]]) -> None:
+        for fault, strike in chosen.items():
+            if is_wanted(fault):
+                rows.append(run(bench, fault, strike))
+                print(rows[-1], flush=True)
+
+    with temporary_folder("chaos") as folder, redis(folder) as port:
+        cable, log = Cable(port), BUILD / "chaos.log"
+        store: dict[str, object] = {
+            "store_url": f"redis://127.0.0.1:{cable.port}/0",
+            "result_cache_bytes": 0,  # everything is computed
+        }
+        with started(folder, MODELS, log, **SETTINGS, **store) as service:
             bench = Bench(service, truth(service.url, SEEDS), cable)
-            for fault, strike in faults(bench).items():
-                if arguments.only and not fault.startswith(tuple(arguments.only)):
-                    continue
-                row = run(bench, fault, strike)
-                print(row, flush=True)
-                rows.append(row)
-            if not arguments.only or SLOW.startswith(tuple(arguments.only)):
+            attempt(bench, faults(bench))
+            if is_wanted(SLOW):
                 before, target = slow.proxy_mb(service), Target(service.port, service.grpc_port)
                 asked = slow.attack(target, slow.for_seconds(SLOW_S))
                 held = "#" + slow.report(asked, (before, slow.proxy_mb(service)), SLOW_S)
-            service.stop()
-            small = Service(
-                folder,
-                models,
-                store_url=f"redis://127.0.0.1:{cable.port}/0",
-                one_process=True,
-                result_cache_bytes=0,
-            )
-            service = bench.service = small
-            chosen = [
-                (fault, strike)
-                for fault, strike in small_faults(bench).items()
-                if not arguments.only or fault.startswith(tuple(arguments.only))
-            ]
-            if chosen:
-                small.start()
-                open_to_others = [str(listener) for listener in outside(listeners(small.processes()))]
-            for fault, strike in chosen:
-                row = run(bench, fault, strike)
-                print(row, flush=True)
-                rows.append(row)
-        finally:
-            service.stop()
-            shutil.copy(service.log, build / "chaos.log")
-    text = "\n".join(part for part in (table(rows) if rows else "", held) if part)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text)
+        if any(map(is_wanted, small_faults(bench))):
+            with started(folder, MODELS, log, one_process=True, **store) as bench.service:
+                found = outside(listeners(bench.service.processes()))
+                open_to_others = [str(listener) for listener in found]
+                attempt(bench, small_faults(bench))
+    publish("\n".join(part for part in (table(rows) if rows else "", held) if part), arguments.out)
     unanswered = slow.failures(asked) if asked else []
     for listener in open_to_others:
         print(f"others can reach {listener}", file=sys.stderr)

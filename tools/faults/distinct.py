@@ -8,23 +8,19 @@ first part, in which caches and pools fill, and at the end. Linux.
 
 from __future__ import annotations
 
-import argparse
 import base64
-import os
-import platform
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 from PIL import Image
 from tests.imaging import expensive
+from tools.faults.command import describe_machine, make_parser, publish
 from tools.faults.memory import settled_mb
 from tools.faults.requests import registry
-from tools.faults.service import Service
+from tools.faults.service import BUILD, started, temporary_folder
 
 COUNT = 1000
 WARM_UP = 0.3  # of the explanations
@@ -70,7 +66,7 @@ def report(memory: list[dict[str, float]], counts: tuple[int, int]) -> str:
         counts: how many.
     """
     lines = [
-        f"{counts[1]:,} distinct explanations on {platform.processor() or platform.machine()}, {os.cpu_count()} cores:",
+        f"{counts[1]:,} distinct explanations on {describe_machine()}:",
         "",
         f"    python -m tools.faults.distinct --count {counts[1]}",
         "",
@@ -96,30 +92,18 @@ def grown_mb(memory: list[dict[str, float]]) -> float:
 
 def main() -> int:
     """Runs it; returns 1 where memory grew."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--count", type=int, default=COUNT, help="of explanations (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="also write the report here")
     arguments = parser.parse_args()
     warm = round(WARM_UP * arguments.count)
-    with tempfile.TemporaryDirectory(prefix="wavescope-distinct-") as name:
-        models = Path(name) / "models.yaml"
-        models.write_text(MODELS)
-        service = Service(Path(name), models, **SETTINGS)
-        memory = list[dict[str, float]]()
-        try:
-            service.start()
-            for numbers in (range(warm), range(warm, arguments.count)):
-                explain(service.url, numbers)
-                memory.append(settled_mb(service.processes))
-                print(f"after {numbers.stop}: {sum(memory[-1].values()):.0f} MB", flush=True)
-        finally:
-            service.stop()
-    text = report(memory, (warm, arguments.count))
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text)
+    memory = list[dict[str, float]]()
+    log = BUILD / "distinct.log"
+    with temporary_folder("distinct") as folder, started(folder, MODELS, log, **SETTINGS) as service:
+        for numbers in (range(warm), range(warm, arguments.count)):
+            explain(service.url, numbers)
+            memory.append(settled_mb(service.processes))
+            print(f"after {numbers.stop}: {sum(memory[-1].values()):.0f} MB", flush=True)
+    publish(report(memory, (warm, arguments.count)), arguments.out)
     if grown_mb(memory) > MAX_GROWTH_MB:
         print(f"memory grew by {grown_mb(memory):.0f} MB, over {MAX_GROWTH_MB:.0f}", file=sys.stderr)
         return 1

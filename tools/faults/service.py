@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -15,6 +18,7 @@ from tools.demo import free_port, tail
 
 from wavescope.serving.command.lifetime import descendants
 
+BUILD = Path("build")  # logs are left here
 START_S = 300.0
 STOP_S = 60.0
 POLL_S = 0.2
@@ -124,6 +128,39 @@ class Service:
             self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             self.kill_all()
+
+
+@contextmanager
+def temporary_folder(name: str) -> Iterator[Path]:
+    """A folder that is deleted in the end.
+
+    Args:
+        name: of the program that works in it.
+    """
+    with tempfile.TemporaryDirectory(prefix=f"wavescope-{name}-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def started(folder: Path, models: str, log: Path, **settings: object) -> Iterator[Service]:
+    """A service that can score, and is stopped in the end.
+
+    Args:
+        folder: as of :class:`Service`; its registry file is written there.
+        models: content of that file.
+        log: where its log is left.
+        settings: as of :class:`Service`.
+    """
+    models_file = folder / "models.yaml"
+    models_file.write_text(models)
+    service = Service(folder, models_file, **settings)
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
+        log.parent.mkdir(exist_ok=True)
+        shutil.copy(service.log, log)
 
 
 def replica(deployment: str, application: str = "wavescope") -> str:

@@ -8,14 +8,9 @@ left without an answer, and 99 % of the answers of `/livez` may take 0.2 s. Need
 
 from __future__ import annotations
 
-import argparse
 import math
 import multiprocessing
-import os
-import platform
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -23,12 +18,12 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from multiprocessing.synchronize import Event
-from pathlib import Path
 
 import grpc
+from tools.faults.command import describe_machine, make_parser, publish
 from tools.faults.memory import settled_mb
 from tools.faults.requests import MODELS
-from tools.faults.service import PROXY, Service
+from tools.faults.service import BUILD, PROXY, Service, started, temporary_folder
 from tools.faults.slow_kinds import ASKED, KINDS, hold_all
 from tools.fuzz.target import Target
 
@@ -188,7 +183,7 @@ def report(asked: list[Asked], memory_mb: tuple[float, float], seconds: float) -
         "# Slow clients",
         "",
         f"{len(KINDS)} kinds at once, {clients:,} connections, for {seconds:g} s on "
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, which the clients share with the "
+        f"{describe_machine()}, which the clients share with the "
         "service; every client is on this host and has the address of the honest caller. Connections that are closed "
         "are opened again.",
         "",
@@ -226,27 +221,14 @@ def proxy_mb(service: Service) -> float:
 
 def main() -> int:
     """Runs it; returns 1 where somebody was left without an answer, or `/livez` took too long."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument("--seconds", type=float, default=SECONDS)
-    parser.add_argument("--out", type=Path, help="also write the report here")
     arguments = parser.parse_args()
-    build = Path("build")
-    build.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="wavescope-slow-") as name:
-        models = Path(name) / "models.yaml"
-        models.write_text(MODELS)
-        service = Service(Path(name), models)
-        try:
-            service.start()
-            before = proxy_mb(service)
-            asked = attack(Target(service.port, service.grpc_port), for_seconds(arguments.seconds))
-            text = report(asked, (before, proxy_mb(service)), arguments.seconds)
-        finally:
-            service.stop()
-            shutil.copy(service.log, build / "slow.log")
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text)
+    with temporary_folder("slow") as folder, started(folder, MODELS, BUILD / "slow.log") as service:
+        before = proxy_mb(service)
+        asked = attack(Target(service.port, service.grpc_port), for_seconds(arguments.seconds))
+        text = report(asked, (before, proxy_mb(service)), arguments.seconds)
+    publish(text, arguments.out)
     found = failures(asked)
     for failure in found[:20]:
         print(failure, file=sys.stderr)

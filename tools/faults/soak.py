@@ -9,28 +9,23 @@ admitted must be answered within a bound, and memory must stay flat. Linux.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import base64
 import json
-import os
-import platform
 import random
-import shutil
 import statistics
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
+from tools.faults.command import describe_machine, make_parser, publish
 from tools.faults.memory import private_mb
 from tools.faults.requests import ANSWER_S, FRESH, IMAGE, MODELS, body
-from tools.faults.service import Service
+from tools.faults.service import BUILD, Service, started, temporary_folder
 
 from wavescope_proto.v1 import explanation_pb2 as pb
 from wavescope_proto.v1 import explanation_pb2_grpc as pb_grpc
@@ -218,7 +213,7 @@ def report(
     lines = [
         "# Twice what it can do",
         "",
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, two model replicas of one core, "
+        f"{describe_machine()}, two model replicas of one core, "
         f"{minutes:g} minutes at {OVER * rate:.2f} requests a second, {OVER:g} times what {CALLERS} patient callers "
         "reached. Every request is computed anew.",
         "",
@@ -271,26 +266,13 @@ def _fifth(samples: list[Any], which: int) -> list[Any]:
 
 def main() -> int:
     """Runs the load; returns 1 where a promise was broken."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--out", type=Path, help="also write the report here")
     arguments = parser.parse_args()
-    build = Path("build")
-    build.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="wavescope-soak-") as name:
-        models = Path(name) / "models.yaml"
-        models.write_text(MODELS)
-        service = Service(Path(name), models)
-        try:
-            service.start()
-            rate, tally, samples = asyncio.run(measure(service, arguments.minutes))
-        finally:
-            service.stop()
-            shutil.copy(service.log, build / "soak.log")
+    with temporary_folder("soak") as folder, started(folder, MODELS, BUILD / "soak.log") as service:
+        rate, tally, samples = asyncio.run(measure(service, arguments.minutes))
     text, kept = report(rate, tally, samples, arguments.minutes)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text)
+    publish(text, arguments.out)
     return int(not kept)
 
 

@@ -10,15 +10,12 @@ themselves were destroyed those accepted before that was noticed are gone; after
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,8 +27,9 @@ from typing import Any
 import httpx
 from redis import Redis, RedisError
 from tools.demo import free_port
+from tools.faults.command import describe_machine, make_parser, publish
 from tools.faults.requests import ANSWER_S, FRESH, MODELS, RETRYABLE, Answers, body, truth
-from tools.faults.service import Service
+from tools.faults.service import BUILD, Service, started, temporary_folder
 
 JOBS = 3
 SEEDS = range(JOBS)
@@ -312,7 +310,7 @@ def table(rows: list[Row]) -> str:
     lines = [
         "# What is lost when the store is taken away",
         "",
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores. Every row: {JOBS} jobs accepted and "
+        f"{describe_machine()}. Every row: {JOBS} jobs accepted and "
         f"one of them begun; the store is taken away for {BROKEN_S:g} s while a job is sent every {EVERY_S:g} s and a "
         "synchronous caller keeps calling. Lost: accepted jobs that did not end with the numbers of an undisturbed "
         "run, to the bit. Where the data themselves are destroyed (†), jobs accepted before that was noticed may be "
@@ -334,9 +332,8 @@ def table(rows: list[Row]) -> str:
 
 def main() -> int:
     """Tries the ways; returns 1 where anything was lost that must not be."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument("--only", nargs="+", help="ways, by the beginning of their names")
-    parser.add_argument("--out", type=Path, help="also write the table here")
     arguments = parser.parse_args()
     if shutil.which("redis-server") is None:
         print("redis-server is missing", file=sys.stderr)
@@ -349,29 +346,21 @@ def main() -> int:
                 rows.append(run(service.url, expected, name, way))
                 print(rows[-1], flush=True)
 
-    Path("build").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="wavescope-stores-") as name, disk(Path(name) / "state"):
-        folder = Path(name)
-        models = folder / "models.yaml"
-        models.write_text(MODELS)
+    with temporary_folder("stores") as folder, disk(folder / "state"):
         for kind in ("file", "Redis"):
             if arguments.only and not any(kind.startswith(one.partition(":")[0]) for one in arguments.only):
                 continue
             server = Server(folder) if kind == "Redis" else None
             store = {"store_url": f"redis://127.0.0.1:{server.port}/0"} if server else {}
-            service = Service(folder, models, result_cache_bytes=0, **store)
+            log = BUILD / f"stores-{kind}.log"
             try:
-                service.start()
-                expected = truth(service.url, SEEDS)
-                attempt(service, expected, server.ways() if server else ways_of_a_file(folder / "state"))
+                with started(folder, MODELS, log, result_cache_bytes=0, **store) as service:
+                    expected = truth(service.url, SEEDS)
+                    attempt(service, expected, server.ways() if server else ways_of_a_file(folder / "state"))
             finally:
-                service.stop()
-                shutil.copy(service.log, Path("build") / f"stores-{kind}.log")
                 if server:
                     server.kill()
-    print(table(rows))
-    if arguments.out:
-        arguments.out.write_text(table(rows))
+    publish(table(rows), arguments.out)
     return int(any(row.is_bad() for row in rows))
 
 

@@ -9,17 +9,14 @@ the service's memory is read. What ended badly is kept in build/fuzz. Linux.
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
+from tools.faults.command import describe_machine, make_parser, publish
 from tools.faults.memory import settled_mb
 from tools.faults.requests import registry
-from tools.faults.service import Service
+from tools.faults.service import started, temporary_folder
 from tools.fuzz import sections
 from tools.fuzz.sections import Section
 from tools.fuzz.target import Target
@@ -78,7 +75,7 @@ def report(found: list[Section], memory: list[dict[str, float]], command: str) -
     """
     total = sum(section.count for section in found)
     lines = [
-        f"{total:,} inputs on {platform.processor() or platform.machine()}, {os.cpu_count()} cores:",
+        f"{total:,} inputs on {describe_machine()}:",
         "",
         f"    {command}",
         "",
@@ -113,35 +110,23 @@ def grown_mb(memory: list[dict[str, float]]) -> float:
 
 def main() -> int:
     """Runs everything; returns 1 where something ended badly."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=COUNT, help="of inputs, about (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="also write the report here")
     arguments = parser.parse_args()
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
-    with tempfile.TemporaryDirectory(prefix="wavescope-fuzz-") as name:
-        models = Path(name) / "models.yaml"
-        models.write_text(MODELS)
-        service = Service(Path(name), models, **SETTINGS)
-        try:
-            service.start()
-            target = Target(service.port, service.grpc_port)
-            found, memory = list[Section](), list[dict[str, float]]()
-            for place, share in enumerate(ROUNDS):
-                more = attack(target, arguments.seed + place, round(share * arguments.count))
-                found = [one.plus(other) for one, other in zip(found, more, strict=True)] if found else more
-                memory.append(settled_mb(service.processes))
-                print(f"round {place + 1}: {sum(memory[-1].values()):.0f} MB", flush=True)
-        finally:
-            service.stop()
-            shutil.copy(service.log, FOLDER / "service.log")
+    found, memory = list[Section](), list[dict[str, float]]()
+    log = FOLDER / "service.log"
+    with temporary_folder("fuzz") as folder, started(folder, MODELS, log, **SETTINGS) as service:
+        target = Target(service.port, service.grpc_port)
+        for place, share in enumerate(ROUNDS):
+            more = attack(target, arguments.seed + place, round(share * arguments.count))
+            found = [one.plus(other) for one, other in zip(found, more, strict=True)] if found else more
+            memory.append(settled_mb(service.processes))
+            print(f"round {place + 1}: {sum(memory[-1].values()):.0f} MB", flush=True)
     text = report(found, memory, f"make fuzz ARGS='--seed {arguments.seed} --count {arguments.count}'")
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text)
+    publish(text, arguments.out)
     bad = sum(len(section.complaints) for section in found)
     if grown_mb(memory) > MAX_GROWTH_MB:
         print(f"memory grew by {grown_mb(memory):.0f} MB, over {MAX_GROWTH_MB:.0f}", file=sys.stderr)
