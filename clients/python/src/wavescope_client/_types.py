@@ -97,8 +97,8 @@ class Indices:
     Attributes:
         total: (K,) float64, total indices.
         first: (K,) float64, first-order indices; ``None`` for the adaptive plan, which scores no row of B.
-        standard_error: (K,) float64, of ``total``; ``None`` below N = 4.
-        interval_95: (K, 2) float64, low and high, of ``total``; ``None`` below N = 4.
+        standard_error: (K,) float64, standard errors of ``total``; ``None`` below N = 4.
+        interval_95: (K, 2) float64, 95 % intervals of ``total``, low and high; ``None`` below N = 4.
         resolved: (K,) bool, whether the factor was perturbed by itself; ``None`` for the full plan, where all are. The
             index of one that was not is a prediction.
         upper_bound: (K,) float64, upper bound of ``total``: the upper end of its interval where resolved, else that of
@@ -206,13 +206,13 @@ class ProfileBand:
 
     Attributes:
         level: 0 the approximation, 1 the coarsest detail, L the finest.
-        orientation: of the sub-band; ``None`` where a factor is a whole detail level (partition ``levels``).
+        orientation: orientation of the sub-band; ``None`` where a factor is a whole level (partition ``levels``).
         scale_px: [from, to] of the scales it holds, px; ``to`` is ``None`` for the approximation.
         total: total index.
-        standard_error: of ``total``; ``None`` below N = 4.
-        interval_95: of ``total``; ``None`` below N = 4.
+        standard_error: standard error and 95 % interval of ``total``; ``None`` below N = 4.
+        interval_95: standard error and 95 % interval of ``total``; ``None`` below N = 4.
         share: ``total`` over the sum of all.
-        share_standard_error: of ``share``; ``None`` below N = 4.
+        share_standard_error: standard error of ``share``; ``None`` below N = 4.
     """
 
     level: int
@@ -254,13 +254,13 @@ class Sufficiency:
         depth: the reconstruction depth: the smallest n whose image has the target's label; 0 where the empty image has
             it; ``None`` if no n does.
         order: (K,) int64, factors by total index, largest first, ties in factor order.
-        probability: (K + 1,) float64, of the target with the n top factors alone, n = 0..K.
+        probability: (K + 1,) float64, probability of the target with the n top factors alone, n = 0..K.
         predicted: (K + 1,) int64, the class predicted for each.
         positive_factors: number of factors whose index is positive: above 1/255 of the largest.
         image: the image of the ``depth`` top factors, the bytes of a PNG file; ``None`` without a depth.
         top_image: the image of the top factor alone, the bytes of a PNG file.
         positive_image: the image of the positive factors alone, the bytes of a PNG file.
-        kept: of ``image``; ``None`` without a depth.
+        kept: share of the transform that ``image`` keeps; ``None`` without a depth.
     """
 
     outcome: str
@@ -281,8 +281,8 @@ class ScaleChange:
 
     Attributes:
         scale_px: [from, to] of the scales it holds, px; ``to`` is ``None`` for the approximation.
-        share: of the importance of all levels, in the image and in the other one.
-        other_share: of the importance of all levels, in the image and in the other one.
+        share: share of the importance of all levels, in the image and in the other one.
+        other_share: share of the importance of all levels, in the image and in the other one.
         change: ``other_share`` - ``share``: positive where the other image gained.
     """
 
@@ -319,7 +319,7 @@ class Corrupted:
     Attributes:
         severity: 1..5.
         predicted: the class it is given, with its probability.
-        probability: of the target.
+        probability: probability of the target.
         same_label: whether ``predicted`` is the target.
     """
 
@@ -335,7 +335,7 @@ class Robustness:
     """Rate at which the label survives corruption (paper, appendix B.3).
 
     Attributes:
-        share: of the corrupted images, those that are given the target's label.
+        share: share of the corrupted images that are given the target's label.
         shares: the same per corruption, over its severities.
         corrupted: every corruption and severity.
     """
@@ -352,10 +352,10 @@ class ZoomLevel:
     Attributes:
         scale_px: [from, to] in pixels of the regular image: [0.5, 1] for the finest level of the zoomed one, and
             ``to`` is ``None`` for the approximation.
-        share: of the regular image; ``None`` for the level that only the zoomed image has.
-        mean_share: of the regular image; ``None`` for the level that only the zoomed image has.
-        zoomed_share: of the zoomed image.
-        zoomed_mean_share: of the zoomed image.
+        share: shares of the regular image; ``None`` for the level that only the zoomed image has.
+        mean_share: shares of the regular image; ``None`` for the level that only the zoomed image has.
+        zoomed_share: shares of the zoomed image.
+        zoomed_mean_share: shares of the zoomed image.
     """
 
     level: int
@@ -394,7 +394,7 @@ class Faithfulness:
         mu_fidelity: Pearson correlation of the importance of random subsets with what removing them costs; ``None``
             where either does not vary.
         mu_fidelity_spearman: the same by ranks.
-        fraction: (steps + 1,) float64, of the features inserted or deleted, 0..1.
+        fraction: (steps + 1,) float64, share of the features inserted or deleted, 0..1.
         insertion_curve: (steps + 1,) float64, probability of the target.
         deletion_curve: (steps + 1,) float64, probability of the target.
         parameters: steps, samples, subset, grid_size (pixel only), baseline, score, seed.
@@ -418,7 +418,7 @@ class Round:
     Attributes:
         forwards: images scored so far.
         resolved: factors perturbed by themselves so far.
-        standard_error: the largest of all indices.
+        standard_error: the largest standard error of all indices.
     """
 
     forwards: int
@@ -433,7 +433,7 @@ class Screening:
     Attributes:
         stopped: the limit that ended it; ``all_resolved`` where nothing was left to score.
         groups: groups of factors that were perturbed together.
-        rounds: in order; the indices were a valid answer after each.
+        rounds: states after each round, in order; the indices were a valid answer after each.
     """
 
     stopped: str
@@ -472,14 +472,14 @@ class Explanation(FigureFile):
         worth: diagnostics of the map.
         radial: the radial profile of kind ``fam``.
         profile: the sub-bands or levels of kind ``profile``.
-        sufficiency: of kinds ``sufficient-image`` and ``robustness``.
-        comparison: of kind ``compare``.
-        robustness: of kind ``robustness``.
-        zoom: of kind ``zoom``.
+        sufficiency: sufficient image of kinds ``sufficient-image`` and ``robustness``.
+        comparison: differences between the two images of kind ``compare``.
+        robustness: answers to corrupted images of kind ``robustness``.
+        zoom: newly visible scale of kind ``zoom``.
         faithfulness: one entry per domain, where it was asked for.
-        screening: of plan ``adaptive``.
+        screening: rounds and end of plan ``adaptive``.
         partial: whether a deadline ended it early: valid, and made of fewer rows than asked for.
-        cached: whether it is kept from an earlier request for the same, so that nothing was scored.
+        cached: whether it is the cached result of an earlier request for the same, so that nothing was scored.
         crop: the part of the original that the model sees.
         forwards: images scored, the clean predictions not counted.
         timing: seconds by stage.

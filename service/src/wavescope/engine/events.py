@@ -16,7 +16,7 @@ class Progress:
     Attributes:
         forwards: images scored so far.
         planned: images to be scored in all; with adaptive plans the most it may take.
-        elapsed_s: since the request began.
+        elapsed_s: seconds since the request began.
         eta_s: seconds left at the pace so far; ``None`` before anything is scored.
     """
 

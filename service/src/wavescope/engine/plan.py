@@ -107,7 +107,7 @@ class Plan:
     """One image's perturbations, ready to be scored anywhere.
 
     Attributes:
-        digest: of all that follows but the crop; equal digests mean equal perturbations, bit for bit.
+        digest: digest of all that follows but the crop; equal digests mean equal perturbations, bit for bit.
         array: (c, H, W), the only array that travels: packed wavelet coefficients, or the image in [0, 1].
         n_factors: K.
         crop: the part of the original that is explained.

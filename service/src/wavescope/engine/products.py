@@ -61,14 +61,14 @@ class SampleResult:
     """Indices and diagnostics of one class, from which every product is built.
 
     Attributes:
-        indices: of the class that is explained.
+        indices: Sobol indices of the class that is explained.
         variance: V.
         split_half: see :class:`wavescope.engine.types.Worth`.
         runner_up: (K,) total indices of the runner-up; ``None`` where there is none, or its score does not vary.
         independent: (n,) scores of independent rows.
         interaction: see :func:`wavescope.core.sobol.diagnostics.interaction`; ``None`` where it was not measured.
         share_errors: (K,) of the indices' shares; ``None`` where they are not known.
-        screening: of the adaptive plan.
+        screening: rounds and end of the adaptive plan.
     """
 
     indices: Indices

@@ -80,12 +80,12 @@ class ModelDetails:
     Attributes:
         outputs: kind of its raw output; decides which scores can be had.
         labels: class names in index order.
-        device: where it runs, such as ``cpu`` or ``cuda:0``.
+        device: device that it runs on, such as ``cpu`` or ``cuda:0``.
         precision: number format that it computes in, such as ``float32``.
         runtime: library that runs it, such as ``onnxruntime 1.22.0``.
-        batch_size: the device batch it was measured to like best, images.
+        batch_size: the device batch that was measured to be fastest, images.
         revision: digest of the model: two models of one revision give the same scores; empty where unknown.
-        seconds_per_image: of a forward in full device batches, measured when it was loaded; ``None`` where it was not.
+        seconds_per_image: time per image in full device batches, measured when it was loaded; ``None`` where it was not.
     """
 
     name: str
@@ -116,12 +116,12 @@ class ExplanationRequest:
         kind: kind of explanation.
         target: class index or name, for every image; ``None`` explains the predicted class.
         score: the scalar of the target class that is explained.
-        seed: of the design, the bootstrap and everything else that is drawn.
+        seed: seed of the sampling design, of the bootstrap and of everything else that is drawn.
         plan: ``full`` is exactly the paper's design; ``adaptive`` perturbs by themselves only the factors where that
-            tells most, and predicts the others. A ``deadline_s`` ends either.
+            improves the indices most, and predicts the others. A ``deadline_s`` ends either.
         wavelet: any discrete wavelet of PyWavelets.
         levels: dyadic levels of the wavelet transform; the size of the image bounds them further.
-        partition: how coefficients are grouped into factors: ``grid``, ``aligned``, ``subbands`` or ``levels`` in the
+        partition: grouping of coefficients into factors: ``grid``, ``aligned``, ``subbands`` or ``levels`` in the
             wavelet domain (``profile``: ``subbands`` or ``levels``), ``circle``, ``square`` or ``grid`` for ``fam``,
             ``grid`` for ``sobol``.
         grid_size: cells per side for ``grid`` and ``aligned``, rings for ``circle`` and ``square``.
@@ -207,8 +207,8 @@ class Indices:
     Attributes:
         total: (K,) total indices.
         first: (K,) first-order indices; ``None`` for the adaptive plan, which scores no row of B.
-        standard_error: (K,) of ``total``; ``None`` below N = 4.
-        interval_95: (K, 2) low and high, of ``total``; ``None`` below N = 4.
+        standard_error: (K,) standard errors of ``total``; ``None`` below N = 4.
+        interval_95: (K, 2) 95 % intervals of ``total``, low and high; ``None`` below N = 4.
         resolved: (K,) whether the factor was perturbed by itself; ``None`` for the full plan, where all are. The index
             of one that was not is a prediction.
         upper_bound: (K,) upper bound of ``total``: the upper end of its interval where resolved, else that of the
@@ -277,7 +277,7 @@ class Round:
     Attributes:
         forwards: images scored so far.
         resolved: factors perturbed by themselves so far.
-        standard_error: the largest of all indices.
+        standard_error: the largest standard error of all indices.
     """
 
     forwards: int
@@ -292,7 +292,7 @@ class Screening:
     Attributes:
         stopped: the limit that ended it; ``all_resolved`` where nothing was left to score.
         groups: groups of factors that were perturbed together.
-        rounds: in order; the indices were a valid answer after each.
+        rounds: states after each round, in order; the indices were a valid answer after each.
     """
 
     stopped: Stop
@@ -321,12 +321,12 @@ class ProfileBand:
 
     Attributes:
         level: 0 the approximation, 1 the coarsest detail, L the finest.
-        orientation: of the sub-band; ``None`` where a factor is a whole detail level (partition ``levels``).
+        orientation: orientation of the sub-band; ``None`` where a factor is a whole level (partition ``levels``).
         scale_px: [from, to] of the scales it holds, px; ``to`` is ``None`` for the approximation.
         total: total index.
-        standard_error, interval_95: of ``total``; ``None`` below N = 4.
+        standard_error, interval_95: standard error and 95 % interval of ``total``; ``None`` below N = 4.
         share: ``total`` over the sum of all.
-        share_standard_error: of ``share``; ``None`` below N = 4.
+        share_standard_error: standard error of ``share``; ``None`` below N = 4.
     """
 
     level: int
@@ -349,13 +349,13 @@ class Sufficiency:
         depth: the reconstruction depth: the smallest n whose image has the target's label; 0 where the empty image has
             it; ``None`` if no n does.
         order: (K,), factors by total index, largest first, ties in factor order.
-        probability: (K + 1,), of the target with the n top factors alone, n = 0..K.
+        probability: (K + 1,), probability of the target with the n top factors alone, n = 0..K.
         predicted: (K + 1,), the class predicted for each.
         positive_factors: number of factors whose index is positive: above 1/255 of the largest.
         image: (c, h, w) in [0, 1], the image of the ``depth`` top factors; ``None`` without a depth.
         top_image: the image of the top factor alone.
         positive_image: the image of the positive factors alone.
-        kept: of ``image``; ``None`` without a depth.
+        kept: share of the transform that ``image`` keeps; ``None`` without a depth.
     """
 
     outcome: Literal["sufficient", "empty_suffices", "none_suffices"]
@@ -376,7 +376,7 @@ class ScaleChange:
 
     Attributes:
         scale_px: [from, to] of the scales it holds, px; ``to`` is ``None`` for the approximation.
-        share, other_share: of the importance of all levels, in the image and in the other one.
+        share, other_share: share of the importance of all levels, in the image and in the other one.
         change: ``other_share`` - ``share``: positive where the other image gained.
     """
 
@@ -413,7 +413,7 @@ class Corrupted:
     Attributes:
         severity: 1..5.
         predicted: the class it is given, with its probability.
-        probability: of the target.
+        probability: probability of the target.
         same_label: whether ``predicted`` is the target.
     """
 
@@ -429,7 +429,7 @@ class Robustness:
     """Rate at which the label survives corruption (paper, appendix B.3).
 
     Attributes:
-        share: of the corrupted images, those that are given the target's label.
+        share: share of the corrupted images that are given the target's label.
         shares: the same per corruption, over its severities.
         corrupted: every corruption and severity.
     """
@@ -446,8 +446,8 @@ class ZoomLevel:
     Attributes:
         scale_px: [from, to] in pixels of the regular image: [0.5, 1] for the finest level of the zoomed one, and ``to``
             is ``None`` for the approximation.
-        share, mean_share: of the regular image; ``None`` for the level that only the zoomed image has.
-        zoomed_share, zoomed_mean_share: of the zoomed image.
+        share, mean_share: shares of the regular image; ``None`` for the level that only the zoomed image has.
+        zoomed_share, zoomed_mean_share: shares of the zoomed image.
     """
 
     level: int
@@ -486,7 +486,7 @@ class Faithfulness:
         mu_fidelity: Pearson correlation of the importance of random subsets with what removing them costs; ``None``
             where either does not vary.
         mu_fidelity_spearman: the same by ranks.
-        fraction: (steps + 1,) of the features inserted or deleted, 0..1.
+        fraction: (steps + 1,) share of the features inserted or deleted, 0..1.
         insertion_curve, deletion_curve: (steps + 1,) probability of the target.
         parameters: steps, samples, subset, grid_size (pixel only), baseline, score, seed.
     """
@@ -523,21 +523,21 @@ class Explanation:
         worth: diagnostics of the map.
         radial: the radial profile of kind ``fam``.
         profile: the sub-bands or levels of kind ``profile``.
-        sufficiency: of kinds ``sufficient-image`` and ``robustness``.
-        comparison: of kind ``compare``.
-        robustness: of kind ``robustness``.
-        zoom: of kind ``zoom``.
+        sufficiency: sufficient image of kinds ``sufficient-image`` and ``robustness``.
+        comparison: differences between the two images of kind ``compare``.
+        robustness: answers to corrupted images of kind ``robustness``.
+        zoom: newly visible scale of kind ``zoom``.
         faithfulness: one entry per domain, where it was asked for.
-        screening: of plan ``adaptive``.
+        screening: rounds and end of plan ``adaptive``.
         partial: whether a deadline ended it early: valid, and made of fewer rows than asked for.
-        cached: whether it is kept from an earlier request for the same, so that nothing was scored.
+        cached: whether it is the cached result of an earlier request for the same, so that nothing was scored.
         crop: the part of the original that the model sees.
         forwards: images scored, the clean predictions not counted.
         timing: seconds by stage.
         parameters: all effective parameters.
         warnings: sentences about limits of this very explanation.
         image: (c, h, w) in [0, 1], the crop that is explained.
-        reused: of ``forwards``, those scored already for an earlier class of the same image and request.
+        reused: those of ``forwards`` that were scored already for an earlier class of the same image and request.
     """
 
     id: str
