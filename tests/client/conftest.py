@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 from tests.ingress.conftest import explanation, plane, recorder
 from tests.ingress.fakes import FakePlane, draw
+from tests.polling import DEADLINE_S
 
 from wavescope.ingress.access import Access
 from wavescope.ingress.app import build_app
@@ -41,12 +42,12 @@ def serving(plane: FakePlane, access: Access | None = None) -> Iterator[str]:
     server = Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
-    assert server.listening.wait(timeout=10)
+    assert server.listening.wait(timeout=DEADLINE_S)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(timeout=10)
+        thread.join(timeout=DEADLINE_S)
         listener.close()
 
 

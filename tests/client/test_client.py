@@ -17,6 +17,7 @@ import pytest
 from tests.client.conftest import serving
 from tests.client.wire import MODELS, Script
 from tests.ingress.fakes import FIGURE, IMAGE, MODEL, Asked, FakePlane, make_explanation
+from tests.polling import DEADLINE_S
 
 from wavescope import errors
 from wavescope.engine import events
@@ -223,7 +224,7 @@ def test_leaving_a_stream_stops_the_work_behind_it(endless: Endless) -> None:
         with client.stream(IMAGE) as told:
             assert next(told) == Progress(0, 88, 0.0, None)
             assert not endless.ended.is_set()
-        assert endless.ended.wait(timeout=10)
+        assert endless.ended.wait(timeout=DEADLINE_S)
 
 
 def test_cancelling_a_task_stops_the_work_behind_its_stream(endless: Endless) -> None:

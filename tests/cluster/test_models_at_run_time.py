@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -246,13 +246,16 @@ def test_a_model_without_a_place_is_refused_at_once_and_comes_up_when_there_is_o
     registry.write(registry.toy(seed=3, **lacking))
     assert re.search(why, until(service, "unplaceable", everywhere=True)["message"])
     for path in ("explanations", "explanations:estimate", "predictions", "jobs"):
-        began = time.monotonic()
         fields = {} if path == "predictions" else FIELDS
-        reply = httpx.post(f"{service.url}/v1/{path}", json=body(IMAGE, model=NAME, **fields), timeout=60)
-        took_s = time.monotonic() - began
+        unknown, reply = (
+            httpx.post(f"{service.url}/v1/{path}", json=body(IMAGE, model=name, **fields), timeout=60)
+            for name in ("nobody", NAME)
+        )
+        assert unknown.status_code == 404, path
         assert (reply.status_code, reply.json()["code"]) == (503, "model_unavailable"), path
         assert re.search(why, reply.json()["message"])
-        assert took_s < 5.0, path  # under a second where nothing else takes the cores
+        # Under a second; where other processes take the cores, the other refusal is slow as well.
+        assert reply.elapsed < timedelta(seconds=5) + 10 * unknown.elapsed, path
     assert httpx.get(f"{service.url}/readyz", timeout=30).status_code == 200  # the other model answers
     registry.write(registry.toy(seed=3))
     until(service, "ready")

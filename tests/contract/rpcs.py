@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import grpc
 from tests.ingress.fakes import FakeContext, FakePlane
+from tests.polling import DEADLINE_S
 
 from wavescope.ingress.grpc.servicer import ExplanationServicer
 from wavescope.ingress.grpc.status import STATUS_KEY
@@ -47,7 +48,7 @@ def ask(plane: FakePlane, name: str, message: Any, context: FakeContext, **optio
             return [reply async for reply in answer]
         return await answer
 
-    return asyncio.run(asyncio.wait_for(answered(), 30))
+    return asyncio.run(asyncio.wait_for(answered(), DEADLINE_S))
 
 
 def told(context: FakeContext) -> dict[str, str]:
@@ -64,7 +65,7 @@ def over_a_channel(
         async with _served(plane, **options) as address, grpc.aio.insecure_channel(address) as channel:
             return await use(pb_grpc.ExplanationServiceStub(channel))
 
-    return asyncio.run(asyncio.wait_for(run(), 30))
+    return asyncio.run(asyncio.wait_for(run(), DEADLINE_S))
 
 
 @asynccontextmanager

@@ -33,6 +33,7 @@ from tests.ingress.fakes import (
     post,
     without_depth,
 )
+from tests.polling import DEADLINE_S
 
 from wavescope import errors
 from wavescope.engine.choices import CHOICES
@@ -343,11 +344,11 @@ def test_other_hosts_are_refused_where_only_loopback_is_served(
 
 def test_a_real_channel_carries_reply_and_refusal(plane: FakePlane) -> None:
     async def both(stub: Any) -> grpc.aio.AioRpcError:
-        reply = await stub.Explain(pb.ExplainRequest(image=IMAGE), timeout=10)
+        reply = await stub.Explain(pb.ExplainRequest(image=IMAGE), timeout=DEADLINE_S)
         assert reply == from_explanation(plane.explanation)
         plane.error = errors.UnknownTarget("no class 'Ünï'", field="target", classes=1000)
         with pytest.raises(grpc.aio.AioRpcError, match="Ünï") as caught:
-            await stub.Explain(pb.ExplainRequest(image=IMAGE), timeout=10)
+            await stub.Explain(pb.ExplainRequest(image=IMAGE), timeout=DEADLINE_S)
         return caught.value
 
     refusal = over_a_channel(plane, both)

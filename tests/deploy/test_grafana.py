@@ -15,6 +15,7 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
+from tests.polling import DEADLINE_S
 
 from wavescope.telemetry.metrics import METRICS, RESULTS, Metric
 
@@ -166,7 +167,7 @@ def prometheus(executable: str, configuration: Path, data: Path) -> Iterator[str
             yield f"http://{address}"
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            process.communicate(timeout=DEADLINE_S)
 
 
 @pytest.mark.timeout(120)
@@ -177,13 +178,13 @@ def test_every_panel_shows_something_on_a_real_prometheus(
     source, data = tmp_path / "metrics.txt", tmp_path / "data"
     source.write_text(open_metrics())
     build = [promtool, "tsdb", "create-blocks-from", "openmetrics", str(source), str(data)]
-    subprocess.run(build, check=True, capture_output=True, timeout=60)
+    subprocess.run(build, check=True, capture_output=True, timeout=DEADLINE_S)
     configuration = tmp_path / "prometheus.yml"
     configuration.write_text("{}")
     with prometheus(executable, configuration, data) as address:
         for name, expr in expressions(dashboard).items():
             query = urllib.parse.urlencode({"query": expr, "time": START_S + (SAMPLES - 1) * STEP_S})
-            with urllib.request.urlopen(f"{address}/api/v1/query?{query}", timeout=10) as reply:
+            with urllib.request.urlopen(f"{address}/api/v1/query?{query}", timeout=DEADLINE_S) as reply:
                 answer = json.load(reply)
             assert answer["status"] == "success", name
             assert answer["data"]["result"], f"{name} shows nothing: {expr}"

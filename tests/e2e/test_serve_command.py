@@ -30,7 +30,7 @@ TOO_LARGE = "  - {name: huge, source: 'embedded:efficientnet-lite0', num_cpus: 9
 
 
 def model_ready(url: str, name: str) -> bool:
-    reply = httpx.get(f"{url}/v1/models/{name}", timeout=10)
+    reply = httpx.get(f"{url}/v1/models/{name}", timeout=60)
     return reply.status_code == 200 and reply.json()["ready"]
 
 
@@ -152,12 +152,12 @@ def test_two_services_run_side_by_side_and_leave_nothing_behind(tmp_path):
             models.write_text(models.read_text() + MODEL.format(name="second"))
             first.send_signal(signal.SIGHUP)
             eventually(lambda: model_ready(first_url, "second"), "the model that was added is ready")
-            huge = httpx.get(f"{first_url}/v1/models/huge", timeout=10).json()
+            huge = httpx.get(f"{first_url}/v1/models/huge", timeout=60).json()
             assert huge["state"] == "unplaceable"
             assert "needs 9999 CPUs on one node" in huge["message"]
             first.send_signal(signal.SIGTERM)  # a replica without a place keeps nothing from ending
             assert first.wait(timeout=60) == 0
-            assert httpx.get(f"{second_url}/readyz", timeout=10).status_code == 200
+            assert httpx.get(f"{second_url}/readyz", timeout=60).status_code == 200
             second.send_signal(signal.SIGINT)
             assert second.wait(timeout=60) == 0
         for folder in folders:

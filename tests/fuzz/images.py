@@ -29,7 +29,7 @@ from wavescope.imaging.limits import ImageLimits
 
 MAX_PIXELS = 1_000_000
 MAX_GROWTH_MIB = 256
-MAX_S = 20.0  # of any one file, on a machine that does other things as well
+MAX_S = 20.0  # of the processor, for any one file
 ORIENTATION = 0x0112
 TOLD = (NotAnImage, ImageTooLarge, InvalidRequest)
 PREPROCESSING = Preprocessing(size=(32, 32), resize=None)
@@ -146,14 +146,14 @@ def main() -> int:
     outcomes: Counter[str] = Counter()
     slowest_s, failed = 0.0, False
     for number, file in enumerate(islice(mutated_files(arguments.seed), arguments.count)):
-        began = time.perf_counter()
+        began = time.process_time()  # other processes may be at work
         try:
             outcomes[outcome(file)] += 1
         except Exception as error:  # noqa: BLE001  # what this looks for
             outcomes[type(error).__name__] += 1
             failed = True
             print(f"file {number} of seed {arguments.seed}: {error!r}", file=sys.stderr)
-        slowest_s = max(slowest_s, time.perf_counter() - began)
+        slowest_s = max(slowest_s, time.process_time() - began)
     growth_mib = _peak_mib() - before_mib
     print(json.dumps({"outcomes": outcomes, "slowest_s": round(slowest_s, 3), "growth_mib": growth_mib}))
     return int(failed or slowest_s > MAX_S or growth_mib > MAX_GROWTH_MIB)

@@ -13,6 +13,7 @@ import grpc
 import uvicorn
 from tests.ingress.fakes import FakePlane, make_app, make_explanation
 from tests.ingress.others import Servicer
+from tests.polling import DEADLINE_S
 from tools.fuzz.target import Target
 
 from wavescope.ingress.plane import IngressLimits
@@ -22,7 +23,6 @@ from wavescope.ingress.ray_proxy.rpc_guard import RpcGuard, add_guarded
 from wavescope_proto.inference.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from wavescope_proto.v1.explanation_pb2_grpc import add_ExplanationServiceServicer_to_server
 
-START_S = 30.0
 LIMITS = {"max_body_bytes": 256 * 1024, "max_images": 4, "max_targets": 4}
 
 
@@ -40,7 +40,7 @@ def served(
     thread.start()
 
     def run(work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, loop).result(START_S)
+        return asyncio.run_coroutine_threadsafe(work, loop).result(DEADLINE_S)
 
     serving = asyncio.run_coroutine_threadsafe(server.serve([listener]), loop)
     rpcs, port = run(_rpcs(Servicer(plane, IngressLimits(**LIMITS)), guard or RpcGuard("wavescope")))
@@ -49,9 +49,9 @@ def served(
     finally:
         run(rpcs.stop(grace=None))
         server.should_exit = True
-        serving.result(START_S)
+        serving.result(DEADLINE_S)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(START_S)
+        thread.join(DEADLINE_S)
         loop.close()
 
 

@@ -17,6 +17,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from tests.fuzz.served import served
 from tests.ingress.fakes import chunks
+from tests.polling import until
 from tools.fuzz.rpcs import channel_to
 
 from wavescope.auth.api_keys import ApiKey, KeySet, digest
@@ -231,8 +232,7 @@ def test_a_caller_has_a_share_of_the_bodies():
     async def run() -> None:
         first = Exchange(Proxy(), [b"half"], stalls=True, headers=key, **options)
         held = asyncio.create_task(first())
-        while not uploads.receiving:
-            await asyncio.sleep(0)
+        await until(lambda: bool(uploads.receiving))
         second = Exchange(Proxy(), [b"whole"], headers=key, **options)
         await second()
         assert (second.status, second.json()["code"]) == (429, "quota_exceeded")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
+from tests.polling import until
 
 from wavescope.ingress.ray_proxy.http_guard import Edge
 from wavescope.ingress.ray_proxy.uploads import UploadLimits, Uploads
@@ -54,8 +55,7 @@ def while_one_is_received(edge: Edge, uploads: Uploads, forwarded: str) -> int |
     async def run() -> int | None:
         app = served(edge)
         held = asyncio.create_task(status(app, "10.0.0.1", half=True))
-        while not uploads.receiving:
-            await asyncio.sleep(0)
+        await until(lambda: bool(uploads.receiving))
         found = await status(app, forwarded)
         held.cancel()
         await asyncio.gather(held, return_exceptions=True)

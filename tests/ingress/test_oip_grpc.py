@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from tests.ingress.fakes import IMAGE, MODEL, FakeContext, FakePlane, MemoryRecorder, make_explanation
 from tests.ingress.others import Servicer, in_binary, infer_rpc, parameters
+from tests.polling import DEADLINE_S
 
 from wavescope import __version__, errors
 from wavescope.engine.requests import make_request
@@ -202,13 +203,13 @@ def test_a_real_channel_carries_reply_and_refusal() -> None:
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                 stub = pb_grpc.GRPCInferenceServiceStub(channel)
-                assert (await stub.ServerLive(pb.ServerLiveRequest(), timeout=10)).live
+                assert (await stub.ServerLive(pb.ServerLiveRequest(), timeout=DEADLINE_S)).live
                 message = pb.ModelInferRequest(model_name=EXPLAINER, inputs=[typed()])
-                reply = await stub.ModelInfer(message, timeout=10)
+                reply = await stub.ModelInfer(message, timeout=DEADLINE_S)
                 np.testing.assert_array_equal(arrays(reply)["wcam"][0], plane.explanation.maps.wcam)
                 plane.error = errors.QueueFull("16 wait", retry_after_s=2.5)
                 with pytest.raises(grpc.aio.AioRpcError, match="16 wait") as caught:
-                    await stub.ModelInfer(message, timeout=10)
+                    await stub.ModelInfer(message, timeout=DEADLINE_S)
                 assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
                 assert dict(caught.value.trailing_metadata() or ())["wavescope-code"] == "queue_full"
         finally:

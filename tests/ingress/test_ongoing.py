@@ -10,6 +10,7 @@ import httpx
 import pytest
 from tests.ingress.fakes import FakeContext, FakePlane, make_app, make_explanation
 from tests.ingress.others import Servicer
+from tests.polling import until
 
 from wavescope.errors import QueueFull
 from wavescope.ingress.ray_proxy.ongoing import Ongoing
@@ -42,8 +43,7 @@ def full(test: Callable[[Slow, httpx.AsyncClient], Awaitable[None]]) -> None:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             held = asyncio.create_task(client.get("/v1/models"))
-            while not plane.asked:
-                await asyncio.sleep(0)
+            await until(lambda: plane.asked > 0)
             await test(plane, client)
             plane.may.set()
             assert (await held).status_code == 200

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, TypeVar
 
 import pytest
+from tests.polling import DEADLINE_S
 
 from wavescope import errors
 from wavescope.engine.events import Progress
@@ -17,7 +18,7 @@ T = TypeVar("T")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(asyncio.wait_for(work, 30))
+    return asyncio.run(asyncio.wait_for(work, DEADLINE_S))
 
 
 class Source:
@@ -25,6 +26,7 @@ class Source:
 
     def __init__(self, *events: Any) -> None:
         self.queue: asyncio.Queue[Any] = asyncio.Queue()
+        self.asked = asyncio.Event()
         self.closed = 0
         for event in events:
             self.queue.put_nowait(event)
@@ -32,6 +34,7 @@ class Source:
     async def read(self) -> AsyncGenerator[Any, None]:
         try:
             while True:
+                self.asked.set()
                 event = await self.queue.get()
                 if isinstance(event, Exception):
                     raise event
@@ -68,8 +71,7 @@ def test_cancelling_while_nothing_happens_closes_the_stream() -> None:
         source = Source()
         events = with_pauses(source.read(), asyncio.Event().wait)
         waiting = asyncio.ensure_future(anext(events))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await source.asked.wait()
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from tests.polling import until
 
 from wavescope.errors import QueueFull, QuotaExceeded
 from wavescope.ingress.problems import BodyTimeout
@@ -161,8 +162,7 @@ def test_nobody_is_slow_at_once() -> None:
 def test_a_body_has_its_time() -> None:
     async def test(held: Held) -> None:
         await held.begin("late", "a")
-        while "late" not in held.ended:
-            await asyncio.sleep(0)
+        await until(lambda: "late" in held.ended)
         with pytest.raises(BodyTimeout, match=r"within 0\.01 s") as caught:
             raise held.ended["late"]
         assert caught.value.limits == {"body_timeout_s": 0.01}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.polling import DEADLINE_S
 from tests.remote.conftest import free_ports
 from tests.remote.fake_server import (
     CLASSES,
@@ -50,7 +51,7 @@ def fake() -> Iterator[FakeServer]:
 def backend(source: str | FakeServer, *, batch_size: int | None = None, **options: Any) -> RemoteBackend:
     if isinstance(source, FakeServer):
         source = f"oip:{source.url}"
-    fields = {"attempts": 1, "timeout_s": 20.0} | options
+    fields = {"attempts": 1, "timeout_s": DEADLINE_S} | options
     spec = ModelSpec(
         name="toy",
         source=source,
@@ -84,7 +85,7 @@ def test_scores_come_in_the_order_of_the_images_in_batches_of_the_size_asked_for
 def test_batches_are_under_way_at_once_up_to_the_limit(fake: FakeServer) -> None:
     """A server that answers three requests only once it has all three: fewer at once would not end."""
     model = backend(fake, batch_size=2, concurrency=3)
-    together = threading.Barrier(3, timeout=20)
+    together = threading.Barrier(3, timeout=DEADLINE_S)
     most, now, lock = [0], [0], threading.Lock()
 
     def behave(asked: Asked) -> Answer:

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from tests.polling import DEADLINE_S
 from tests.remote import certificates
 from tests.remote.certificates import Certificates
 from tests.remote.fake_server import CLASSES, SIDE, scores, serving
@@ -118,7 +119,7 @@ def backend(source: str, *, batch_size: int | None = None, **options: Any) -> Re
         preprocessing=PREPROCESSING,
         outputs="logits",
         batch_size=batch_size,
-        remote=RemoteOptions(**{"attempts": 1, "timeout_s": 20.0} | options),
+        remote=RemoteOptions(**{"attempts": 1, "timeout_s": DEADLINE_S} | options),
     )
     return load_remote(spec, LoadOptions(Path("unused"), remote_hosts=("127.0.0.1", "localhost")))
 
@@ -166,7 +167,7 @@ def test_what_is_unavailable_is_asked_again_over_a_new_connection(remote: Model)
 def test_a_server_that_takes_too_long_is_unavailable(remote: Model) -> None:
     model = backend(f"grpc://127.0.0.1:{remote.port}/toy", timeout_s=0.5)
     done = threading.Event()
-    remote.behave = lambda request, context: (done.wait(20), well(request, context))[1]
+    remote.behave = lambda request, context: (done.wait(DEADLINE_S), well(request, context))[1]
     try:
         with pytest.raises(ModelUnavailable, match="did not answer in time"):
             model.forward(images(2))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 from ray.exceptions import ActorDiedError
+from tests.polling import DEADLINE_S
 
 from wavescope.errors import DeadlineExceeded, ModelUnavailable, QueueFull
 from wavescope.ingress.plane import Estimate
@@ -50,7 +51,7 @@ class Aggregator:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(asyncio.wait_for(work, 30))
+    return asyncio.run(asyncio.wait_for(work, DEADLINE_S))
 
 
 def client(aggregator: Aggregator, timeout_s: float = 30.0) -> AggregatorClient:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from skimage import data
+from tests.polling import DEADLINE_S, until
 
 import wavescope
 from wavescope.core.rendering.masks import NestedMasks
@@ -33,6 +35,8 @@ class Counted:
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self.batches: list[int] = []
+        self.may_go_on = threading.Event()  # every forward waits for it
+        self.may_go_on.set()
 
     @property
     def details(self) -> ModelDetails:
@@ -43,6 +47,7 @@ class Counted:
 
     def forward(self, images: Any) -> Any:
         self.batches.append(len(images))
+        assert self.may_go_on.wait(DEADLINE_S)
         return self._classifier.forward(images)
 
 
@@ -180,16 +185,16 @@ def test_a_cancelled_chunk_leaves_the_device_to_others(replica: ModelReplica, mo
 
     async def leaves() -> Any:
         await replica.predict("", plan.digest, [Given(plan)])
+        model.may_go_on.clear()
         left = asyncio.create_task(
             replica.score("", plan.digest, [Given(plan)], None, 0, plan.rows, "logit", (0,))
         )
-        while not model.batches[1:]:  # the first was the prediction's; a model has no event
-            await asyncio.sleep(0)
+        await until(lambda: len(model.batches) == 2)  # the first was the prediction's
         left.cancel()
-        stays = await replica.score("", plan.digest, [Given(plan)], rows, 0, 8, "logit", (0,))
         with pytest.raises(asyncio.CancelledError):
             await left
-        return stays
+        model.may_go_on.set()
+        return await replica.score("", plan.digest, [Given(plan)], rows, 0, 8, "logit", (0,))
 
     scored = asyncio.run(leaves())
     assert len(scored.predicted) == 8

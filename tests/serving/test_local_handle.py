@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
+from tests.polling import DEADLINE_S, until
 
 from wavescope.errors import InvalidRequest
 from wavescope.serving.calls.dispatch import call
@@ -44,7 +45,7 @@ class Part:
 
 
 def run(test):
-    return asyncio.run(asyncio.wait_for(test(), 30))
+    return asyncio.run(asyncio.wait_for(test(), DEADLINE_S))
 
 
 def test_call_is_answered_as_often_as_it_is_awaited():
@@ -82,8 +83,7 @@ def test_cancelled_caller_stops_the_work():
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        while not part.ended:
-            await asyncio.sleep(0)
+        await until(lambda: bool(part.ended))
 
     run(test)
 
@@ -113,8 +113,7 @@ def test_cancelled_stream_stops_the_work_wherever_it_is(waiting):
         else:
             last.cancel()
         stream.cancel()
-        while not part.ended:
-            await asyncio.sleep(0)
+        await until(lambda: bool(part.ended))
         await asyncio.wait((last,))
         assert part.ended == ["count"]
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 from tests.ingress.fakes import make_explanation
+from tests.polling import DEADLINE_S, until
 
 from wavescope.engine.events import ComputePartial, Finished, Listener, PartialIndices, Progress
 from wavescope.engine.types import Explanation
@@ -54,16 +55,16 @@ class Computation:
     def __call__(self) -> PartialIndices:
         self.thread = threading.current_thread().name
         self.began.set()
-        assert self.release.wait(30)
+        assert self.release.wait(DEADLINE_S)
         return self.partial
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(asyncio.wait_for(work, 30))
+    return asyncio.run(asyncio.wait_for(work, DEADLINE_S))
 
 
 async def begun(computation: Computation) -> None:
-    await asyncio.to_thread(computation.began.wait, 30)
+    await asyncio.to_thread(computation.began.wait, DEADLINE_S)
 
 
 def sent(steps: Steps) -> list[Any]:
@@ -169,5 +170,5 @@ async def _ended(compute: ComputePartial, error: str = "") -> bool:
     else:
         assert isinstance(await anext(events), PartialIndices)
         await events.aclose()
-    await asyncio.sleep(0)  # until the cancelled task has noticed
+    await until(lambda: aggregator.cancelled)
     return aggregator.cancelled

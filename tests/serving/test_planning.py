@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from PIL import Image
 from tests.fakes.classifiers import details
 from tests.fakes.handles import FakeHandle
 from tests.imaging import expensive
+from tests.polling import DEADLINE_S, until
 
 from wavescope.admission.quotas import Budgets
 from wavescope.engine.types import ExplanationRequest, Preprocessing
@@ -39,7 +40,6 @@ from wavescope.serving.models.registry_file import RegistryFile
 from wavescope.serving.reporting import Reporter
 from wavescope.settings import Settings
 
-WAIT_S = 30.0
 SIDE = 64
 PREPROCESSING = Preprocessing(size=(SIDE, SIDE), resize=SIDE)
 REQUEST = ExplanationRequest(kind="wcam", plan="full", grid_size=4, nb_design=4, levels=2)
@@ -137,15 +137,10 @@ async def ask(world: World, way: str, *images: bytes, caller: str = "") -> Any:
 
 def timed(coroutine: Coroutine[Any, Any, None]) -> None:
     async def run() -> None:
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(DEADLINE_S):
             await coroutine
 
     asyncio.run(run())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 def test_an_estimate_is_charged_and_refused_where_the_budget_is_used_up(settings: Settings) -> None:
@@ -223,7 +218,7 @@ def test_who_leaves_while_headers_are_read_has_a_place_until_that_ends(
     def slow(image: bytes, **_: Any) -> Any:
         read.append(image)
         begun.set()
-        go_on.wait(WAIT_S)
+        go_on.wait(DEADLINE_S)
         return DecodeCost(0.0, 1, in_subprocess=False)
 
     monkeypatch.setattr(planning_module, "estimate_decode_cost", slow)
@@ -254,7 +249,7 @@ def test_no_more_threads_are_at_work_than_places_however_often_callers_leave(
     def slow(*_: Any, **__: Any) -> Any:
         nonlocal begun
         begun += 1
-        go_on.wait(WAIT_S)
+        go_on.wait(DEADLINE_S)
         raise ImageTooLarge("told to nobody", field="image")
 
     monkeypatch.setattr(generating, "decode_or_estimate", slow)
@@ -444,7 +439,7 @@ def test_corruptions_that_nobody_waits_for_end_between_two_images(
             while True:
                 made += 1
                 loop.call_soon_threadsafe(begun.set)
-                go_on.wait(WAIT_S)
+                go_on.wait(DEADLINE_S)
                 yield "fog", 1, (pixels * 255).astype("uint8")
 
         monkeypatch.setattr(generating, "iterate_corruptions", endless)

@@ -270,17 +270,30 @@ def test_why_a_server_refuses_is_told(make_redis: MakeRedis) -> None:
         store.close()
 
 
-def test_a_silent_server_is_asked_once_and_about_kept_results_hardly(own_redis: RedisServer) -> None:
+def test_a_silent_server_is_asked_once_and_about_kept_results_hardly(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = connect(own_redis, timeout_s=2.0, results_timeout_s=0.2)
     store.submit(new("1"))
     store.get_cached("k")
     with redis.Redis.from_url(own_redis.url) as client:
         client.client_pause(600_000)
-    for call, at_most_s in ((lambda: store.get_cached("k"), 0.8), (lambda: store.submit(new("2")), 3.0)):
+    asked: list[object] = []
+    send = redis.Connection.send_packed_command
+    monkeypatch.setattr(
+        redis.Connection,
+        "send_packed_command",
+        lambda self, command, **options: (asked.append(command), send(self, command, **options))[1],
+    )
+    took_s: list[float] = []
+    for call in (lambda: store.get_cached("k"), lambda: store.submit(new("2"))):
+        asked.clear()
         began = time.monotonic()
         with pytest.raises(StoreUnavailable, match="TimeoutError"):
             call()
-        assert time.monotonic() - began < at_most_s
+        took_s.append(time.monotonic() - began)
+        assert len(asked) == 1
+    assert took_s[0] < took_s[1]
     store.close()
 
 

@@ -249,7 +249,7 @@ def test_a_disk_that_is_read_only_refuses_and_goes_on_when_it_is_not(small_disk:
 def test_a_locked_store_is_waited_for_once_and_by_kept_results_hardly(
     path: Path, make: Callable[..., SqliteStore]
 ) -> None:
-    store = make(busy_s=0.4, results_busy_s=0.05)
+    store = make(busy_s=2.0, results_busy_s=0.05)
     store.put_cached("k", b"result")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -260,8 +260,8 @@ def test_a_locked_store_is_waited_for_once_and_by_kept_results_hardly(
             call()
         return time.monotonic() - began
 
-    assert took_s(lambda: store.put_cached("j", b"result")) < 0.3
-    assert 0.3 < took_s(lambda: store.submit(new("1"))) < 2.0
+    assert took_s(lambda: store.put_cached("j", b"result")) < 1.5
+    assert 1.5 < took_s(lambda: store.submit(new("1"))) < 4.0
     assert store.get_cached("k") == b"result"
     assert store.find_by_key("ann", "key", "a digest") is None  # reading waits for nobody
     other.close()
