@@ -22,6 +22,7 @@ from wavescope.engine.events import Finished, PartialIndices, Progress
 from wavescope.engine.types import Explanation, LevelImportance, Prediction
 from wavescope.ingress.plane import Estimate, JobStatus, Predictions
 from wavescope_client import AsyncClient, AsyncJob, AsyncStream, Client, Job, RetryPolicy, Stream
+from wavescope_client._figure import FigureFile
 
 ADDRESS = "http://127.0.0.1:8000"
 DOG = IMAGE + b"dog"
@@ -36,6 +37,7 @@ DOCUMENTED: dict[str, Any] = {
     "wavescope_client": wavescope_client,
     **{owner.__name__: owner for owner in CLASSES},
     **METHODS,
+    "FigureFile.save_png": FigureFile.save_png,
 }
 CHECKER = doctest.OutputChecker()
 

@@ -98,9 +98,9 @@ def explain(
         UnknownModel, RegistryInvalid, WeightsUnavailable: see :func:`load_model`.
         DeadlineExceeded: ``deadline_s`` was over before there was any result.
 
-    Example:
-        >>> explanation = wavescope.explain("lynx.jpg", levels=4)
-        >>> [(level.scale_px, round(level.share, 2)) for level in explanation.levels]
+    Usage:
+        explanation = wavescope.explain("lynx.jpg", levels=4)
+        print([(level.scale_px, round(level.share, 2)) for level in explanation.levels])
     """
     target = fields.pop("target", None)
     images = [image] if other is None else [image, other]

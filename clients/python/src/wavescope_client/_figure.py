@@ -27,7 +27,8 @@ class FigureFile:
             OSError: the file cannot be written.
 
         Example:
-            >>> client.explain("cat.jpg", figure=True).save_png("cat.png")
+            >>> client.explain("cat.jpg", figure=True).save_png("cat.png").name
+            'cat.png'
         """
         if self.figure is None:
             raise ValueError("this explanation came without its figure: ask with explain(..., figure=True)")
