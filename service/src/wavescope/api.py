@@ -255,7 +255,7 @@ def _request(fields: dict[str, Any]) -> ExplanationRequest:
 
 
 def _loading(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
-    """What loading takes besides the specification."""
+    """Options of loading besides the specification."""
     return {
         "cache_dir": settings.cache_dir,
         # A replica keeps to the cores it was given; in a process of the caller's own these are all it may use.

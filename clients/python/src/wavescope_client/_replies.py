@@ -70,7 +70,7 @@ def made(cls: type[Result], content: dict[str, Any], **read: Any) -> Result:
 
 
 def _made(cls: type[Result], content: dict[str, Any], nested: Reader | None, read: dict[str, Any]) -> Result:
-    """As :func:`made`; ``nested`` reads the explanations within."""
+    """Make a record as :func:`made`; ``nested`` reads the explanations within."""
     values = dict(read)
     for field, hint in _typed_fields(cls):
         if field.name not in read:
@@ -131,7 +131,7 @@ def _tensor(content: dict[str, Any]) -> np.ndarray:
 
 
 def _sufficiency(content: dict[str, Any]) -> Sufficiency:
-    """From the section of that name and the keys beside it."""
+    """Read the section ``sufficiency`` and the keys beside it."""
     section, curve = content["sufficiency"], content["curve"]
     image, kept = content["sufficient_image"], section["kept"]
     return Sufficiency(

@@ -123,5 +123,5 @@ def deflated(
 def _coefficients_of(
     partition: Partition, chosen: Bool[np.ndarray, " k"], unassigned: bool
 ) -> Bool[np.ndarray, "H W"]:
-    """Where the chosen factors lie; coefficients of no factor count as ``unassigned`` says."""
+    """Mask of the coefficients of the chosen factors; coefficients of no factor count as ``unassigned`` says."""
     return np.append(chosen, unassigned)[partition.factors]  # -1 picks the appended value

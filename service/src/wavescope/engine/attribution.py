@@ -185,7 +185,7 @@ async def _sample(
 
 
 def _ended(context: ImageContext, plan: Plan, scored: Scored) -> str | None:
-    """What is said of a sample that its deadline ended."""
+    """Warning about a sample that its deadline ended."""
     if scored.done == plan.rows:
         return None
     rows, complete = plan.spec.nb_design, len(scored.pick_freeze(plan.n_factors, 0).a)

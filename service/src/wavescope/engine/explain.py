@@ -160,7 +160,7 @@ async def explain_planned(
 
 
 async def _explain(context: ImageContext, identities: Iterator[str]) -> list[Explanation]:
-    """All explanations of one image."""
+    """Explain one image for all its targets."""
     began = context.clock()
     first = replace(context, deadline=context.deadline.share(1 if context.second is None else 2))
     bases = [

@@ -85,7 +85,7 @@ class ModelDetails:
         runtime: library that runs it, such as ``onnxruntime 1.22.0``.
         batch_size: the device batch that was measured to be fastest, images.
         revision: digest of the model: two models of one revision give the same scores; empty where unknown.
-        seconds_per_image: time per image in full device batches, measured when it was loaded; ``None`` where it was not.
+        seconds_per_image: time per image in full device batches, measured when it was loaded; ``None`` where not.
     """
 
     name: str

@@ -94,7 +94,7 @@ def _image_row(explanation: Explanation) -> Row:
 
 
 def _sentence_row(explanation: Explanation, columns: int) -> Row:
-    """Why there is no map."""
+    """Row with the reason why there is no map."""
     lines = wrapped(constant_sentence(explanation), columns)
 
     def draw(page: Page, top: float) -> None:

@@ -158,7 +158,7 @@ def factor_table(indices: Indices) -> Table:
 
 
 def _known(indices: Indices, factor: int | None = None) -> list[str]:
-    """How well a factor is known, in one or two cells; without a factor the heads of their columns.
+    """Precision of a factor, in one or two cells; without a factor the heads of their columns.
 
     The full plan has an interval; the adaptive one an upper bound, and whether the factor was perturbed by itself.
     """

@@ -170,7 +170,7 @@ def model(settings: Settings, spec: ModelSpec, *, attempt: int = 0) -> Applicati
 
 
 def _version(spec: ModelSpec, attempt: int) -> str:
-    """Of all that a replica's process depends on: Ray Serve applies the rest to running ones."""
+    """Digest of all that a replica's process depends on: Ray Serve applies the rest to running ones."""
     process = replace(spec, min_replicas=0, max_replicas=1, max_ongoing_chunks=1)
     return hashlib.sha256(f"{process!r} {attempt}".encode()).hexdigest()
 

@@ -132,7 +132,7 @@ def _guard() -> RpcGuard:
 
 @cache
 def _uploads() -> Uploads:
-    """Of this process, HTTP and gRPC together."""
+    """Uploads of this process, HTTP and gRPC together."""
     settings = load_settings()
     return Uploads(
         UploadLimits(

@@ -300,7 +300,7 @@ class ModelReplica:
     async def _rendering(
         self, loaded: Loaded, digest: str, work: Sequence[ObjectRef[Plan | Stack]]
     ) -> Rendering:
-        """That of the plan or stack: made once, whichever of its chunks comes first and whatever becomes of that."""
+        """Rendering of the plan or stack: made once, whichever of its chunks comes first and whatever becomes of it."""
         making = self._renderings.get(digest)
         if making is None:
             making = self._renderings[digest] = start_in_background(self._make(loaded, work[0]))

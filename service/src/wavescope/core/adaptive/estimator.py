@@ -252,7 +252,7 @@ class AdaptiveEstimator:
         return np.log1p(np.where(single, spread, together) / effective), spread
 
     def _measurements(self, target: int, sample: _Effects) -> Measurements:
-        """All that was scored, as logarithms with the variances of their errors."""
+        """Scores so far as logarithms with the variances of their errors."""
         index = sample.means / self._scale(target, sample)
         if not index.any():
             return Measurements((), index[:0], index[:0])

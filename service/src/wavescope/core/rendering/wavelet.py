@@ -128,7 +128,7 @@ def _boxes(factors: Int32[np.ndarray, "h w"]) -> list[tuple[slice, slice] | None
 
 
 def _runs(basis: np.ndarray) -> list[slice]:
-    """Where any of the columns differs from 0: the support along one axis, as contiguous runs."""
+    """Contiguous runs where any of the columns differs from 0: the support along one axis."""
     padded = np.concatenate([[False], (basis != 0).any(axis=1), [False]])
     edges = np.flatnonzero(padded[1:] != padded[:-1])
     return [slice(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]

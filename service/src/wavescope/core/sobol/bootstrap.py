@@ -138,7 +138,7 @@ def share_errors(
 def _resamples(
     estimator: Estimator, scores: Scores, *, seed: int, replicates: int, variance_rows: VarianceRows
 ) -> Float[np.ndarray, "r n"]:
-    """How often each design row is drawn, over N; without resamples whose scores are all equal, which have no index."""
+    """Weights of the design rows in each resample; without resamples of equal scores, which have no index."""
     n = len(scores.a)
     # A generator of its own: the design's stream must not depend on how the errors are computed.
     rng = np.random.default_rng([seed, 1])

@@ -81,7 +81,7 @@ def draw_or_say(axes: Axes, pixels: Float32[np.ndarray, "c h w"] | None, otherwi
 
 
 def _caption(found: Sufficiency, count: int | None) -> str:
-    """How many factors, and what they give the target."""
+    """Number of factors, and the probability that they give the target."""
     factors = len(found.order)
     if count is None:
         return depth_words(found)

@@ -158,7 +158,7 @@ def _to_explain_request(body: bytes, name: str, limits: IngressLimits) -> Explai
 
 
 def _places(n_images: int, other: int = 0) -> dict[str, str]:
-    """Where the images are; ``other`` is the instance that has the image to compare with."""
+    """Names of the images in the request; ``other`` is the instance that has the image to compare with."""
     places = {f"images[{i}]": f"instances[{i}]" for i in range(n_images)}
     return places | {"image": "instances[0]", "other": f"instances[{other}].other"}
 

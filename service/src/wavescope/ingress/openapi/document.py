@@ -314,7 +314,7 @@ def _body(schema: dict[str, Any], multipart: dict[str, Any], shown: dict[str, An
 
 
 def _operation(summary: str, operation: str, content: dict[str, Any], *refusals: int) -> dict[str, Any]:
-    """One that needs a key where keys are configured."""
+    """Operation that needs a key where keys are configured."""
     statuses = sorted({*refusals, *_ANYWHERE})
     return {
         "summary": summary,
@@ -328,7 +328,7 @@ def _operation(summary: str, operation: str, content: dict[str, Any], *refusals:
 
 
 def _open(summary: str, operation: str, content: dict[str, Any], *refusals: int) -> dict[str, Any]:
-    """One that needs no key, and no place among the requests that are served."""
+    """Operation that needs no key, and no place among the requests that are served."""
     described = _operation(summary, operation, content, *refusals)
     for status in ("401", "429"):
         del described["responses"][status]

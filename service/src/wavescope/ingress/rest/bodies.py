@@ -53,7 +53,7 @@ async def _read(
     from_json: Callable[[bytes, IngressLimits], Content],
     from_parts: Callable[[Files, bytes | None, IngressLimits], Content],
 ) -> Content:
-    """What is in the body; parsing runs in a thread, so that the event loop stays free."""
+    """Parse the body; parsing runs in a thread, so that the event loop stays free."""
     _check_declared_length(request, limits.max_body_bytes)
     media_type = _media_type(request)
     if media_type == MULTIPART:

@@ -143,7 +143,7 @@ class OnnxBackend:
         return scores.reshape(scores.shape[0], -1).float()
 
     def _bind(self, device: str) -> Binding | None:
-        """What runs tensors on the device; ``None`` without torch there: images then come from the host."""
+        """Binding that runs tensors on the device; ``None`` without torch there: images then come from the host."""
         try:
             from wavescope.models.onnx.binding import Binding, torch_device
         except ImportError:

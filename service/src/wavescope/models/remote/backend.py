@@ -208,7 +208,7 @@ class RemoteBackend:
             raise self._failure(error.reason) from error
 
     def _negotiated(self, described: Described) -> tuple[Wire, int | None]:
-        """How images are sent, and the size of the batch where the server's model has only one."""
+        """Format in which images are sent, and the size of the batch where the server's model has only one."""
         tensor = self._chosen(described.inputs, self._options.input, "input", first=False)
         output = self._chosen(described.outputs, self._options.output, "output", first=True)
         datatype = tensor.datatype if tensor is not None and tensor.datatype else "FP32"

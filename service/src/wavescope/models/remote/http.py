@@ -197,7 +197,7 @@ def json_of(body: bytes | memoryview, what: str) -> dict[str, object]:
 
 
 def _words(body: bytes) -> str:
-    """What a reply says went wrong: the field of its JSON, else its text."""
+    """Reason of a failure in a reply: the field of its JSON, else its text."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:

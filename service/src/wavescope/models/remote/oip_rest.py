@@ -69,7 +69,7 @@ class OipRest:
         self._http.close()
 
     def _says_binary(self, timeout_s: float) -> bool | None:
-        """What the server says of itself about binary tensors."""
+        """Read from the server whether it supports binary tensors."""
         try:
             server = json_of(self._http.get(self._server, timeout_s).body, "the server's metadata")
         except Refused:

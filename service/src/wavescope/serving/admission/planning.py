@@ -179,7 +179,7 @@ class Planning:
 
 
 async def _read(images: Sequence[bytes], names: Sequence[str], settings: Settings) -> tuple[float, ...]:
-    """What :func:`decode_seconds` finds in a thread; cancelled, it ends with the thread, after one image at most."""
+    """Call :func:`decode_seconds` in a thread; cancelled, it ends with the thread, after one image at most."""
     abandoned = threading.Event()
     reading = asyncio.ensure_future(
         asyncio.to_thread(decode_seconds, images, names, settings, abandoned.is_set)

@@ -91,7 +91,7 @@ def cluster(
 
 @contextmanager
 def _environment(settings: Settings | None) -> Iterator[None]:
-    """What Ray's processes inherit; this process has its own back afterwards."""
+    """Environment that Ray's processes inherit; this process gets its own back afterwards."""
     before = dict(os.environ)
     for name in MISLEADING:
         os.environ.pop(name, None)

@@ -114,7 +114,7 @@ def _client(address: str) -> Any:
 
 
 def _application(replica: str) -> str:
-    """Of an actor called ``SERVE_REPLICA::application#deployment#id``."""
+    """Application of an actor called ``SERVE_REPLICA::application#deployment#id``."""
     return replica.removeprefix(REPLICA).partition("#")[0]
 
 

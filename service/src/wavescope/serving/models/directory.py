@@ -186,7 +186,7 @@ class ModelDirectory:
             raise unplaceable(name, short)
 
     def _shortage(self, name: str) -> Shortage | None:
-        """Why a model without a replica gets none; a model that has one answers."""
+        """Shortage that keeps a model without a replica from getting one; ``None`` where one runs."""
         found = self._deployed.get(names.model_application(name))
         if found is not None and (found.running or found.dead):
             return None

@@ -78,7 +78,7 @@ class Placement:
     def _lacks(
         self, spec: ModelSpec, found: Deployed | None, room: Room, *, leaving: bool
     ) -> tuple[str, bool] | None:
-        """Why there is no place and whether there never will be one."""
+        """Reason why there is no place, and whether there never will be one."""
         waits = room.waits(names.model_application(spec.name), spec)
         running, starting = (found.running, found.starting) if found else (0, 0)
         if not waits and (running or self._autoscaler_s):

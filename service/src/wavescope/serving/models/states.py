@@ -29,7 +29,7 @@ def unplaceable(name: str, short: Shortage) -> ModelUnavailable:
 
 
 def _why(found: Deployed) -> str:
-    """Why it failed, how often, and when it is tried again."""
+    """Reason of a failed deployment, its number of failures, and the time to the next attempt."""
     parts = [_public(found.message)]
     if found.failures > 1:
         parts.append(f"{found.failures} times in a row")

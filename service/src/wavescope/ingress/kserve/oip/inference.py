@@ -118,7 +118,7 @@ async def _predict(
 
 
 def _places(request: InferRequest) -> dict[str, str]:
-    """Where the images are: the elements of the input ``image``."""
+    """Names of the images in the request: the elements of the input ``image``."""
     return {f"images[{i}]": f"{IMAGE}[{i}]" for i in range(len(request.images[IMAGE]))}
 
 

@@ -146,7 +146,7 @@ def _stack(name: str, found: Sequence[dict[str, np.ndarray]]) -> np.ndarray | No
 def _absent(
     name: str, explanations: Sequence[Explanation], found: Sequence[dict[str, np.ndarray]]
 ) -> ConstantScore | InvalidRequest:
-    """Why a tensor that was asked for cannot be given."""
+    """Error of a requested tensor that cannot be given."""
     constant = [i for i, explanation in enumerate(explanations) if explanation.outcome == "constant_score"]
     if constant:
         return ConstantScore(

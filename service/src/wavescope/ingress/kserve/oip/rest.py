@@ -189,7 +189,7 @@ def _split(body: bytes, json_length: str | None) -> tuple[InferBody, bytes]:
 
 
 def _read(content: InferBody, binary: bytes, limits: IngressLimits) -> InferRequest:
-    """What is asked for, its images encoded.
+    """Read a request, with its images encoded.
 
     Raises:
         InvalidRequest: a tensor, a parameter or what follows the JSON is wrong.
