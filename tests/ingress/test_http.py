@@ -27,6 +27,7 @@ from tests.ingress.fakes import (
     post,
     send,
 )
+from tests.polling import DEADLINE_S
 
 from wavescope import errors
 from wavescope.engine.requests import make_request
@@ -408,7 +409,7 @@ def test_other_requests_are_served_while_a_figure_is_drawn(plane: FakePlane) -> 
 
         def slow_draw(explanation: Explanation) -> bytes:
             loop.call_soon_threadsafe(drawing.set)
-            assert released.wait(timeout=10)
+            assert released.wait(DEADLINE_S)
             return draw(explanation)
 
         app = build_app(plane, limits=IngressLimits(), draw=slow_draw)
@@ -416,7 +417,7 @@ def test_other_requests_are_served_while_a_figure_is_drawn(plane: FakePlane) -> 
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             content, headers = {"image": {"base64": TINY_PNG}}, {"Accept": "image/png"}
             figure = asyncio.ensure_future(client.post("/v1/explanations", json=content, headers=headers))
-            await asyncio.wait_for(drawing.wait(), timeout=10)
+            await asyncio.wait_for(drawing.wait(), DEADLINE_S)
             live = await client.get("/livez")
             assert not figure.done()
             released.set()
