@@ -84,7 +84,7 @@ def prometheus(service, tmp_path):
     )
     yield f"http://127.0.0.1:{port}"
     process.terminate()
-    process.wait(timeout=30)
+    process.wait(timeout=60)
 
 
 def test_a_real_prometheus_reads_the_same_numbers(two_of_each, prometheus):

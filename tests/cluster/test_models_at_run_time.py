@@ -111,7 +111,7 @@ def first_model_answers_as_before(service: Service, registry: Registry) -> Itera
 
 def told(service: Service) -> dict[str, Any]:
     """What is told of the toy, over a connection of its own, and so by either gateway."""
-    return httpx.get(f"{service.url}/v1/models/{NAME}", timeout=30).json()
+    return httpx.get(f"{service.url}/v1/models/{NAME}", timeout=60).json()
 
 
 def until(service: Service, state: str, *, everywhere: bool = False, **fields: Any) -> dict[str, Any]:
@@ -256,7 +256,7 @@ def test_a_model_without_a_place_is_refused_at_once_and_comes_up_when_there_is_o
         assert re.search(why, reply.json()["message"])
         # Under a second; where other processes take the cores, the other refusal is slow as well.
         assert reply.elapsed < timedelta(seconds=5) + 10 * unknown.elapsed, path
-    assert httpx.get(f"{service.url}/readyz", timeout=30).status_code == 200  # the other model answers
+    assert httpx.get(f"{service.url}/readyz", timeout=60).status_code == 200  # the other model answers
     registry.write(registry.toy(seed=3))
     until(service, "ready")
 

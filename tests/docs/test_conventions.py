@@ -1,4 +1,4 @@
-"""What this repository's tests have agreed on: values are handed in, not patched, and a Ray handle has one fake."""
+"""What tests here have in common: no patched constants, one fake of a Ray handle, deadlines that bound hangs alone."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ TESTS = Path(__file__).parents[1]
 OURS = re.compile(r"(wavescope\w*|bench|tools|tests)(\.|$)")
 CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]+")
 ASSIGNED = re.compile(r"^\s*(\w+)(?:\.\w+)*\.(_?[A-Z][A-Z0-9_]+) *(?:\w+)?= ", re.MULTILINE)
+# Functions that wait, and where their arguments say how long.
+WAITS = {"wait_for": 1, "wait": 0, "join": 0, "timeout": 0, "settimeout": 0, "result": 0}
+LEAST_DEADLINE_S = 60.0
 PATCHES = {"setattr", "delattr", "patch", "object"}
 
 
@@ -77,6 +80,39 @@ def test_no_test_patches_a_constant() -> None:
     """A value that a test shortens is an argument, with the constant as its default."""
     found = {name: constants for name, text in modules() if (constants := patched_constants(text))}
     assert not found
+
+
+def deadlines(text: str) -> list[float]:
+    """Seconds that the module waits at most, where they are written as numbers."""
+    return [
+        float(given.value)
+        for call in ast.walk(ast.parse(text))
+        if isinstance(call, ast.Call)
+        for given in [
+            *(call.args[WAITS[_last_name(call.func)] :][:1] if _last_name(call.func) in WAITS else []),
+            *(keyword.value for keyword in call.keywords if keyword.arg == "timeout"),
+        ]
+        if isinstance(given, ast.Constant) and isinstance(given.value, int | float)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("asyncio.run(asyncio.wait_for(work(), 30))", [30.0]),
+        ("assert event.wait(5) and thread.join(timeout=10)", [5.0, 10.0]),
+        ("async def test():\n    async with asyncio.timeout(2.5):\n        await work", [2.5]),
+        ('event.wait(DEADLINE_S) or ", ".join(names) or Options(timeout_s=5)', []),
+    ],
+)
+def test_deadlines_are_seen(text: str, found: list[float]) -> None:
+    assert deadlines(text) == found
+
+
+def test_a_deadline_bounds_hangs_and_not_speed() -> None:
+    """A machine with other work needs many times as long; waits of a second and less are meant to pass."""
+    short = {name: [s for s in deadlines(text) if 1.0 < s < LEAST_DEADLINE_S] for name, text in modules()}
+    assert {name: found for name, found in short.items() if found} == {}
 
 
 def test_a_ray_handle_has_one_fake() -> None:

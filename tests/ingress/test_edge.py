@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from tests.fuzz.served import served
 from tests.ingress.fakes import chunks
-from tests.polling import until
+from tests.polling import DEADLINE_S, eventually, until
 from tools.fuzz.rpcs import channel_to
 
 from wavescope.auth.api_keys import ApiKey, KeySet, digest
@@ -490,7 +489,7 @@ def test_bytes_that_are_no_message_are_refused_as_a_bad_request(name: str, conte
     with served() as target, channel_to(target) as channel:
         make = channel.unary_stream if name == "ExplainStream" else channel.unary_unary
         with pytest.raises(grpc.RpcError, match="cannot be read") as caught:
-            list(make(f"/{service}/{name}")(content, timeout=30, metadata=[("x-request-id", "mine")]))
+            list(make(f"/{service}/{name}")(content, timeout=DEADLINE_S, metadata=[("x-request-id", "mine")]))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     trailing = dict(caught.value.trailing_metadata())
     assert (trailing["wavescope-code"], trailing["x-request-id"]) == ("invalid_request", "mine")
@@ -531,7 +530,7 @@ def test_the_peer_is_not_asked_for_once_the_client_may_be_gone(stream):
 
 def never() -> Iterator[bytes]:
     """Messages that do not come, until the RPC has ended."""
-    threading.Event().wait(30)
+    threading.Event().wait(DEADLINE_S)
     yield b""
 
 
@@ -541,7 +540,7 @@ def test_the_message_of_an_rpc_has_its_time(name: str) -> None:
     with served(guard=guard) as target, channel_to(target) as channel:
         make = channel.stream_stream if name == "ExplainStream" else channel.stream_unary
         with pytest.raises(grpc.RpcError, match="did not come within") as caught:
-            list(make(f"/wavescope.v1.ExplanationService/{name}")(never(), timeout=30))
+            list(make(f"/wavescope.v1.ExplanationService/{name}")(never(), timeout=DEADLINE_S))
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert dict(caught.value.trailing_metadata())["wavescope-code"] == "body_timeout"
     assert (guard.uploads.receiving, guard.uploads.held_bytes) == (0, 0)
@@ -552,18 +551,16 @@ def test_an_rpc_is_let_in_before_its_message_comes() -> None:
     with served(guard=guard) as target, channel_to(target) as channel:
         call = channel.stream_unary("/wavescope.v1.ExplanationService/Explain")
         with pytest.raises(grpc.RpcError, match="an API key is needed") as caught:
-            call(never(), timeout=30)
+            call(never(), timeout=DEADLINE_S)
         assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
         key = [("x-api-key", ALICE)]
-        held = call.future(never(), timeout=30, metadata=key)
-        while not guard.uploads.receiving:
-            time.sleep(0.01)
+        held = call.future(never(), timeout=DEADLINE_S, metadata=key)
+        eventually(lambda: bool(guard.uploads.receiving))
         with pytest.raises(grpc.RpcError, match="1 bodies of this caller") as caught:
-            call(never(), timeout=30, metadata=key)
+            call(never(), timeout=DEADLINE_S, metadata=key)
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         held.cancel()
-        while guard.uploads.receiving:
-            time.sleep(0.01)
+        eventually(lambda: not guard.uploads.receiving)
 
 
 @pytest.mark.parametrize("by_address", [False, True])
@@ -572,11 +569,10 @@ def test_rpcs_of_one_address_have_a_share_where_addresses_tell_callers_apart(by_
     guard = RpcGuard("wavescope", uploads=uploads, by_address=by_address)
     with served(guard=guard) as target, channel_to(target) as channel:
         call = channel.stream_unary("/wavescope.v1.ExplanationService/Explain")
-        held = call.future(never(), timeout=30)
-        while not uploads.receiving:
-            time.sleep(0.01)
+        held = call.future(never(), timeout=DEADLINE_S)
+        eventually(lambda: bool(uploads.receiving))
         with pytest.raises(grpc.RpcError, match="bodies of this caller" if by_address else "cannot be read"):
-            channel.unary_unary("/wavescope.v1.ExplanationService/Explain")(b"\xff", timeout=30)
+            channel.unary_unary("/wavescope.v1.ExplanationService/Explain")(b"\xff", timeout=DEADLINE_S)
         held.cancel()
 
 
@@ -590,11 +586,12 @@ def test_probes_over_grpc_need_no_place() -> None:
         local_replies={f"{service}/ServerLive": live},
     )
     with served(guard=guard) as target, channel_to(target) as channel:
-        held = channel.stream_unary("/wavescope.v1.ExplanationService/Explain").future(never(), timeout=30)
-        while not guard.uploads.receiving:
-            time.sleep(0.01)
-        assert channel.unary_unary(f"{service}/ServerLive")(b"", timeout=30) == live
-        assert channel.unary_unary(f"{service}/ServerReady")(b"", timeout=30)
+        held = channel.stream_unary("/wavescope.v1.ExplanationService/Explain").future(
+            never(), timeout=DEADLINE_S
+        )
+        eventually(lambda: bool(guard.uploads.receiving))
+        assert channel.unary_unary(f"{service}/ServerLive")(b"", timeout=DEADLINE_S) == live
+        assert channel.unary_unary(f"{service}/ServerReady")(b"", timeout=DEADLINE_S)
         with pytest.raises(grpc.RpcError, match="bodies of this caller"):
-            channel.unary_unary(f"{service}/ServerMetadata")(b"", timeout=30)
+            channel.unary_unary(f"{service}/ServerMetadata")(b"", timeout=DEADLINE_S)
         held.cancel()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from tests.ingress.fakes import FIGURE, IMAGE, FakePlane, body, make_app, post, send
+from tests.polling import DEADLINE_S
 
 from wavescope import errors
 from wavescope.ingress.job_replies import job_failed, job_reply, rfc3339
@@ -124,7 +125,7 @@ def test_progress_between_two_states_is_told_alone() -> None:
         chunks = job_events(states(), root="", pause=asyncio.Event().wait)
         return [chunk async for chunk in chunks]
 
-    first, second, third = asyncio.run(asyncio.wait_for(told(), 30))
+    first, second, third = asyncio.run(asyncio.wait_for(told(), DEADLINE_S))
     assert first.startswith(b"event: state\n")
     assert third.startswith(b"event: state\n")
     name, data = second.decode().strip().split("\n")
@@ -150,7 +151,7 @@ def test_a_job_that_waits_is_kept_alive() -> None:
         await chunks.aclose()
         return found
 
-    assert asyncio.run(asyncio.wait_for(told(), 30)) == KEEP_ALIVE
+    assert asyncio.run(asyncio.wait_for(told(), DEADLINE_S)) == KEEP_ALIVE
     assert closed == [True]
 
 

@@ -12,6 +12,7 @@ import grpc
 import pytest
 from tests.contract.rpcs import Service, ask
 from tests.ingress.fakes import IMAGE, FakeContext, FakePlane, MemoryRecorder, body, make_app, post, send
+from tests.polling import DEADLINE_S
 
 from wavescope.admission.wait_estimate import Priority
 from wavescope.engine.events import Progress
@@ -124,7 +125,7 @@ def test_both_transports_are_counted_together(plane: FakePlane, streams: OpenStr
         ended = await asyncio.to_thread(post, make_app(plane, streams=streams), headers=STREAM)
         assert ended.status_code == 200
 
-    asyncio.run(asyncio.wait_for(run(), 30))
+    asyncio.run(asyncio.wait_for(run(), DEADLINE_S))
 
 
 @pytest.mark.parametrize("error", [ModelChanged("changed"), ZeroDivisionError("secret")])

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.ingress.fakes import FakePlane, MemoryRecorder, constant, make_app, post, send
+from tests.polling import DEADLINE_S
 
 from wavescope import errors
 from wavescope.engine.events import Progress
@@ -225,7 +226,7 @@ def test_the_work_ends_when_the_client_leaves(
         assert plane.ended.is_set()
         return told
 
-    told = asyncio.run(asyncio.wait_for(leave(), 30))
+    told = asyncio.run(asyncio.wait_for(leave(), DEADLINE_S))
     assert told == ["http.response.start", "http.response.body"]
     assert recorder.requests[0][-1] == "cancelled"
     with streams.place(""):
@@ -248,7 +249,7 @@ def test_a_silent_stream_is_kept_alive_from_its_beginning() -> None:
         found += [chunk async for chunk in chunks]
         return found
 
-    assert asyncio.run(asyncio.wait_for(told(), 30)) == [
+    assert asyncio.run(asyncio.wait_for(told(), DEADLINE_S)) == [
         KEEP_ALIVE,
         b'event: progress\ndata: {"forwards": 1, "planned": 2, "elapsed_s": 3.0, "eta_s": null}\n\n',
     ]

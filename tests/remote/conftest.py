@@ -123,7 +123,7 @@ def running(command: Sequence[object], marks: Sequence[str], folder: Path) -> It
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
