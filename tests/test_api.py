@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from tests.fakes.onnx_models import OnnxToy
 from threadpoolctl import ThreadpoolController
 
@@ -15,6 +19,8 @@ from wavescope import api
 from wavescope.engine.protocols import Classifier
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import InvalidRequest, ModelChanged
+from wavescope.figures.terminal import report
+from wavescope.ingress.replies import encode_json
 from wavescope.models.load import load
 from wavescope.models.model_cache import KeptModels
 from wavescope.models.spec import ModelSpec
@@ -56,6 +62,18 @@ def test_a_model_file_that_was_replaced_is_what_is_explained(
     assert len(loaded) == 2
     np.testing.assert_array_equal(after.indices.total, expected.indices.total)
     assert (before.indices.total != after.indices.total).any()
+
+
+def test_two_classes_of_one_name_are_told_apart_wherever_they_are_shown(tmp_path: Path) -> None:
+    spec = replace(TOY.write(tmp_path), labels=("crane",) * 4)
+    found = wavescope.explain(IMAGE, model=spec, target="crane (2)", **SMALL)
+    shown = {f"crane ({index})" for index in range(4)}
+    assert (found.target.index, found.target.label) == (2, "crane (2)")
+    assert {each.label for each in found.prediction} == shown
+    assert {each["label"] for each in json.loads(encode_json(found))["prediction"]} == shown
+    written = io.StringIO()
+    Console(file=written, width=100).print(report(found, width=100))
+    assert all(name in written.getvalue() for name in shown)
 
 
 def test_none_is_kept_where_none_is_to_be(loaded: list[Classifier], tmp_path: Path) -> None:

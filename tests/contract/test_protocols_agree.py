@@ -101,8 +101,10 @@ def names_of(kind: str) -> list[str]:
     return ["image", "other"] if kind == "compare" else ["image"]
 
 
-def as_text(fields: dict[str, Any]) -> dict[str, str]:
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
+def as_text(fields: dict[str, Any]) -> dict[str, Any]:
+    """As clients that know text alone send them; but for the target, where text and a number are not the same."""
+    text = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
+    return text | {"target": fields["target"]}
 
 
 def oip_json(plane: FakePlane, kind: str) -> Answer:

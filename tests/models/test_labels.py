@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from torchvision.models import ResNet50_Weights
 
 from wavescope.errors import RegistryInvalid, UnknownTarget
-from wavescope.models.labels import IMAGENET, find_class, read_labels
+from wavescope.models.label_files import read_labels
+from wavescope.models.labels import IMAGENET, clean_name, distinct_names, find_class
 
 
 def test_imagenet_names_are_those_of_torchvision() -> None:
@@ -69,6 +71,73 @@ def test_a_name_like_no_other_is_still_answered(target: str) -> None:
 def test_other_types_are_refused(target: object) -> None:
     with pytest.raises(UnknownTarget, match="must be a class index or name"):
         find_class(target, IMAGENET)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("target", ["1", "2", " 2 ", "+2"])
+def test_a_name_that_is_another_class_s_index_is_refused(target: str) -> None:
+    with pytest.raises(UnknownTarget, match=r"write index:\d or name:") as caught:
+        find_class(target, ("1", "2", "3", "+2"))
+    assert caught.value.limits["indices"] == [
+        find_class(f"name:{target}", ("1", "2", "3", "+2")),
+        int(target),
+    ]
+
+
+@pytest.mark.parametrize("target", ["0", "1", "2"])
+def test_a_name_that_is_its_own_index_is_found(target: str) -> None:
+    assert find_class(target, ("0", "1", "2")) == int(target)
+
+
+def test_a_name_that_is_no_index_of_the_model_is_found() -> None:
+    assert find_class("9", ("7", "8", "9")) == 2
+
+
+# As ImageNet's names are in most files: the bird and the machine, the swimsuit and the tank suit.
+OF_WORDNET = tuple(
+    {517: "crane", 134: "crane", 638: "maillot", 639: "maillot"}.get(index, name)
+    for index, name in enumerate(IMAGENET)
+)
+
+
+@pytest.mark.parametrize("index", [134, 517, 638, 639])
+def test_classes_of_one_name_are_told_apart(index: int) -> None:
+    shown = distinct_names(OF_WORDNET)
+    assert len(set(shown)) == len(OF_WORDNET)
+    assert shown[index] == f"{OF_WORDNET[index]} ({index})"
+    for labels in (shown, OF_WORDNET):
+        assert find_class(shown[index], labels) == index
+        for text in (OF_WORDNET[index], OF_WORDNET[index].upper(), f"name:{OF_WORDNET[index]}"):
+            with pytest.raises(UnknownTarget, match=re.escape(f"{index} ('{labels[index]}')")):
+                find_class(text, labels)
+
+
+def test_no_two_names_of_ours_are_alike() -> None:
+    assert distinct_names(IMAGENET) == IMAGENET
+
+
+@given(st.lists(st.sampled_from(["a", "a (0)", "a (1)", "a (0) (2)", "b"]), max_size=6))
+def test_whatever_the_names_no_two_are_shown_alike(names: list[str]) -> None:
+    shown = distinct_names(names)
+    assert len(set(shown)) == len(names)
+    assert all(one.startswith(name) for one, name in zip(shown, names, strict=True))
+    assert [find_class(f"name:{name}", shown) for name in shown] == list(range(len(names)))
+
+
+def test_a_number_in_parentheses_is_no_index_of_ours_unless_several_share_the_name() -> None:
+    with pytest.raises(UnknownTarget, match="has no class 'wagon'"):
+        find_class("wagon", ("wagon (0)", "lorry"))
+
+
+@pytest.mark.parametrize(
+    "name", ["\ufeffwren", "wren\u200b", "\u00a0wren\u00a0", "wr\u2060en", "\twren\u200f", "wren\x1a"]
+)
+def test_characters_that_nobody_sees_are_no_part_of_a_name(name: str) -> None:
+    assert clean_name(name) == "wren"
+    assert find_class(name, ("robin", "wren")) == 1
+
+
+def test_accents_may_be_encoded_either_way() -> None:
+    assert find_class("me\u0301sange", ("wren", "m\u00e9sange")) == 1
 
 
 @given(st.one_of(st.text(max_size=40), st.integers()))

@@ -109,7 +109,7 @@ def _explain(arguments: argparse.Namespace) -> None:
             write(name, destination, content, console)
 
 
-def _ask(given: dict[str, Any], images: list[bytes], targets: list[int | str | None]) -> list[Explanation]:
+def _ask(given: dict[str, Any], images: list[bytes], targets: list[str | None]) -> list[Explanation]:
     """Compute the explanations, image by image and target by target.
 
     Args:

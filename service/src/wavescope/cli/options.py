@@ -70,7 +70,7 @@ def add_request_options(group: Options) -> None:
         group.add_argument(
             format_option(field.name),
             action="append" if field.name == "target" else "store",
-            type=_parse_target if members == {int, str} else members.pop(),
+            type=str if members == {int, str} else members.pop(),  # text of digits is the model's to read
             choices=listed,
             metavar=metavar,
             help=text + ("; may be repeated" if field.name == "target" else ""),
@@ -128,14 +128,6 @@ def list_request_fields() -> list[str]:
 def format_option(field: str) -> str:
     """Format a field as the option of the command line."""
     return RENAMED.get(field) or "--" + field.replace("_", "-")
-
-
-def _parse_target(text: str) -> int | str:
-    """Parse a target: a class index if ``text`` is a whole number, a class name otherwise."""
-    try:
-        return int(text)
-    except ValueError:
-        return text
 
 
 def _format_help(text: str) -> str:

@@ -114,7 +114,8 @@ class ExplanationRequest:
 
     Attributes:
         kind: kind of explanation.
-        target: class index or name, for every image; ``None`` explains the predicted class.
+        target: class index or name, for every image; ``None`` explains the predicted class. Text is a name; digits
+            are an index where no class has that name. ``index:2`` and ``name:2`` say which is meant.
         score: the scalar of the target class that is explained.
         seed: seed of the sampling design, of the bootstrap and of everything else that is drawn.
         plan: ``full`` is exactly the paper's design; ``adaptive`` perturbs by themselves only the factors where that

@@ -12,6 +12,7 @@ from jaxtyping import Float32
 
 from wavescope.engine.types import Outputs
 from wavescope.errors import WeightsUnavailable
+from wavescope.models.labels import distinct_names
 from wavescope.models.spec import ModelSpec
 
 Array = Any
@@ -54,6 +55,8 @@ def check_scores(spec: ModelSpec, outputs: Outputs, scores: Float32[np.ndarray, 
 def class_names(spec: ModelSpec, classes: int, own: tuple[str, ...] | None) -> tuple[str, ...]:
     """Names in index order: the spec's, else the weights' ``own``, else ``class 0``, ``class 1`` ….
 
+    Classes of one name get their indices: ``crane (134)``, ``crane (517)``.
+
     Raises:
         RegistryInvalid: the spec names another number of classes than the model has.
     """
@@ -62,9 +65,9 @@ def class_names(spec: ModelSpec, classes: int, own: tuple[str, ...] | None) -> t
             raise spec.invalid(
                 "labels", f"{len(spec.labels)} names for a model of {classes} classes", expected=classes
             )
-        return spec.labels
+        return distinct_names(spec.labels)
     if own is not None and len(own) == classes:
-        return own
+        return distinct_names(own)
     return tuple(f"class {index}" for index in range(classes))
 
 

@@ -1,16 +1,17 @@
-"""Class names: ImageNet's, those of a file, and the class that a request means by a number or a name."""
+"""Class names: ImageNet's, distinct ones for every model, and the class that a request means by a number or a text."""
 
 from __future__ import annotations
 
 import difflib
-import json
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from importlib import resources
-from pathlib import Path
 from typing import Final
 
-from wavescope.errors import RegistryInvalid, UnknownTarget
+from wavescope.errors import UnknownTarget
 
 # The categories torchvision's ImageNet-1k weights carry, one per line, in index order.
 IMAGENET: Final[tuple[str, ...]] = tuple(
@@ -18,19 +19,47 @@ IMAGENET: Final[tuple[str, ...]] = tuple(
 )
 
 MAX_SUGGESTIONS = 5
+MAX_LISTED = 10
+BY_INDEX, BY_NAME = "index:", "name:"
+
+# Byte order mark, zero width space, word joiner.
+_INVISIBLE = str.maketrans("", "", "\ufeff\u200b\u2060")
+# Blanks of every kind; joiners, marks of direction, soft hyphens and the end mark of DOS.
+_AROUND = re.compile(r"\A[\s\u200c-\u200f\u00ad\x1a]+|[\s\u200c-\u200f\u00ad\x1a]+\Z")
+_DIGITS = re.compile(r"[+-]?[0-9]{1,9}")
+
+
+def clean_name(text: str) -> str:
+    """A name without the characters that nobody sees: marks anywhere, blanks and the like around it."""
+    return _AROUND.sub("", text.translate(_INVISIBLE))
+
+
+def distinct_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, those of several classes with their index: ``crane (134)`` and ``crane (517)``.
+
+    Example:
+        >>> distinct_names(("crane", "owl", "crane"))
+        ('crane (0)', 'owl', 'crane (2)')
+    """
+    found = tuple(names)
+    while len(set(found)) < len(found):  # again, where a name with its index is the name of another class
+        counts = Counter(found)
+        found = tuple(name if counts[name] == 1 else f"{name} ({index})" for index, name in enumerate(found))
+    return found
 
 
 def find_class(target: int | str, labels: Sequence[str]) -> int:
-    """The index of the class that a request names.
+    """The index of the class that a request means, whatever way it came.
 
     Args:
-        target: an index in 0..len(labels) - 1, a name, or an index written as text. A name in the exact case wins;
-            otherwise case and surrounding blanks do not matter.
+        target: an index in 0..len(labels) - 1, or text. Text is a name as it is written; else ``index:N`` or
+            ``name:TEXT``, which say how they are meant; else a name without regard to case and blanks; else digits,
+            which are an index.
         labels: class names in index order.
 
     Raises:
-        UnknownTarget: out of range (limits ``minimum``, ``maximum``), no such name (limit ``suggestions``), or a
-            name of several classes (limit ``indices``).
+        UnknownTarget: out of range (limits ``minimum``, ``maximum``), no such name (limit ``suggestions``), a name of
+            several classes, or the name of one class and the index of another (limit ``indices``).
     """
     if isinstance(target, bool) or not isinstance(target, int | str):
         raise UnknownTarget(
@@ -38,32 +67,106 @@ def find_class(target: int | str, labels: Sequence[str]) -> int:
         )
     if isinstance(target, int):
         return _checked_index(target, labels)
-    name = target.strip()
-    matches = [index for index, label in enumerate(labels) if label == name]
-    if not matches:
-        folded = name.casefold()
-        matches = [index for index, label in enumerate(labels) if label.casefold() == folded]
-    if len(matches) > 1:
-        listed = ", ".join(f"{index} ({labels[index]})" for index in matches)
+    names = _names(tuple(labels))
+    text = clean_name(target)
+    found = names.exact(text)
+    if not found and text.startswith(BY_INDEX):
+        return _explicit_index(text, labels)
+    if not found and text.startswith(BY_NAME):
+        text = clean_name(text.removeprefix(BY_NAME))
+        return _only(text, names.exact(text) or names.alike(text), labels)
+    found = found or names.alike(text)
+    if not _DIGITS.fullmatch(text):
+        return _only(text, found, labels)
+    index = int(text)
+    if not found:
+        return _checked_index(index, labels)
+    if len(found) == 1 and found != [index] and 0 <= index < len(labels):
         raise UnknownTarget(
-            f"target {name!r} names several classes: {listed}; give the index",
+            f"target {text!r} is the name of class {found[0]} and the index of class {index} ({labels[index]!r}): "
+            f"write {BY_INDEX}{index} or {BY_NAME}{text}",
             field="target",
-            indices=matches,
+            indices=[found[0], index],
         )
-    if matches:
-        return matches[0]
-    if re.fullmatch(r"[+-]?\d{1,9}", name):
-        return _checked_index(int(name), labels)
-    suggestions = _close_names(name, labels)
-    hint = f"; close names: {', '.join(suggestions)}" if suggestions else ""
-    raise UnknownTarget(
-        f"the model has no class {name[:80]!r}{hint}", field="target", suggestions=suggestions
-    )
+    return _only(text, found, labels)
 
 
 def find_target(target: int | str | None, labels: Sequence[str]) -> int | None:
     """Find a class as :func:`find_class`; ``None``, for the predicted class, stays."""
     return None if target is None else find_class(target, labels)
+
+
+class _Names:
+    """The classes by name: as they are shown, and as they were called before their names were made distinct."""
+
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        self._exact: dict[str, list[int]] = {}
+        self._alike: dict[str, list[int]] = {}
+        shown = distinct_names(labels)
+        self._shown = {name: index for index, name in enumerate(shown)}
+        shared = [_without_index(name, index) for index, name in enumerate(shown)]
+        counts = Counter(shared)
+        for index, (label, name, short) in enumerate(zip(labels, shown, shared, strict=True)):
+            spellings = {label, name} | ({short} if short is not None and counts[short] > 1 else set())
+            for spelling in spellings:
+                self._exact.setdefault(spelling, []).append(index)
+            for folded in {_fold(spelling) for spelling in spellings}:
+                self._alike.setdefault(folded, []).append(index)
+
+    def exact(self, text: str) -> list[int]:
+        """The class that is shown by that very name, else the classes that have it."""
+        shown = self._shown.get(text)
+        return self._exact.get(text, []) if shown is None else [shown]
+
+    def alike(self, text: str) -> list[int]:
+        """The classes of that name, without regard to case, blanks, and how accents are encoded."""
+        return self._alike.get(_fold(text), [])
+
+
+@lru_cache(maxsize=16)
+def _names(labels: tuple[str, ...]) -> _Names:
+    return _Names(labels)
+
+
+def _fold(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", clean_name(name)).casefold().split())
+
+
+def _without_index(name: str, index: int) -> str | None:
+    """The part of a name before the class's own index in parentheses."""
+    suffix = f" ({index})"
+    return name.removesuffix(suffix) if name.endswith(suffix) else None
+
+
+def _only(text: str, found: list[int], labels: Sequence[str]) -> int:
+    """The one class that was found."""
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(f"{index} ({labels[index]!r})" for index in found[:MAX_LISTED])
+        more = f" and {len(found) - MAX_LISTED} more" if len(found) > MAX_LISTED else ""
+        raise UnknownTarget(
+            f"target {text!r} names several classes: {listed}{more}; give the index",
+            field="target",
+            indices=found,
+        )
+    suggestions = _close_names(text, labels)
+    hint = f"; close names: {', '.join(suggestions)}" if suggestions else ""
+    raise UnknownTarget(
+        f"the model has no class {text[:80]!r}{hint}", field="target", suggestions=suggestions
+    )
+
+
+def _explicit_index(text: str, labels: Sequence[str]) -> int:
+    digits = text.removeprefix(BY_INDEX).strip()
+    if not _DIGITS.fullmatch(digits):
+        raise UnknownTarget(
+            f"target {text[:80]!r}: {BY_INDEX} is followed by a number, 0 to {len(labels) - 1}",
+            field="target",
+            minimum=0,
+            maximum=len(labels) - 1,
+        )
+    return _checked_index(int(digits), labels)
 
 
 def _checked_index(index: int, labels: Sequence[str]) -> int:
@@ -86,36 +189,3 @@ def _close_names(name: str, labels: Sequence[str]) -> list[str]:
     alike = difflib.get_close_matches(folded, originals, n=MAX_SUGGESTIONS)
     names = list(dict.fromkeys([*holding, *alike]))[:MAX_SUGGESTIONS]
     return [originals[label] for label in names]
-
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Class names in index order, from a file.
-
-    Args:
-        path: UTF-8 text with one name per line (blank lines at the end are ignored), or ``.json`` holding a list.
-
-    Raises:
-        RegistryInvalid: the file is missing, unreadable, empty, or holds something else.
-    """
-
-    def invalid(reason: str) -> RegistryInvalid:
-        return RegistryInvalid(f"labels: {str(path)!r} {reason}", field="labels")
-
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise invalid(f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise invalid("is not UTF-8 text") from error
-    if path.suffix.lower() != ".json":
-        names = [line.strip() for line in text.rstrip().splitlines()]
-    else:
-        try:
-            names = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise invalid(f"is not JSON: {error}") from error
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise invalid("must be a list of names, in index order")
-    if not names or not all(names):
-        raise invalid("names no class, or has an empty name between others")
-    return tuple(names)

@@ -72,7 +72,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictStr, Validati
 
 from wavescope.engine.types import Outputs, Preprocessing
 from wavescope.errors import RegistryInvalid
-from wavescope.models.labels import IMAGENET, read_labels
+from wavescope.models.label_files import read_labels
+from wavescope.models.labels import IMAGENET
 from wavescope.models.remote.options import Header, Layout, RemoteOptions, Tls
 from wavescope.models.sources import SOURCES
 from wavescope.models.spec import DEFAULT_MODEL, REMOTE_NUM_CPUS, ModelSpec

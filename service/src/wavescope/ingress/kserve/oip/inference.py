@@ -176,6 +176,6 @@ def _plain(name: str, value: Any) -> Any:
         parsed = load_json(value.encode("utf-8"), name)
     except (InvalidRequest, UnicodeEncodeError):
         return value  # text after all: a class's name, or something that the field itself refuses
-    if name == "target" and parsed is not None and type(parsed) is not int:
-        return value  # a class's name, which may look like any JSON
+    if name == "target" and parsed is not None:
+        return value  # a class's name, which may look like any JSON; what digits mean depends on the names
     return parsed
