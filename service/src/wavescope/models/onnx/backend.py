@@ -13,6 +13,7 @@ from wavescope.core.arrays import Array, namespace
 from wavescope.engine.types import ModelDetails, Outputs, Preprocessing
 from wavescope.errors import ModelFailure
 from wavescope.models.backend import PROBE_ROWS, check_file, check_scores, class_names, in_batches
+from wavescope.models.file_types import ONNX, check_type
 from wavescope.models.onnx.external_files import external_files
 from wavescope.models.onnx.runtime import ort, ort_errors
 from wavescope.models.revision import file_digest, revision
@@ -79,6 +80,7 @@ class OnnxBackend:
         threads: int | None = None,
         field: str = "source",
     ) -> None:
+        check_type(spec, path, field=field, expected=(ONNX,))
         check_file(spec, path, field=field)
         external = external_files(path)
         if spec.sha256 is not None and external:
