@@ -24,6 +24,7 @@ MODEL = {"name": "a", "source": "torchvision:resnet50"}
 STORE = {"urlSecret": {"name": "store"}}
 DECLARED = {"outputs": "logits", "preprocessing": {"size": 32}}
 REMOTE = {"name": "a", "source": "oip:http://models.example/v2/models/a", **DECLARED}
+ONNX = {"name": "a", "source": "onnx:/a.onnx", **DECLARED}
 WORKER = {"minReplicas": 1, "maxReplicas": 1, "cpu": 4, "memory": "8Gi"}
 
 
@@ -52,6 +53,9 @@ WORKER = {"minReplicas": 1, "maxReplicas": 1, "cpu": 4, "memory": "8Gi"}
         ({"models": [{**MODEL, "remote": {"attempts": 2}}]}, "at '/models/0'"),
         ({"models": [{**REMOTE, "remote": {"retries": 2}}]}, "additional properties 'retries' not allowed"),
         ({"models": [{**REMOTE, "sha256": "a" * 64}]}, "at '/models/0'"),
+        ({"models": [{**ONNX, "input_layout": "hwc"}]}, "at '/models/0/input_layout'"),
+        ({"models": [{**REMOTE, "input_layout": "nhwc"}]}, "at '/models/0"),
+        ({"models": [{**MODEL, "output": "logits"}]}, "at '/models/0"),
         ({"models": [{**MODEL, "min_replicas": -1}]}, "at '/models/0/min_replicas'"),
         ({"workers": {"cpu": {"memory": 8}}}, "at '/workers/cpu/memory': got number, want string"),
         ({"workers": {"gpu": {"gpu": 1}}}, "missing properties"),
@@ -146,6 +150,7 @@ def refusal(chart_path: Path, values: dict[str, Any]) -> str:
     [
         {"models": [{**MODEL, "num_gpus": 0.5}], "workers": {"gpu": {**WORKER, "gpu": 1}}},
         {"models": [{**MODEL, "min_replicas": 0}]},
+        {"models": [{**ONNX, "input_layout": "nhwc", "output": "logits"}]},
         {"models": [{**MODEL, "min_replicas": 3}]},
         {"models": [REMOTE], "settings": {"remote_hosts": ["models.example"]}},
         {"store": {"url": "rediss://redis.example:6380/3"}},
@@ -176,7 +181,7 @@ def test_models_take_the_keys_and_choices_of_the_registry(chart_path: Path) -> N
     assert set(preprocessing["interpolation"]["enum"]) == set(spec.INTERPOLATIONS)
     remote = definitions["remote"]["properties"]
     assert set(remote) == {field.name for field in fields(RemoteOptions)}
-    assert set(remote["input_layout"]["enum"]) == set(LAYOUTS)
+    assert set(remote["input_layout"]["enum"]) == set(model["input_layout"]["enum"]) == set(LAYOUTS)
     assert set(remote["tls"]["properties"]) == {field.name for field in fields(Tls)}
 
 
@@ -192,10 +197,13 @@ def test_models_take_the_sources_of_the_registry(chart_path: Path) -> None:
     assert source["pattern"] == beginning(lambda kind: True) + ".+$"
     listed = [f"{kind.name}:{kind.reference}" for kind in kinds]
     assert source["description"] == f"{', '.join(listed[:-1])} or {listed[-1]}"
-    declared, digest, remote = (rule["if"]["properties"]["source"]["pattern"] for rule in model["allOf"])
+    declared, digest, remote, tensors = (
+        rule["if"]["properties"]["source"]["pattern"] for rule in model["allOf"]
+    )
     assert declared == beginning(lambda kind: not kind.describes_itself)
     assert digest == beginning(lambda kind: kind.program)
     assert remote == beginning(lambda kind: kind.remote)
+    assert tensors == "^onnx:"
     devices = dict.fromkeys(device for kind in kinds for device in kind.devices)
     for device in devices:
         assert re.match(model["properties"]["device"]["pattern"], device)

@@ -152,6 +152,8 @@ def test_what_comes_with_no_model_must_be_declared(kind: str, field: str) -> Non
             "for https and grpcs",
         ),
         ({"source": "timm:resnet18", "remote": RemoteOptions()}, "remote", "is for oip and kserve-v1"),
+        ({"input_layout": "nhwc"}, "input_layout", r"here it is remote\.input_layout"),
+        ({"output": "logits"}, "output", r"here it is remote\.output"),
     ],
 )
 def test_a_remote_models_fields_are_those_of_its_server(

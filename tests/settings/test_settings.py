@@ -106,6 +106,8 @@ def test_every_field_is_read(tmp_path: Path) -> None:
             max_ongoing_chunks: 5
             batch_size: 6
             threads: 7
+            input_layout: nhwc
+            output: scores
           - {{name: r, source: "timm:resnet18", weights: w.safetensors, device: cuda, precision: bfloat16}}
         """,
     )
@@ -125,6 +127,8 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         max_ongoing_chunks=5,
         batch_size=6,
         threads=7,
+        input_layout="nhwc",
+        output="scores",
     )
     assert second.weights == str(tmp_path / "w.safetensors")
     assert (second.device, second.precision, second.num_gpus) == ("cuda", "bfloat16", 1.0)
@@ -234,6 +238,9 @@ R = "source: 'oip:https://h/v2/models/m', outputs: logits, preprocessing: {}, re
         (R + "{headers: {Host: b}}", "remote.headers", "'Host' is set by the protocol"),
         ("source: 'oip:https://user@h/v2/models/m'", "source", "holds no user or password"),
         ("source: 'torchscript:a.pt', outputs: logits, preprocessing: {}", "sha256", "it is a program"),
+        ("source: 'timm:x', output: y", "output", "is for ONNX files: remove the field"),
+        ("source: 'timm:x', input_layout: nchw", "input_layout", "is for ONNX files"),
+        ("source: 'onnx:x', input_layout: hwc", "input_layout", "'nchw' or 'nhwc'"),
         ("source: 'timm:x', remote: {}", "remote", "is for oip and kserve-v1"),
         ("sorce: 'timm:x'", "source", "model 'm': source: Field required"),
         ("source: 'timm:x', gpu: 1", "gpu", "no such key; there are batch_size, device, "),

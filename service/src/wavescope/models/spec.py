@@ -11,7 +11,7 @@ from typing import get_args
 from wavescope.engine.types import Outputs, Preprocessing
 from wavescope.errors import RegistryInvalid, UnknownModel
 from wavescope.models.remote.address import parse
-from wavescope.models.remote.options import RemoteOptions
+from wavescope.models.remote.options import LAYOUTS, Layout, RemoteOptions
 from wavescope.models.sources import SOURCES, SourceKind
 
 OUTPUTS: tuple[str, ...] = get_args(Outputs)
@@ -55,6 +55,8 @@ class ModelSpec:
         max_ongoing_chunks: chunks a replica holds at once, ≥ 1; two keep its device busy.
         batch_size: images per device batch, ≥ 1; ``None`` takes the backend's measured default.
         threads: of the CPU runtime, ≥ 1; ``None`` takes ``num_cpus`` rounded up.
+        input_layout: order of the axes of an ONNX file's input, ``nchw`` | ``nhwc``; ``None`` takes it from the file.
+        output: name of the output of an ONNX file that has the scores; ``None`` takes the only one that can have them.
         remote: how to talk to a model that is served elsewhere; ``None`` for the defaults.
 
     Raises:
@@ -77,6 +79,8 @@ class ModelSpec:
     max_ongoing_chunks: int = 4
     batch_size: int | None = None
     threads: int | None = None
+    input_layout: Layout | None = None
+    output: str | None = None
     remote: RemoteOptions | None = None
 
     def __post_init__(self) -> None:
@@ -97,6 +101,7 @@ class ModelSpec:
             check_preprocessing(self.preprocessing, model=self.name)
         if self.source_kind.whole_file:
             self._check_file()
+        self._check_tensors()
         if self.source_kind.remote:
             self._check_remote()
         elif self.remote is not None:
@@ -200,6 +205,16 @@ class ModelSpec:
             raise self.invalid(
                 "sha256", f"is required for {what}: it is a program, which only you can vouch for"
             )
+
+    def _check_tensors(self) -> None:
+        for field, value in (("input_layout", self.input_layout), ("output", self.output)):
+            if value is not None and self.kind != "onnx":
+                there = f"; here it is remote.{field}" if self.source_kind.remote else ""
+                raise self.invalid(field, f"is for ONNX files: remove the field{there}")
+        if self.input_layout is not None:
+            self._check_choice("input_layout", self.input_layout, LAYOUTS)
+        if self.output == "":
+            raise self.invalid("output", "must not be empty")
 
     def _check_remote(self) -> None:
         try:

