@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.models import ResNet50_Weights
 
-from wavescope.errors import RegistryInvalid, UnknownTarget
-from wavescope.models.label_files import read_labels
+from wavescope.errors import UnknownTarget
 from wavescope.models.labels import IMAGENET, clean_name, distinct_names, find_class
 
 
@@ -147,36 +145,3 @@ def test_any_target_is_a_class_or_an_error_on_purpose(target: int | str) -> None
     except UnknownTarget:
         return
     assert 0 <= index < len(IMAGENET)
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("a.txt", "wren\n robin \n\n"), ("a.json", '["wren", "robin"]'), ("b.txt", "wren\r\nrobin")],
-)
-def test_labels_are_read_from_a_file(tmp_path: Path, name: str, text: str) -> None:
-    (tmp_path / name).write_bytes(text.encode())
-    assert read_labels(tmp_path / name) == ("wren", "robin")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.txt", b"", "names no class"),
-        ("a.txt", b"wren\n\nrobin\n", "empty name"),
-        ("a.txt", b"\xff\xfe\x00", "not UTF-8"),
-        ("a.json", b"{", "is not JSON"),
-        ("a.json", b'{"0": "wren"}', "must be a list"),
-        ("a.json", b"[1, 2]", "must be a list"),
-        ("a.json", b"[]", "names no class"),
-    ],
-)
-def test_a_file_of_something_else_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(RegistryInvalid, match=message) as caught:
-        read_labels(tmp_path / name)
-    assert caught.value.field == "labels"
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RegistryInvalid, match=r"absent\.txt' cannot be read: No such file"):
-        read_labels(tmp_path / "absent.txt")

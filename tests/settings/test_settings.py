@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -14,7 +16,7 @@ from wavescope.errors import InvalidRequest, RegistryInvalid
 from wavescope.models.labels import IMAGENET
 from wavescope.models.remote.options import Header, RemoteOptions, Tls
 from wavescope.models.spec import DEFAULT_MODEL, ModelSpec
-from wavescope.settings import Settings, load_registry, load_settings
+from wavescope.settings import Settings, build_model_spec, load_registry, load_settings
 
 
 def registry(folder: Path, text: str) -> tuple[ModelSpec, ...]:
@@ -249,7 +251,21 @@ R = "source: 'oip:https://h/v2/models/m', outputs: logits, preprocessing: {}, re
         ("source: 'timm:x', num_cpus: many", "num_cpus", "valid number"),
         ("source: 'timm:x', min_replicas: 1.5", "min_replicas", "valid integer"),
         ("source: 'timm:x', sha256: 7", "sha256", "valid string"),
-        ("source: 'timm:x', labels: {a: 1}", "labels", "valid"),
+        ("source: 'timm:x', labels: {a: 1}", "labels", "they count from 1 to 1"),
+        (
+            "source: 'timm:x', labels: [wren, no]",
+            "labels",
+            "the bare word no on line 2 as the name of class 1",
+        ),
+        (
+            "source: 'timm:x', labels: {0: wren, 1: 1.50}",
+            "labels",
+            "word 1.50 on line 2 .* number 1.5; write it in qu",
+        ),
+        ("source: 'timm:x', labels: no", "labels", "holds False: write a list of names"),
+        ("source: 'timm:x', labels: 7", "labels", "holds the number 7"),
+        ("source: 'timm:x', labels: []", "labels", "at least one class"),
+        ("source: 'timm:x', labels: [wren, '\u200b']", "labels", "an empty name as the name of class 1"),
         ("source: 'timm:x', labels: absent.txt", "labels", "cannot be read"),
         ("source: 'keras:x'", "source", "'keras:x' is none of"),
         ("source: 'timm:x', device: tpu", "device", "'tpu' is none of"),
@@ -277,8 +293,51 @@ def test_a_wrong_entry_names_model_field_and_what_is_allowed(
 
 
 @pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (
+            [True, "no"],
+            "has True as the name of class 0, not text .*bare words such as yes, no.*: write the word in quotes",
+        ),
+        (["wren", None], "has nothing as the name of class 1"),
+        (["wren", 1.5], "has the number 1.5 as the name of class 1, not text: write it in quotes"),
+        ([datetime.date(2024, 1, 31)], "has the date 2024-01-31 as the name of class 0"),
+        ({"0": "wren", "2": "robin"}, "is a map in which 1 is missing"),
+    ],
+)
+def test_an_entry_without_its_file_is_held_to_the_same(labels: Any, message: str) -> None:
+    with pytest.raises(RegistryInvalid, match=message) as caught:
+        build_model_spec({"name": "m", "source": "timm:x", "labels": labels}, Path())
+    assert (caught.value.field, caught.value.limits["model"]) == ("labels", "m")
+
+
+def test_labels_in_the_registry_may_be_a_map_with_an_editor_s_marks(tmp_path: Path) -> None:
+    fields = "source: 'timm:x', labels: {1: \u00a0robin, wren\u200b: 0}"
+    with pytest.raises(RegistryInvalid, match="neither are all its keys indices nor all its values"):
+        model(tmp_path, fields)
+    fields = "source: 'timm:x', labels: {1: '\u00a0robin', 0: 'wren\u200b'}"
+    assert model(tmp_path, fields).labels == ("wren", "robin")
+    (tmp_path / "marked.yaml").write_text("\ufeffmodels: [{name: m, " + fields + "}]", "utf-8")
+    assert load_registry(tmp_path / "marked.yaml")[0].labels == ("wren", "robin")
+
+
+def test_a_bare_word_is_named_with_its_line(tmp_path: Path) -> None:
+    text = (
+        "models:\n- {name: a, source: 'timm:x'}\n- name: m\n  source: timm:x\n  labels:\n  - wren\n  - off\n"
+    )
+    with pytest.raises(
+        RegistryInvalid, match="bare word off on line 7 as the name of class 1: YAML reads it as False"
+    ):
+        registry(tmp_path, text)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
+        (
+            "models: [{name: a, source: 'timm:x', labels: [2024-13-45]}]",
+            "is not YAML: month must be in 1..12",
+        ),
         ("", "one key 'models'"),
         ("- name: m", "one key 'models'"),
         ("models: []", "at least one model"),

@@ -10,6 +10,7 @@ from typing import get_args
 
 from wavescope.engine.types import Outputs, Preprocessing
 from wavescope.errors import RegistryInvalid, UnknownModel
+from wavescope.models.label_files import LabelsInvalid, parse_names
 from wavescope.models.remote.address import parse
 from wavescope.models.remote.options import LAYOUTS, Layout, RemoteOptions
 from wavescope.models.sources import SOURCES, SourceKind
@@ -164,8 +165,11 @@ class ModelSpec:
             raise self.invalid("device", f"{self.device!r} is none of {', '.join(allowed)}", allowed=allowed)
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
             raise self.invalid("sha256", "must be 64 lower-case hexadecimal digits")
-        if self.labels is not None and (not self.labels or not all(self.labels)):
-            raise self.invalid("labels", "must name at least one class, and no class may have an empty name")
+        if self.labels is not None:
+            try:
+                object.__setattr__(self, "labels", parse_names(self.labels))
+            except LabelsInvalid as error:
+                raise self.invalid("labels", str(error)) from error
 
     def _check_choice(self, field: str, value: str, allowed: Iterable[str]) -> None:
         if value not in allowed:

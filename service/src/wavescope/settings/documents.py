@@ -14,9 +14,12 @@ class UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """See PyYAML."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [key for key in keys if keys.count(key) > 1]
-        if twice:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key {twice[0]!r} is given twice", node.start_mark
-            )
+        seen: set[Hashable] = set()
+        for key in keys:
+            if isinstance(key, Hashable):  # PyYAML refuses the others
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key {key!r} is given twice", node.start_mark
+                    )
+                seen.add(key)
         return super().construct_mapping(node, deep)

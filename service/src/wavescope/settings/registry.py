@@ -28,7 +28,7 @@
                                                 #   torch-export, oip and kserve-v1
         input_layout: nchw                      # nchw | nhwc, of an ONNX file; default: as the file says
         output: logits                          # of an ONNX file of several; default: the one that can be the scores
-        labels: birds.txt                       # a file, one name per line or a JSON list; a list; or imagenet
+        labels: birds.txt                       # a file (docs/models.md lists the forms), a list or map, or imagenet
         preprocessing:                          # required where outputs are, else the weights' own
           size: [240, 320]                      # height, width, px; or one number
           resize: 320                           # shorter side before the centre crop; null resizes to size
@@ -74,7 +74,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictStr, Validati
 
 from wavescope.engine.types import Outputs, Preprocessing
 from wavescope.errors import RegistryInvalid
-from wavescope.models.label_files import read_labels
+from wavescope.models.label_files import LabelsInvalid, parse_names, read_labels, value_of_node
 from wavescope.models.labels import IMAGENET
 from wavescope.models.remote.options import Header, Layout, RemoteOptions, Tls
 from wavescope.models.sources import SOURCES
@@ -130,7 +130,7 @@ class _ModelEntry(_StrictModel):
     source: StrictStr
     preprocessing: _PreprocessingEntry | None = None
     outputs: Outputs | None = None
-    labels: StrictStr | tuple[StrictStr, ...] | None = None
+    labels: Any = None  # the path of a file, imagenet, or what is checked as a file's content is
     device: StrictStr = DEFAULT_MODEL.device
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     weights: StrictStr | None = None
@@ -186,17 +186,45 @@ def _read_entries(path: Path) -> list[Any]:
         return RegistryInvalid(f"model registry {str(path)!r}: {reason}", field="models")
 
     try:
-        document = yaml.load(path.read_text("utf-8"), UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+        text = path.read_text("utf-8-sig")
+        document = yaml.load(text, UniqueKeyLoader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise invalid(f"cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # not UTF-8, or a date that the calendar does not have
         raise invalid(f"is not YAML: {error}") from error
     if not isinstance(document, dict) or set(document) != {"models"}:
         raise invalid("must hold the one key 'models'")
     entries = document["models"]
     if not isinstance(entries, list) or not entries:
         raise invalid("'models' must be a list of at least one model")
-    return entries
+    return [_with_bare_words(entry, text, position) for position, entry in enumerate(entries)]
+
+
+def _with_bare_words(entry: Any, text: str, position: int) -> Any:
+    """The entry; words of its labels that YAML reads as something other than text are named with their lines."""
+    labels = entry.get("labels") if isinstance(entry, dict) else None
+    if labels is None or isinstance(labels, str) or _all_text(labels):
+        return entry
+    root = yaml.compose(text, UniqueKeyLoader)
+    models = _find_value(root, "models")
+    node = models.value[position] if isinstance(models, yaml.SequenceNode) else None
+    found = _find_value(node, "labels")
+    return entry if found is None else {**entry, "labels": value_of_node(found)}
+
+
+def _all_text(labels: Any) -> bool:
+    return isinstance(labels, list) and all(isinstance(name, str) for name in labels)
+
+
+def _find_value(node: yaml.Node | None, key: str) -> yaml.Node | None:
+    """The value under a key of a map's node."""
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    return next((value for name, value in node.value if name.value == key), None)
 
 
 def _build_spec(entry: Any, position: int, folder: Path) -> ModelSpec:
@@ -291,7 +319,14 @@ def _load_labels(parsed: _ModelEntry, folder: Path) -> tuple[str, ...] | None:
             raise RegistryInvalid(
                 f"model {parsed.name!r}: {error.message}", field="labels", model=parsed.name
             ) from error
-    return parsed.labels
+    if parsed.labels is None:
+        return None
+    try:
+        return parse_names(parsed.labels)
+    except LabelsInvalid as error:
+        raise RegistryInvalid(
+            f"model {parsed.name!r}: labels: {error}", field="labels", model=parsed.name
+        ) from error
 
 
 def _is_path(weights: str) -> bool:
