@@ -30,6 +30,7 @@ from wavescope.engine.types import Preprocessing
 from wavescope.errors import RegistryInvalid
 from wavescope.models.load import load
 from wavescope.models.onnx.backend import OnnxBackend
+from wavescope.models.onnx.faults import load_reason, run_reason
 from wavescope.models.spec import ModelSpec
 
 TOLERANCES = {"float32": 1e-4, "float64": 1e-4, "uint8": 1e-3, "float16": 2e-2}
@@ -323,6 +324,58 @@ def test_what_onnx_runtime_does_not_load_is_said_in_our_words(
     assert caught.value.__cause__ is not None
     assert str(caught.value.__cause__).strip() in caplog.text
     assert capfd.readouterr().err == ""
+
+
+def test_an_axis_of_no_length_is_refused(tmp_path: Path) -> None:
+    """As some exporters write a free one."""
+
+    def empty(model: onnx.ModelProto) -> None:
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 0
+
+    with pytest.raises(RegistryInvalid, match=r"is \(0, 3, 8, 9\), and an axis of length 0 holds no image"):
+        opened(Graph().write(tmp_path, empty))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"keeps weights in 'graph\.data', which is not beside it: put it there"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            r"'graph\.data', which is a Git LFS pointer, not the file",
+        ),
+        (b"<html></html>", "which is a web page"),
+        (b"", "which is an empty file"),
+        (b"abcd", "keeps weights in other files, of which one is missing, cut off"),
+    ],
+)
+def test_weights_beside_the_file_that_are_not_there_are_named(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    beside = tmp_path / "graph.data"
+
+    def kept_beside(model: onnx.ModelProto) -> None:
+        onnx.external_data_helper.convert_model_to_external_data(
+            model, location=beside.name, size_threshold=0
+        )
+        for tensor in model.graph.initializer:
+            tensor.ClearField("raw_data")
+            tensor.external_data.add(key="length", value="2592")
+
+    if content is not None:
+        beside.write_bytes(content)
+    with pytest.raises(RegistryInvalid, match=message) as caught:
+        opened(Graph().write(tmp_path, kept_beside))
+    check_words(caught.value.message)
+
+
+@pytest.mark.parametrize(
+    "text", ["CUDA failure 2: out of memory", "std::bad_alloc", "Failed to allocate memory"]
+)
+def test_want_of_memory_is_said(text: str) -> None:
+    error = RuntimeError(f"[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : /onnxruntime_src/a.cc:1 {text}")
+    assert load_reason(error, model="toy") == "there is not enough memory for it"
+    assert run_reason(error, model="toy") == "there is not enough memory for a batch; lower its batch_size"
 
 
 def test_nothing_but_our_log_has_what_onnx_runtime_says_of_a_run(

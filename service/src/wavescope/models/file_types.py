@@ -122,6 +122,10 @@ def recognise(path: Path) -> FileType | None:
     return _recognise_text(head)
 
 
+# What downloads leave where any bytes may stand, as in files of raw tensors.
+LEFT_BY_DOWNLOADS: Final = frozenset((LFS_POINTER, HTML, EMPTY))
+
+
 def check_type(spec: ModelSpec, path: Path, *, field: str, expected: Collection[FileType]) -> None:
     """Refuse a file that is recognised as of another type than those expected; a missing file passes.
 

@@ -13,7 +13,7 @@ from wavescope.engine.types import ModelDetails, Outputs, Preprocessing
 from wavescope.errors import ModelFailure
 from wavescope.models.backend import PROBE_ROWS, check_file, check_scores, class_names, in_batches
 from wavescope.models.file_types import ONNX, check_type
-from wavescope.models.onnx.external_files import external_files
+from wavescope.models.onnx.external_files import check_external_files, external_files
 from wavescope.models.onnx.faults import LOAD_ERRORS, RUN_ERRORS, load_reason, run_reason
 from wavescope.models.onnx.probe import Signature, probe
 from wavescope.models.onnx.runtime import ort
@@ -75,6 +75,7 @@ class OnnxBackend:
         if spec.sha256 is not None and external:
             names = ", ".join(file.name for file in external)
             raise spec.invalid("sha256", f"covers {path.name!r} alone, which keeps weights in {names}")
+        check_external_files(spec, path, field=field)
         self._spec = spec
         self._session, device = _open(spec, path, threads=spec.cpu_threads(threads), field=field)
         batch_size = spec.batch_size or (CPU_BATCH_SIZE if device == "cpu" else CUDA_BATCH_SIZE)

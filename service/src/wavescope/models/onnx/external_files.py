@@ -5,10 +5,9 @@ from __future__ import annotations
 import mmap
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from wavescope.models.spec import ModelSpec
+from wavescope.models.file_types import LEFT_BY_DOWNLOADS, recognise
+from wavescope.models.spec import ModelSpec
 
 # An entry {key: "location", value: <path>} of TensorProto.external_data as protocol buffers are written, its two fields
 # in order as every writer puts them; paths shorter than 128 bytes have one byte of length, longer ones two.
@@ -34,6 +33,11 @@ def external_files(path: Path) -> list[Path]:
     Args:
         path: of the ONNX file.
     """
+    return [file for file in referenced_files(path) if file.is_file()]
+
+
+def referenced_files(path: Path) -> list[Path]:
+    """The files that tensors are said to be kept in, as of :func:`external_files`, whether or not they are there."""
     if path.stat().st_size == 0:
         return []
     found: dict[Path, None] = {}
@@ -43,4 +47,30 @@ def external_files(path: Path) -> list[Path]:
             name = bytes(content[match.end() : match.end() + length])
             if b"\0" not in name:
                 found[path.parent / name.decode("utf-8", "replace")] = None
-    return sorted(file for file in found if file.is_file())
+    return sorted(found)
+
+
+def check_external_files(spec: ModelSpec, path: Path, *, field: str) -> None:
+    """Check that the files beside an ONNX file are there, and are what was downloaded.
+
+    Args:
+        spec: of the model, for messages.
+        path: of the ONNX file.
+        field: of the specification that names it.
+
+    Raises:
+        RegistryInvalid: with the first that is not.
+    """
+    for file in referenced_files(path):
+        # Paths that lead out of the folder are ONNX Runtime's to refuse: nothing is said of what is there.
+        if not file.resolve().is_relative_to(path.parent.resolve()):
+            continue
+        where = f"{str(path)!r} keeps weights in {file.name!r}, which"
+        if not file.is_file():
+            raise spec.invalid(field, f"{where} is not beside it: put it there, as it was saved")
+        try:
+            found = recognise(file)
+        except OSError as error:
+            raise spec.invalid(field, f"{where} cannot be read: {error.strerror}") from error
+        if found in LEFT_BY_DOWNLOADS:
+            raise spec.invalid(field, f"{where} is {found.name}: {found.remedy}")

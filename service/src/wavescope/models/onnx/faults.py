@@ -11,6 +11,7 @@ log = logging.getLogger(__name__)
 
 # ONNX Runtime's exceptions share no base but Exception. Where it has no name for one, it raises RuntimeError.
 RUN_ERRORS = (
+    ort_errors.EngineError,
     ort_errors.EPFail,
     ort_errors.Fail,
     ort_errors.InvalidArgument,

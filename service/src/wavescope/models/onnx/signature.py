@@ -92,6 +92,12 @@ def read_inputs(
             f"input {node.name!r} has shape {_shape(node.shape)}, not (batch, channels, height, width)"
             " or (batch, height, width, channels)",
         )
+    if 0 in shape:
+        raise spec.invalid(
+            "source",
+            f"input {node.name!r} is {_shape(node.shape)}, and an axis of length 0 holds no image: export it with a"
+            " free axis, which has a name instead of a length",
+        )
     asked: tuple[Layout, ...] = ("nchw", "nhwc") if spec.input_layout is None else (spec.input_layout,)
     fitting: list[Layout] = [layout for layout in asked if _fits(shape[1:], layout, preprocessing)]
     if not fitting:
