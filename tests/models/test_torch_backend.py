@@ -246,17 +246,10 @@ def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path, name: str) -> N
         backend("torchvision:resnet18", weights=str(path))
 
 
-def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "trap.pth"
-    torch.save({"state_dict": Path("x")}, path)
-    with pytest.raises(RegistryInvalid, match="is not a weights file"):
-        backend("torchvision:resnet18", weights=str(path))
-
-
 def test_weights_of_another_model_are_refused(tmp_path: Path, resnet: torch.nn.Module) -> None:
     path = tmp_path / "resnet.safetensors"
     save_file(resnet.state_dict(), path)
-    with pytest.raises(RegistryInvalid, match=r"tensors are missing, .* for one"):
+    with pytest.raises(RegistryInvalid, match=r"none of its 122 tensors .* has a name of the model's"):
         backend("torchvision:alexnet", weights=str(path))
 
 

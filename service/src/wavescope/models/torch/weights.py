@@ -1,79 +1,18 @@
-"""Finding and reading torch weights: a file, a cache, or a hub that answers."""
+"""Torch weights: their digest, and whether a hub answers that has them."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from wavescope.errors import WeightsUnavailable
 from wavescope.models.spec import ModelSpec
 
 RANDOM = "random"
 PROBE_TIMEOUT_S = 5.0
-
-# What training scripts wrap a state dictionary in, and what data parallelism prefixes its names with.
-_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
-_PREFIX = "module."
-
-
-def read_weights(spec: ModelSpec, path: Path) -> dict[str, torch.Tensor]:
-    """The state dictionary in ``path``; never runs code that the file holds.
-
-    Args:
-        spec: of the model, for messages.
-        path: ``.safetensors``, or what ``torch.save`` wrote: a state dictionary, alone or under ``state_dict``,
-            ``model`` and the like.
-
-    Raises:
-        RegistryInvalid: the file is neither.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path, device="cpu")
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        first_line = str(error).strip().partition("\n")[0]
-        raise spec.invalid("weights", f"{str(path)!r} is not a weights file: {first_line}") from error
-    for key in _WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-            break
-    if not isinstance(found, Mapping) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise spec.invalid("weights", f"{str(path)!r} holds no state dictionary of tensors")
-    return {str(name).removeprefix(_PREFIX): value for name, value in found.items()}
-
-
-def fill(spec: ModelSpec, module: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Load ``weights`` into ``module``; every name and shape must agree.
-
-    Raises:
-        RegistryInvalid: they do not, with the first disagreement.
-    """
-    own = module.state_dict()
-    reshaped = [name for name in own if name in weights and own[name].shape != weights[name].shape]
-    missing = [name for name in own if name not in weights]
-    surplus = [name for name in weights if name not in own]
-    if not (reshaped or missing or surplus):
-        module.load_state_dict(weights)
-        return
-    if reshaped:
-        name = reshaped[-1]
-        reason = f"{name} is {tuple(weights[name].shape)}, the model's is {tuple(own[name].shape)}"
-        if len(reshaped) <= 2:
-            reason += "; for a classifier of another number of classes, give its labels"
-    elif missing:
-        reason = f"{len(missing)} of the model's tensors are missing, {missing[0]} for one"
-    else:
-        reason = f"{len(surplus)} tensors are not the model's, {surplus[0]} for one"
-    raise spec.invalid("weights", f"{spec.weights!r} does not fit {spec.source!r}: {reason}")
 
 
 def weights_digest(module: torch.nn.Module) -> str:

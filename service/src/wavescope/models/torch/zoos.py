@@ -22,7 +22,9 @@ from wavescope.models.labels import IMAGENET
 from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import INTERPOLATIONS, ModelSpec, check_preprocessing
 from wavescope.models.torch.backend import Built, TorchBackend
-from wavescope.models.torch.weights import RANDOM, check_reachable, fill, read_weights, unavailable
+from wavescope.models.torch.checkpoints import read_state_dicts
+from wavescope.models.torch.fitting import fit
+from wavescope.models.torch.weights import RANDOM, check_reachable, unavailable
 
 RANDOM_SEED = 0
 # In timm's own order of preference.
@@ -161,7 +163,7 @@ def _random_or_file(
         torch.manual_seed(RANDOM_SEED)
         module = make()
     if weights != RANDOM:
-        fill(spec, module, read_weights(spec, path))
+        fit(spec, module, read_state_dicts(spec, path))
     return module
 
 
