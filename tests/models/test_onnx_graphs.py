@@ -207,6 +207,14 @@ def test_what_is_no_classifier_is_refused_with_what_it_returned(
     assert message in refusal(tmp_path, Graph(outputs=outputs), field, **fields)
 
 
+@pytest.mark.parametrize("name", ["pooler_output", "image_embeds", "Features"])
+def test_features_of_the_shape_of_scores_are_told_by_their_name(tmp_path: Path, name: str) -> None:
+    graph = Graph(outputs=(scores(name),))
+    message = refusal(tmp_path, graph, "output")
+    assert f"{name} (n, 3) is named as features are" in message
+    check(opened(graph.write(tmp_path, output=name)), graph)
+
+
 def test_a_model_of_another_fixed_size_is_refused_with_both(tmp_path: Path) -> None:
     preprocessing = Preprocessing((16, 16), None, (0.5,) * 3, (0.25,) * 3)
     for layout in ("nchw", "nhwc"):

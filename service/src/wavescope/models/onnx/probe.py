@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,9 @@ from wavescope.models.onnx.signature import ImageInput, class_count
 from wavescope.models.spec import ModelSpec
 
 log = logging.getLogger(__name__)
+
+# As the encoders of transformers and timm name what a classifier's head is given: of the shape of scores, and none.
+_FEATURES = re.compile(r"pooler|pooled|embed|feature|hidden_state|latent", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,13 @@ def _chosen(spec: ModelSpec, shapes: dict[str, tuple[int, ...]], rows: int) -> s
             "source" if spec.output is None else "output",
             f"not a classifier: for {rows} {'image' if rows == 1 else 'images'} it returned"
             f" {_described(shapes, list(shapes), 0)}, not (n, classes). {_guess(next(iter(shapes.values())), rows)}",
+        )
+    if spec.output is None and _FEATURES.search(several[0]):
+        raise spec.invalid(
+            "output",
+            f"{_described(shapes, several, rows)} is named as features are, not the scores of classes: export the model"
+            f" with its head, or, if these are scores, write output: {several[0]}",
+            allowed=several,
         )
     if len(shapes) > 1:
         log.info("model %r: the scores are taken from the output %r", spec.name, several[0])
