@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import collections
 import datetime
+import io
 import logging
 import os
 import pathlib
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from safetensors.torch import save_file
 
@@ -397,7 +399,76 @@ def test_a_file_without_tensors_by_name_is_refused(tmp_path: Path, content: obje
 def test_weights_in_several_files_are_refused(tmp_path: Path) -> None:
     index = tmp_path / "model.safetensors.index.json"
     index.write_text('{"weight_map": {"fc.bias": "model-00001-of-00002.safetensors"}}')
-    assert "the list of a model's weights in several files" in refusal(index)
+    assert "is the list of the several files" in refusal(index)
     part = tmp_path / "model-00001-of-00002.safetensors"
     save_file({"fc.bias": torch.ones(4)}, part)
-    assert "is one of several files" in refusal(part)
+    assert "is one of the several files" in refusal(part)
+
+
+def truncated(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def torch_bytes(state: State) -> bytes:
+    content = io.BytesIO()
+    torch.save(state, content)
+    return content.getvalue()
+
+
+OTHER_FILES: dict[str, tuple[Callable[[State], bytes], str]] = {
+    "lfs": (
+        lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+        "a Git LFS pointer, not the file itself",
+    ),
+    "page": (lambda _: b"<!DOCTYPE html><html><body>Sign in</body></html>", "a web page"),
+    "empty": (lambda _: b"", "an empty file"),
+    "cut off": (lambda state: truncated(torch_bytes(state)), "cut off or damaged"),
+    "cut off safetensors": (
+        lambda state: truncated(safetensors.torch.save(dict(state))),
+        "cut off before its end",
+    ),
+    "keras": (lambda _: b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file, as Keras writes (.h5)"),
+    "pickle": (lambda _: pickle.dumps({"a": 1}), "a Python pickle, which is never run"),
+    "noise": (lambda _: np.random.default_rng(0).bytes(500), "is not a weights file that can be read"),
+}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".bin", ".ckpt"])
+@pytest.mark.parametrize("name", OTHER_FILES)
+def test_a_file_that_is_something_else_is_named_as_what_it_is(tmp_path: Path, name: str, suffix: str) -> None:
+    make, expected = OTHER_FILES[name]
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(make(made().state_dict()))
+    assert expected in refusal(path)
+
+
+def test_a_folder_and_a_program_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    assert "is a folder: name the model's file" in refusal(folder)
+    path = tmp_path / "a.pth"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path)
+    assert "is a TorchScript file: give it as source: torchscript:PATH" in refusal(path)
+
+
+def test_the_content_decides_not_the_ending(tmp_path: Path) -> None:
+    state = made().state_dict()
+    (tmp_path / "a.pth").write_bytes(safetensors.torch.save(dict(state)))
+    (tmp_path / "a.safetensors").write_bytes(torch_bytes(state))
+    for name in ("a.pth", "a.safetensors"):
+        assert_same(loaded(tmp_path / name), state)
+
+
+@pytest.mark.parametrize("length", [0x0280, 0x8B1F])
+def test_a_header_whose_length_looks_like_another_type_is_one_of_safetensors(
+    tmp_path: Path, length: int
+) -> None:
+    """A pickle begins with 80 02, a file of gzip with 1f 8b, as these lengths do."""
+    state = made().state_dict()
+    whole = safetensors.torch.save(dict(state))
+    size = int.from_bytes(whole[:8], "little")
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + whole[8 : 8 + size].ljust(length) + whole[8 + size :])
+    assert_same(loaded(path), state)

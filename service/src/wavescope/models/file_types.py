@@ -104,6 +104,9 @@ def recognise(path: Path) -> FileType | None:
         head = file.read(HEAD_BYTES)
         if not head:
             return EMPTY
+        # Before all others: it begins with a number, which may look like the mark of any of them.
+        if head[8:9] == b"{" and 2 <= _little_endian(head[:8]) <= MAX_SAFETENSORS_HEADER_BYTES:
+            return _recognise_safetensors(file, size)
         for magic, found in _MAGIC:
             if head.startswith(magic):
                 return found
@@ -115,8 +118,6 @@ def recognise(path: Path) -> FileType | None:
             return ARCHIVE
         if head[0] == 0x80 and len(head) > 1 and 2 <= head[1] <= 5:
             return PICKLE
-        if head[8:9] == b"{" and 2 <= _little_endian(head[:8]) <= MAX_SAFETENSORS_HEADER_BYTES:
-            return _recognise_safetensors(file, size)
         if head[0] == 0x08:
             return _recognise_protobuf(file, size)
     return _recognise_text(head)

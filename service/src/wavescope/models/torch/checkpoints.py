@@ -23,6 +23,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from wavescope.errors import WavescopeError
+from wavescope.models.backend import check_file
+from wavescope.models.file_types import SAFETENSORS, TORCH, check_type, recognise
 from wavescope.models.spec import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -132,39 +134,38 @@ def read_state_dicts(spec: ModelSpec, path: Path) -> tuple[StateDict, ...]:
     """The state dictionaries in a file, at any place in its dictionaries.
 
     Args:
-        spec: of the model, for messages.
+        spec: of the model, for its digest and for messages.
         path: ``.safetensors``, or what ``torch.save`` wrote.
 
     Raises:
-        RegistryInvalid: the file is neither, holds objects that are not read, or no tensors.
+        WeightsUnavailable: there is no such file.
+        RegistryInvalid: its digest is another one; or it is of another type, holds objects that are not read, or no
+            tensors.
     """
-    if path.name.endswith(".index.json"):
+    if path.name.endswith(".index.json") or _SHARD.search(path.name):
+        what = "the list" if path.suffix == ".json" else "one"
         raise spec.invalid(
             "weights",
-            f"{str(path)!r} is the list of a model's weights in several files, which are not joined:"
+            f"{str(path)!r} is {what} of the several files that a model's weights are in, which are not joined:"
             " save them in one file with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')",
         )
+    check_type(spec, path, field="weights", expected=(TORCH, SAFETENSORS))
+    check_file(spec, path, field="weights")
     found = tuple(_find(_read(spec, path)))
     if not found:
         raise spec.invalid(
-            "weights",
-            f"{str(path)!r} holds no state dictionary of tensors: write one with {_WRITE}",
-        )
-    if _SHARD.search(path.name):
-        raise spec.invalid(
-            "weights",
-            f"{str(path)!r} is one of several files that a model's weights are in, which are not joined:"
-            " save them in one file with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')",
+            "weights", f"{str(path)!r} holds no state dictionary of tensors: write one with {_WRITE}"
         )
     return found
 
 
 def _read(spec: ModelSpec, path: Path) -> object:
     try:
-        if path.suffix == ".safetensors":
+        if recognise(path) is SAFETENSORS:
             return load_file(path, device="cpu")
-        with _safe_globals, torch.serialization.safe_globals(_stand_ins()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        # A file, not its name, whose ending torch would go by.
+        with path.open("rb") as file, _safe_globals, torch.serialization.safe_globals(_stand_ins()):
+            return torch.load(file, map_location="cpu", weights_only=True)
     except (SafetensorError, *_LOAD_ERRORS) as error:
         raise _refusal(spec, path, error) from error
 

@@ -88,7 +88,9 @@ def _matches(found: StateDict, own: Mapping[str, torch.Tensor]) -> list[_Match]:
     """The best matches of ``found``: every prefix that makes it whole, else the one that fits most names."""
     tensors = {name.replace(_COMPILED, ""): value for name, value in found.tensors.items()}
     others = {name.replace(_COMPILED, "") for name in found.others}
-    counts = Counter(prefix for name in {*tensors, *others} for prefix, rest in _splits(name) if rest in own)
+    counts = Counter(
+        prefix for name in [*tensors, *sorted(others)] for prefix, rest in _splits(name) if rest in own
+    )
     needed = sum(1 for name in own if not _UNUSED.search(name))
     matches = [
         _match(found, prefix, tensors, others, own)

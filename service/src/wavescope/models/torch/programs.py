@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float32
 
 from wavescope.models.backend import check_file
+from wavescope.models.file_types import TORCH_EXPORT, TORCHSCRIPT, FileType, check_type
 from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import ModelSpec
 from wavescope.models.torch.backend import Built, TorchBackend, torch_device
@@ -86,7 +87,7 @@ def build_torchscript(spec: ModelSpec, device: torch.device) -> Built:
         WeightsUnavailable: there is no such file.
         RegistryInvalid: its digest is another one, or it is no TorchScript.
     """
-    path = check_file(spec, Path(spec.reference), field="source")
+    path = _checked(spec, TORCHSCRIPT)
     preprocessing, _ = spec.declared()
     try:
         with warnings.catch_warnings():
@@ -104,7 +105,7 @@ def build_exported(spec: ModelSpec, device: torch.device) -> Built:
         WeightsUnavailable: there is no such file.
         RegistryInvalid: its digest is another one, or it is no exported program of tensors alone.
     """
-    path = check_file(spec, Path(spec.reference), field="source")
+    path = _checked(spec, TORCH_EXPORT)
     preprocessing, _ = spec.declared()
     try:
         with zipfile.ZipFile(path) as archive:
@@ -125,6 +126,12 @@ def build_exported(spec: ModelSpec, device: torch.device) -> Built:
     except _LOAD_ERRORS as error:
         raise _unusable(spec, path, "exported program", error) from error
     return Built(Program(module, min_rows=fewest), preprocessing, None, program=True, max_rows=most)
+
+
+def _checked(spec: ModelSpec, expected: FileType) -> Path:
+    path = Path(spec.reference)
+    check_type(spec, path, field="source", expected=(expected,))
+    return check_file(spec, path, field="source")
 
 
 @contextlib.contextmanager

@@ -17,12 +17,11 @@ from huggingface_hub import hf_hub_url, try_to_load_from_cache
 
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import WeightsUnavailable
-from wavescope.models.backend import check_file
 from wavescope.models.labels import IMAGENET
 from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import INTERPOLATIONS, ModelSpec, check_preprocessing
 from wavescope.models.torch.backend import Built, TorchBackend
-from wavescope.models.torch.checkpoints import read_state_dicts
+from wavescope.models.torch.checkpoints import StateDict, read_state_dicts
 from wavescope.models.torch.fitting import fit
 from wavescope.models.torch.weights import RANDOM, check_reachable, unavailable
 
@@ -152,18 +151,19 @@ def _random_or_file(
     """A module of seeded random weights, or of those in the file that ``spec.weights`` names."""
     weights = str(spec.weights)
     path = Path(weights)
+    found: tuple[StateDict, ...] = ()
     if weights == RANDOM:
         _refuse_digest(spec)
     else:
         if not path.suffix and not path.exists():
             allowed = [*entries, "random", "<path>"]
             raise spec.invalid("weights", f"{weights!r} is none of {', '.join(allowed)}", allowed=allowed)
-        check_file(spec, path, field="weights")
+        found = read_state_dicts(spec, path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
         module = make()
-    if weights != RANDOM:
-        fit(spec, module, read_state_dicts(spec, path))
+    if found:
+        fit(spec, module, found)
     return module
 
 
