@@ -164,6 +164,8 @@ def test_names_stay_as_they_are(tmp_path: Path, name: str, content: str, expecte
         ("voc.txt", '<?xml version="1.0"?>\n<a/>', "is XML"),
         ("map.pbtxt", "item {\n  id: 1\n  name: 'wren'\n}\n", "label map of TensorFlow's detection models"),
         ("list.txt", "- wren\n- robin\n", "has '- ' before every name: call the file .yaml"),
+        ("spaces.txt", "wren" + " " * 1_000_000 + "robin", "has 1000009 characters on line 1: every name has a line"),
+        ("spaces.json", json.dumps(["wren", "a" + " " * 1_000_000 + "b"]), "has 1000002 characters as the name of"),
         ("big.txt", b"wren\n" * (MAX_LABELS_BYTES // 5 + 1), "is larger than 4 MiB"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",

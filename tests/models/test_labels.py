@@ -134,6 +134,11 @@ def test_characters_that_nobody_sees_are_no_part_of_a_name(name: str) -> None:
     assert find_class(name, ("robin", "wren")) == 1
 
 
+def test_every_blank_around_a_name_is_stripped() -> None:
+    blanks = "".join(character for character in map(chr, range(0x11000)) if character.isspace())
+    assert clean_name(f"{blanks}wren{blanks}robin{blanks}") == f"wren{blanks}robin"
+
+
 def test_accents_may_be_encoded_either_way() -> None:
     assert find_class("me\u0301sange", ("wren", "m\u00e9sange")) == 1
 

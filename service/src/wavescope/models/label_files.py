@@ -21,6 +21,7 @@ from wavescope.errors import RegistryInvalid
 from wavescope.models.labels import clean_name
 
 MAX_LABELS_BYTES: Final = 4 * 2**20
+MAX_NAME_CHARS: Final = 1024
 
 _AS_TEXT = "save it as UTF-8"
 _JSON_LIST = "write the names as a JSON list, in index order"
@@ -213,7 +214,25 @@ def _parse_text(text: str) -> tuple[str, ...]:
             return parse_names(structure)
         if start.startswith("{"):
             raise LabelsInvalid("begins with '{' but is neither JSON nor YAML")
-    lines = [clean_name(line) for line in _LINE_END.split(text)]
+    lines = _split_lines(text)
+    names = _without_indices(lines)
+    without = _without_wordnet_ids(names)
+    if without != names and names == lines:
+        names = _without_indices(without)
+    else:
+        names = without
+    return tuple(_parse_name(name, f"the name of class {index}") for index, name in enumerate(names))
+
+
+def _split_lines(text: str) -> list[str]:
+    """The lines of a file, clean, none of them empty."""
+    lines = _LINE_END.split(text)
+    for number, line in enumerate(lines, 1):
+        if len(line) > MAX_NAME_CHARS:
+            raise LabelsInvalid(
+                f"has {len(line)} characters on line {number}: every name has a line of its own"
+            )
+    lines = [clean_name(line) for line in lines]
     while lines and not lines[-1]:
         lines.pop()
     if not lines:
@@ -223,13 +242,7 @@ def _parse_text(text: str) -> tuple[str, ...]:
             raise LabelsInvalid(f"has an empty name on line {number}, between others")
     if all(line.startswith("- ") for line in lines):
         raise LabelsInvalid("has '- ' before every name: call the file .yaml, or leave the dashes out")
-    names = _without_indices(lines)
-    without = _without_wordnet_ids(names)
-    if without != names and names == lines:
-        names = _without_indices(without)
-    else:
-        names = without
-    return tuple(_parse_name(name, f"the name of class {index}") for index, name in enumerate(names))
+    return lines
 
 
 def _parse_structure(text: str) -> Any:
@@ -310,6 +323,8 @@ def _parse_name(entry: Any, place: str) -> str:
         )
     if not isinstance(entry, str):
         raise LabelsInvalid(f"has {_describe(entry)} as {place}, not text{_remedy(entry)}")
+    if len(entry) > MAX_NAME_CHARS:
+        raise LabelsInvalid(f"has {len(entry)} characters as {place}; at most {MAX_NAME_CHARS} are taken")
     name = clean_name(entry)
     if not name:
         raise LabelsInvalid(f"has an empty name as {place}")

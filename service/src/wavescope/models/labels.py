@@ -25,13 +25,19 @@ BY_INDEX, BY_NAME = "index:", "name:"
 # Byte order mark, zero width space, word joiner.
 _INVISIBLE = str.maketrans("", "", "\ufeff\u200b\u2060")
 # Blanks of every kind; joiners, marks of direction, soft hyphens and the end mark of DOS.
-_AROUND = re.compile(r"\A[\s\u200c-\u200f\u00ad\x1a]+|[\s\u200c-\u200f\u00ad\x1a]+\Z")
+_AROUND = (
+    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\u00a0\u1680\u2028\u2029\u202f\u205f\u3000"
+    + "".join(map(chr, range(0x2000, 0x2010)))
+    + "\u00ad\x1a"
+)
 _DIGITS = re.compile(r"[+-]?[0-9]{1,9}")
 
 
 def clean_name(text: str) -> str:
     """A name without the characters that nobody sees: marks anywhere, blanks and the like around it."""
-    return _AROUND.sub("", text.translate(_INVISIBLE))
+    if not text.isascii():
+        text = text.translate(_INVISIBLE)
+    return text.strip(_AROUND)
 
 
 def distinct_names(names: Iterable[str]) -> tuple[str, ...]:
