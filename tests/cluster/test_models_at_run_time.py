@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -45,6 +46,10 @@ class Registry:
     def write(self, toy: dict[str, Any] | None) -> None:
         """Registers the first model, and the toy, or not."""
         self._file.write_text(yaml.safe_dump({"models": [*self._first, *([toy] if toy else [])]}))
+        self._rollout.look()
+
+    def look(self) -> None:
+        """Looks at the registry and at the files that it names."""
         self._rollout.look()
 
     def broken(self) -> None:
@@ -202,6 +207,57 @@ def test_a_model_is_added_updated_and_removed(service: Service, registry: Regist
     assert reply.json()["code"] in ("unknown_model", "model_unavailable")
     eventually(lambda: explain(service).status_code == 404, "new requests refused")
     eventually(lambda: f"model-{NAME}" not in serve.status().applications, "the application gone")
+
+
+def test_a_model_whose_file_is_replaced_is_updated(service: Service, registry: Registry) -> None:
+    gone(registry)
+    toy, other = registry.toy(seed=5), registry.toy(seed=6)
+    file, fresh = registry.file(toy), registry.file(other)
+    expected = [registry.expected(toy), registry.expected(other)]
+    whole = fresh.read_bytes()
+    registry.write(toy)
+    before = until(service, "ready", everywhere=True)
+    assert total(explain(service)) == expected[0]
+    names = replica_names()
+    for _ in range(5):
+        file.touch()
+        registry.look()
+    assert replica_names() == names
+
+    def asked_anew() -> bool:
+        registry.look()
+        return told(service).get("revision") not in (None, before["revision"])
+
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(explain, service, grid_size=16, nb_design=256)
+        fresh.replace(file)
+        eventually(asked_anew, "the update")
+        assert pending.result(timeout=DEADLINE_S).status_code == 200
+    until(service, "ready", everywhere=True)
+    cached = httpx.post(
+        f"{service.url}/v1/explanations", json=body(IMAGE, model=NAME, **FIELDS), timeout=DEADLINE_S
+    )
+    assert total(cached) == total(explain(service)) == expected[1]
+
+    # The registry vouches for a file that is then replaced: the model goes on, and says so.
+    registry.write(toy | {"sha256": hashlib.sha256(whole).hexdigest()})
+    until(service, "ready", everywhere=True)
+    file.write_bytes(b"another")
+
+    def says(what: str) -> Callable[[], bool]:
+        def said() -> bool:
+            registry.look()
+            return what in told(service).get("message", "")
+
+        return said
+
+    eventually(says("the registry expects sha256"), "the digest is told")
+    assert told(service)["state"] == "ready"
+    assert total(explain(service)) == expected[1]
+    file.unlink()
+    eventually(says("is not there"), "the lack is told")
+    file.write_bytes(whole)
+    eventually(lambda: says("")() and "message" not in told(service), "it is taken back")
 
 
 def test_a_model_sleeps_until_the_first_request(service: Service, registry: Registry) -> None:

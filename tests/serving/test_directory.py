@@ -145,7 +145,7 @@ def test_details_are_asked_for_once(world: World) -> None:
     assert world.handle.methods == ["details"]
 
 
-@pytest.mark.parametrize("change", ["spec", "deployed", "forgotten"])
+@pytest.mark.parametrize("change", ["spec", "deployed", "another replica", "forgotten"])
 def test_details_are_asked_for_again_when_the_model_changed(world: World, change: str) -> None:
     async def before_and_after() -> ModelDetails:
         await world.directory.details("one")
@@ -154,6 +154,9 @@ def test_details_are_asked_for_again_when_the_model_changed(world: World, change
             world.write(registry("one", "two", batch_size=3))
         elif change == "deployed":
             world.tell({"model-one": replace(READY, deployed_at=2.0)})
+            await world.directory.describe("one")
+        elif change == "another replica":  # which has read the file anew
+            world.tell({"model-one": replace(READY, replicas=frozenset("b"))})
             await world.directory.describe("one")
         else:
             world.directory.forget("one")
@@ -170,6 +173,22 @@ def test_details_of_a_replica_that_is_to_be_replaced_are_not_kept(world: World) 
         return await world.directory.details("one")
 
     assert asyncio.run(during_and_after()).revision == "b"
+
+
+def test_details_outlast_replicas_that_leave(world: World) -> None:
+    """Those that are scaled down, and the last one of a model that falls asleep."""
+    world.status = {"model-one": replace(READY, running=2, replicas=frozenset("ab"))}
+
+    async def fewer_and_fewer() -> list[ModelDetails]:
+        found = [await world.directory.details("one")]
+        for replicas in ("a", ""):
+            world.tell({"model-one": replace(READY, running=len(replicas), replicas=frozenset(replicas))})
+            await world.directory._wait_refreshed()
+            found.append(await world.directory.details("one"))
+        return found
+
+    assert asyncio.run(fewer_and_fewer()) == [told()] * 3
+    assert world.handle.methods == ["details"]
 
 
 def test_known_details_need_no_controller(world: World) -> None:
@@ -218,6 +237,18 @@ def test_state(world: World, found: Deployed | None, expected: str) -> None:
     assert told["state"] == expected
     assert told["replicas"] == {"running": found.running if found else 0, "min": 0, "max": 3}
     assert ("no weights" in told.get("message", "")) == (found is not None and bool(found.message))
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"), [(READY, "ready"), (ASLEEP, "scaled_to_zero")], ids=["awake", "asleep"]
+)
+def test_a_model_that_goes_on_though_its_files_changed_says_why(
+    world: World, found: Deployed, expected: str
+) -> None:
+    world.write(registry("one", "two", min_replicas=0))
+    world.status = {"model-one": replace(found, notice="'small.onnx' is not there")}
+    told = state(world)
+    assert (told["state"], told["message"]) == (expected, "'small.onnx' is not there")
 
 
 def test_a_model_that_does_not_answer_elsewhere_is_loading_and_says_why(world: World) -> None:

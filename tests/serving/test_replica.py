@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,18 +12,23 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.fakes.classifiers import FunctionClassifier, details
+from tests.fakes.handles import AT_ONCE, FakeCall, FakeHandle
 from tests.polling import DEADLINE_S, until
 from tests.serving.test_batches import Given, Quiet
 
 from wavescope.engine.plan import Stack, make_stack
 from wavescope.engine.protocols import Classifier
+from wavescope.engine.types import ModelDetails
 from wavescope.errors import ModelChanged, ModelUnavailable, RegistryInvalid, RemoteFailure
 from wavescope.models.spec import ModelSpec
 from wavescope.retries import RetryPolicy
 from wavescope.serving import replica as serving
+from wavescope.serving import runner as runners
 from wavescope.serving.replica import TIMED_BATCHES, ModelReplica, seconds_per_image
+from wavescope.serving.runner import RayRunner, Replicas
 from wavescope.serving.scaling import QUEUED
 from wavescope.settings import Settings
+from wavescope.telemetry.counters import Counters
 
 SPEC = ModelSpec(name="fake", source="embedded:efficientnet-lite0")
 SHAPE = (1, 4, 4)
@@ -30,8 +36,10 @@ STACK = make_stack(np.arange(10 * 16, dtype=np.uint8).reshape(10, *SHAPE))
 Make = Callable[..., ModelReplica]
 
 
-def classifier(of_image: Callable[[np.ndarray], Any] | None = None) -> FunctionClassifier:
-    of = replace(details(SHAPE, batch_size=4), revision="now")
+def classifier(
+    of_image: Callable[[np.ndarray], Any] | None = None, *, revision: str = "now"
+) -> FunctionClassifier:
+    of = replace(details(SHAPE, batch_size=4), revision=revision)
     return FunctionClassifier(of_image or (lambda image: (image.sum(), image[0, 0, 0])), of)
 
 
@@ -101,6 +109,38 @@ def test_a_call_meant_for_another_revision_is_refused_and_scores_nothing(make: M
         with pytest.raises(ModelChanged, match="'fake' was updated"):
             asyncio.run(call())
     assert model.batches == []
+
+
+class InTurn(FakeHandle):
+    """A handle of several replicas, whose calls go to each in turn."""
+
+    def __init__(self, *replicas: ModelReplica) -> None:
+        super().__init__(replicas[0])
+        self._replicas = itertools.cycle(replicas)
+
+    def send(self, method: str, args: tuple[Any, ...]) -> FakeCall:
+        self.target = next(self._replicas)
+        return super().send(method, args)
+
+
+def test_no_request_has_numbers_of_two_files(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica died after the file of its model was replaced; the one in its place has read the new file."""
+    monkeypatch.setattr(runners.ray, "put", Given)
+    before, after = classifier(), classifier(lambda image: (0.0, 1.0), revision="next")
+    sibling, restarted = make(before), make(after)
+    for model in (before, after):
+        model.batches.clear()
+
+    async def ask(told: ModelDetails, *replicas: ModelReplica) -> Any:
+        handles = Replicas(None, InTurn(*replicas), "fake", 2, 2, AT_ONCE)  # type: ignore[arg-type]
+        return await RayRunner([], told, handles, Counters()).score(STACK, None, "logit", (0,))
+
+    for told, computes, silent in ((before, before, after), (after, after, before)):
+        with pytest.raises(ModelChanged, match="send it again"):
+            asyncio.run(ask(told.details, sibling, restarted))
+        assert silent.batches == []
+        computes.batches.clear()
+    assert asyncio.run(ask(after.details, restarted)).done
 
 
 def test_images_are_counted_while_they_wait(make: Make) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import pytest
 from ray.exceptions import RayActorError
 
+from wavescope.models.files import sha256_of
 from wavescope.models.spec import ModelSpec
 from wavescope.serving import app
 from wavescope.serving.models.capacity import Node, Room
+from wavescope.serving.models.file_watch import FileWatch
 from wavescope.serving.models.registry_file import RegistryFile
 from wavescope.serving.models.rollout import MAX_RETRY_S, RETRY_S, Rollout
 from wavescope.serving.models.status import Deployed
@@ -29,13 +32,21 @@ class Cluster:
         self.room = Room((Node({"CPU": 2.0}, {"CPU": 2.0}),))
         self.now = 0.0
         self.postponed: list[tuple[str, float]] = []
-        self.rollout = Rollout(
-            RegistryFile(file, load_registry(file)),
+        self.notes: list[tuple[str, str]] = []
+        self.deployed: dict[str, ModelSpec] = {}
+        self.rollout = self.make()
+
+    def make(self) -> Rollout:
+        """What is deployed is what the file holds."""
+        return Rollout(
+            RegistryFile(self.file, load_registry(self.file)),
             deploy=self._deploy,
             delete=lambda name: self.did.append(f"-{name}"),
             status=lambda: self.status,
             room=lambda: self.room,
             postpone=lambda name, delay_s: self.postponed.append((name, delay_s)),
+            watch=partial(FileWatch, read=lambda what, path, found: what(path)),
+            note=lambda name, notice: self.notes.append((name, notice)),
             clock=lambda: self.now,
         )
 
@@ -43,6 +54,7 @@ class Cluster:
         if self.away:
             raise RayActorError
         self.did.append(f"+{spec.name}{attempt or ''}")
+        self.deployed[spec.name] = spec
 
     def write(self, *models: str) -> None:
         """``name`` or ``name:batch_size``."""
@@ -184,6 +196,178 @@ def test_an_update_that_fits_no_node_leaves_the_model_as_it_is(cluster: Cluster)
     assert cluster.look() == []
     cluster.room = Room((Node({"CPU": 2.0}, {}),))
     assert cluster.look() == ["+one"]
+
+
+class Files:
+    """A cluster whose models are files beside the registry."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("one", "two"):
+            self.file(name).write_bytes(b"a model")
+        self.labels = folder / "labels.txt"
+        self.labels.write_text("cat\ndog\n")
+        self.cluster = Cluster(folder / "models.yaml")
+        self.write()
+        self.cluster.rollout = self.cluster.make()
+        assert self.looks(2) == []
+
+    def file(self, name: str) -> Path:
+        return self.folder / f"{name}.onnx"
+
+    def replace(self, name: str, content: bytes = b"another") -> None:
+        fresh = self.folder / "fresh"
+        fresh.write_bytes(content)
+        fresh.replace(self.file(name))
+
+    def write(self, **fields: object) -> None:
+        """Both models, the first with these fields too."""
+        common = "outputs: logits, labels: labels.txt, preprocessing: {size: 8, resize: 8}"
+        more = "".join(f", {name}: {value}" for name, value in fields.items())
+        self.cluster.file.write_text(
+            f"models:\n  - {{name: one, source: 'onnx:one.onnx', {common}{more}}}\n"
+            f"  - {{name: two, source: 'onnx:two.onnx', {common}}}\n"
+        )
+
+    def looks(self, count: int = 4) -> list[str]:
+        """What is done in so many looks."""
+        did: list[str] = []
+        for _ in range(count):
+            did += self.cluster.look()
+        return did
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def test_a_model_whose_file_was_replaced_is_updated_once_and_no_other(
+    files: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "wavescope")
+    files.replace("one")
+    assert files.looks() == ["+one1"]
+    files.replace("one", b"a third")
+    assert files.looks() == ["+one2"]
+    assert [(record.message, record.model, record.reason) for record in caplog.records] == [
+        ("model updated", "one", "its files hold another content")
+    ] * 2
+
+
+def test_the_same_bytes_under_the_same_name_are_no_update(files: Files) -> None:
+    files.file("one").touch()
+    files.replace("two", b"a model")
+    assert files.looks() == []
+
+
+def test_a_replaced_file_is_an_update_when_the_controller_takes_it(files: Files) -> None:
+    files.replace("one")
+    files.cluster.away = True
+    assert files.looks() == []
+    files.cluster.away = False
+    assert files.looks(1) == ["+one1"]
+    assert files.looks() == []
+
+
+def test_a_file_that_is_replaced_as_the_numbers_of_replicas_change_is_noticed(files: Files) -> None:
+    """These are applied to the processes that run, which have the file from before."""
+    files.replace("one")
+    files.write(max_replicas=3)
+    assert files.looks() == ["+one", "+one1"]
+
+
+def test_a_file_that_is_replaced_with_the_entry_is_one_update(files: Files) -> None:
+    files.replace("one")
+    files.write(batch_size=3)
+    assert files.looks() == ["+one"]
+
+
+def test_a_label_file_with_other_names_is_an_update_of_the_models_that_name_it(files: Files) -> None:
+    files.labels.write_text("cat\nhound\n")
+    assert files.looks() == ["+one", "+two"]
+    files.labels.write_text("cat\nhound\n")
+    assert files.looks() == []
+
+
+def test_a_label_file_that_is_being_written_is_left_alone(files: Files) -> None:
+    with files.labels.open("w", buffering=1) as file:
+        for name in ("wren", "robin", "owl"):
+            file.write(f"{name}\n")
+            assert files.looks(1) == []
+    assert files.looks(2) == ["+one", "+two"]
+    assert {len(spec.labels or ()) for spec in files.cluster.deployed.values()} == {3}
+
+
+def test_a_label_file_that_is_gone_changes_nothing_and_is_logged_once(
+    files: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    files.labels.unlink()
+    assert files.looks() == []
+    assert [(record.message, record.file) for record in caplog.records] == [
+        ("a label file is not there, or cannot be read: every model stays as it is", "labels.txt")
+    ]
+    files.labels.write_text("wren\nrobin\n")
+    assert files.looks() == ["+one", "+two"]
+
+
+def test_a_file_that_is_gone_is_told_once_and_the_model_goes_on(
+    files: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    files.file("one").unlink()
+    assert files.looks() == []
+    notice = "'one.onnx' is not there, or cannot be read; the model goes on as it was loaded"
+    assert files.cluster.notes == [("one", notice)]
+    assert [(record.message, record.reason) for record in caplog.records] == [
+        ("the files of the model are not as they were", notice)
+    ]
+    files.replace("one", b"a model")
+    assert files.looks() == []
+    assert files.cluster.notes == [("one", notice), ("one", "")]
+    files.file("one").unlink()
+    files.looks()
+    files.replace("one", b"another")
+    assert files.looks() == ["+one1"]
+    assert files.cluster.notes[-1] == ("one", "")
+
+
+def test_a_file_that_the_registry_does_not_vouch_for_is_told_until_it_does(files: Files) -> None:
+    files.write(sha256=sha256_of(files.file("one")))
+    assert files.looks() == ["+one"]
+    files.replace("one")
+    assert files.looks() == []
+    ((name, notice),) = files.cluster.notes
+    assert name == "one"
+    assert "the registry expects sha256" in notice
+    files.write(sha256=sha256_of(files.file("one")))
+    assert files.looks() == ["+one"]
+    assert files.cluster.notes[1:] == [("one", "")]
+
+
+def test_what_is_told_of_a_model_goes_with_it(files: Files) -> None:
+    files.file("two").unlink()
+    files.looks()
+    files.cluster.write("three")
+    assert sorted(files.looks()) == ["+three", "-one", "-two"]
+    assert files.cluster.notes[-1] == ("two", "")
+
+
+def test_a_model_that_failed_is_tried_at_once_when_its_file_is_another(files: Files) -> None:
+    files.replace("one", b"broken")
+    assert files.looks(2) == ["+one1"]
+    files.cluster.status = {"model-one": FAILED, "model-two": Deployed("steady", 1, 0, 1.0)}
+    assert files.looks() == []
+    files.replace("one", b"a model")
+    assert files.looks() == ["+one2"]
+
+
+def test_a_file_that_comes_late_is_tried_at_once(files: Files) -> None:
+    files.file("one").unlink()
+    files.cluster.rollout = files.cluster.make()
+    files.cluster.status = {"model-one": FAILED, "model-two": Deployed("steady", 1, 0, 1.0)}
+    assert files.looks() == []
+    files.replace("one")
+    assert files.looks() == ["+one1"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from wavescope.engine.types import Outputs, Preprocessing
@@ -128,6 +128,10 @@ class ModelSpec:
     def device_type(self) -> str:
         """``device`` without the number: ``auto``, ``cpu``, ``cuda`` or ``tensorrt``."""
         return self.device.partition(":")[0]
+
+    def of_one_process(self) -> ModelSpec:
+        """The same without what applies to replicas that run already: a replica of an equal one stays as it is."""
+        return replace(self, min_replicas=0, max_replicas=1, max_ongoing_chunks=1)
 
     def cpu_threads(self, threads: int | None = None) -> int:
         """Threads of the CPU runtime: ``threads``, else the spec's own, else ``num_cpus`` rounded up."""

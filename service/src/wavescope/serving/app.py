@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +170,7 @@ def model(settings: Settings, spec: ModelSpec, *, attempt: int = 0) -> Applicati
 
 def _version(spec: ModelSpec, attempt: int) -> str:
     """Digest of all that a replica's process depends on: Ray Serve applies the rest to running ones."""
-    process = replace(spec, min_replicas=0, max_replicas=1, max_ongoing_chunks=1)
-    return hashlib.sha256(f"{process!r} {attempt}".encode()).hexdigest()
+    return hashlib.sha256(f"{spec.of_one_process()!r} {attempt}".encode()).hexdigest()
 
 
 def _models_file(args: dict[str, Any], builder: str, known: tuple[str, ...]) -> Path | None:

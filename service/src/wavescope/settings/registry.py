@@ -74,12 +74,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictStr, Validati
 
 from wavescope.engine.types import Outputs, Preprocessing
 from wavescope.errors import RegistryInvalid
+from wavescope.models.files import is_path
 from wavescope.models.label_files import LabelsInvalid, parse_names, read_labels, value_of_node
 from wavescope.models.labels import IMAGENET
 from wavescope.models.remote.options import Header, Layout, RemoteOptions, Tls
 from wavescope.models.sources import SOURCES
 from wavescope.models.spec import DEFAULT_MODEL, REMOTE_NUM_CPUS, ModelSpec
 from wavescope.settings.documents import UniqueKeyLoader
+
+_IMAGENET = "imagenet"  # of ``labels``: no file
 
 
 class _StrictModel(BaseModel):
@@ -168,6 +171,18 @@ def load_registry(path: Path | None) -> tuple[ModelSpec, ...]:
     return tuple(specs.values())
 
 
+def list_label_files(path: Path) -> tuple[Path, ...]:
+    """List the label files that a registry file names, whether or not they are there; none of one that is invalid."""
+    try:
+        entries = _read_entries(path)
+    except RegistryInvalid:
+        return ()
+    labels = [entry.get("labels") for entry in entries if isinstance(entry, dict)]
+    return tuple(
+        _resolve(file, path.parent) for file in labels if isinstance(file, str) and file != _IMAGENET
+    )
+
+
 def build_model_spec(entry: Any, folder: Path) -> ModelSpec:
     """Build the specification of a model from its entry.
 
@@ -234,7 +249,7 @@ def _build_spec(entry: Any, position: int, folder: Path) -> ModelSpec:
     given = parsed.model_dump(exclude={"preprocessing", "labels", "remote"}, exclude_none=True)
     if kind is not None and kind.whole_file and reference:
         given["source"] = f"{name}:{_resolve(reference, folder)}"
-    if parsed.weights is not None and _is_path(parsed.weights):
+    if parsed.weights is not None and is_path(parsed.weights):
         given["weights"] = str(_resolve(parsed.weights, folder))
     given.setdefault("num_gpus", 1.0 if parsed.device.startswith(("cuda", "tensorrt")) else 0.0)
     remote = kind is not None and kind.remote
@@ -310,7 +325,7 @@ def _build_remote(entry: _RemoteEntry, model: str, folder: Path) -> RemoteOption
 
 
 def _load_labels(parsed: _ModelEntry, folder: Path) -> tuple[str, ...] | None:
-    if parsed.labels == "imagenet":
+    if parsed.labels == _IMAGENET:
         return IMAGENET
     if isinstance(parsed.labels, str):
         try:
@@ -327,10 +342,6 @@ def _load_labels(parsed: _ModelEntry, folder: Path) -> tuple[str, ...] | None:
         raise RegistryInvalid(
             f"model {parsed.name!r}: labels: {error}", field="labels", model=parsed.name
         ) from error
-
-
-def _is_path(weights: str) -> bool:
-    return bool(Path(weights).suffix) or "/" in weights
 
 
 def _resolve(path: str, folder: Path) -> Path:

@@ -213,7 +213,9 @@ class Settings(BaseSettings):
         description="Hosts, separated by commas, that models served elsewhere may be on: name, name:port or *.domain",
     )
     models_poll_s: float = Field(
-        2.0, gt=0, description="Time between two looks at the registry file for changes"
+        2.0,
+        gt=0,
+        description="Time between two looks at the registry file, and at the files that it names, for changes",
     )
 
     chunk_rows: int = Field(

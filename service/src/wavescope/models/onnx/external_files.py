@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import mmap
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from wavescope.models.file_types import LEFT_BY_DOWNLOADS, recognise
 from wavescope.models.spec import ModelSpec
 
+BLOCK_BYTES = 2**22
+
 # An entry {key: "location", value: <path>} of TensorProto.external_data as protocol buffers are written, its two fields
 # in order as every writer puts them; paths shorter than 128 bytes have one byte of length, longer ones two.
 _LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f]|[\x80-\xff][\x01-\x7f])", re.DOTALL)
+_LONGEST = 2**14 + 13  # bytes of an entry: key, two bytes of length, and a path that these can say
 
 
 def onnx_files(spec: ModelSpec, cache_dir: Path) -> tuple[Path, ...]:
@@ -36,16 +39,20 @@ def external_files(path: Path) -> list[Path]:
     return [file for file in referenced_files(path) if file.is_file()]
 
 
-def referenced_files(path: Path) -> list[Path]:
-    """The files that tensors are said to be kept in, as of :func:`external_files`, whether or not they are there."""
-    if path.stat().st_size == 0:
-        return []
+def referenced_files(path: Path, *, block_bytes: int = BLOCK_BYTES) -> list[Path]:
+    """The files that tensors are said to be kept in, as of :func:`external_files`, whether or not they are there.
+
+    Args:
+        path: of the ONNX file. It may be cut off while it is read: it is not mapped into memory, where that would end
+            the process.
+        block_bytes: read at once.
+    """
     found: dict[Path, None] = {}
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for match in _LOCATION.finditer(content):
+    for block in _blocks(path, block_bytes):
+        for match in _LOCATION.finditer(block):
             length = match[1][0] if len(match[1]) == 1 else (match[1][0] & 0x7F) | match[1][1] << 7
-            name = bytes(content[match.end() : match.end() + length])
-            if b"\0" not in name:
+            name = block[match.end() : match.end() + length]
+            if b"\0" not in name and len(name) == length:
                 found[path.parent / name.decode("utf-8", "replace")] = None
     return sorted(found)
 
@@ -74,3 +81,13 @@ def check_external_files(spec: ModelSpec, path: Path, *, field: str) -> None:
             raise spec.invalid(field, f"{where} cannot be read: {error.strerror}") from error
         if found in LEFT_BY_DOWNLOADS:
             raise spec.invalid(field, f"{where} is {found.name}: {found.remedy}")
+
+
+def _blocks(path: Path, block_bytes: int) -> Iterator[bytes]:
+    """The content of a file in blocks that overlap by the longest entry."""
+    carried = b""
+    with path.open("rb") as file:
+        while block := file.read(block_bytes):
+            whole = carried + block
+            yield whole
+            carried = whole[-_LONGEST:]

@@ -80,12 +80,14 @@ def serve(
             # Asked as a signal comes: the controller is the last to hear that a model is ready.
             signals.answering = partial(is_ready, settings.host, settings.port)
             with watched_cluster(folder):
+                # From before it is deployed: a file that is replaced while a replica loads it is noticed.
+                models = rollout(settings, registry, models_file)
                 deploy(settings, registry, models_file, go_on=partial(_go_on, signals))
                 signals.answering = lambda: True
                 if not signals.ending:
                     where = {"url": url_of(settings.host, settings.port), "grpc_port": settings.grpc_port}
                     log.info("serving", extra={**where, "models": [spec.name for spec in registry]})
-                _watch(signals, rollout(settings, registry, models_file), settings.models_poll_s)
+                _watch(signals, models, settings.models_poll_s)
             log.info("stopping")
 
 
@@ -227,13 +229,14 @@ def rollout(settings: Settings, registry: tuple[ModelSpec, ...], models_file: Pa
     """Rollout that keeps the deployed models as the file says.
 
     Args:
-        settings, registry, models_file: as they were deployed.
+        settings, registry, models_file: as they were deployed, or will be.
     """
     from ray import serve as ray_serve
 
     from wavescope.serving import app
     from wavescope.serving.models import attempts, status
     from wavescope.serving.models.capacity import room
+    from wavescope.serving.models.file_watch import BackgroundReader, FileWatch
     from wavescope.serving.models.registry_file import RegistryFile
     from wavescope.serving.models.rollout import Rollout
 
@@ -254,6 +257,8 @@ def rollout(settings: Settings, registry: tuple[ModelSpec, ...], models_file: Pa
         status=status.deployed,
         room=room,
         postpone=attempts.postpone,
+        watch=partial(FileWatch, read=BackgroundReader()),
+        note=attempts.note,
     )
 
 

@@ -24,6 +24,7 @@ TRIES = 2  # that follow each other without a pause
 DIED = "its process died while it loaded the model"
 
 _NAMESPACE = b"wavescope"
+_NOTICES = b"notices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,30 @@ class ControlPlane:
 
         with suppress(RayError):
             _internal_kv_put(_key(model), json.dumps(asdict(failing)).encode(), namespace=_NAMESPACE)
+
+
+def note(model: str, notice: str) -> None:
+    """Lets every process know why a model goes on as it was loaded; an empty notice takes that back.
+
+    Whoever deploys the models is the only one that calls it.
+    """
+    from ray.experimental.internal_kv import _internal_kv_put
+
+    kept = {name: text for name, text in notices().items() if name != model} | (
+        {model: notice} if notice else {}
+    )
+    with suppress(RayError):
+        _internal_kv_put(_NOTICES, json.dumps(kept).encode(), namespace=_NAMESPACE)
+
+
+def notices() -> dict[str, str]:
+    """The notices of all models that have one; none while the control plane is away."""
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    kept: bytes | None = None
+    with suppress(RayError):
+        kept = _internal_kv_get(_NOTICES, namespace=_NAMESPACE)
+    return json.loads(kept) if kept else {}
 
 
 def postpone(model: str, delay_s: float) -> None:

@@ -35,11 +35,18 @@ PROBE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _CachedDetails:
-    """Cached details of a model, and the specification and deployment that they are valid for."""
+    """Cached details of a model, and the specification, deployment and replicas that they are valid for."""
 
     details: ModelDetails
     spec: ModelSpec
     deployed_at: float
+    replicas: frozenset[str]
+
+    def hold(self, spec: ModelSpec, state: Deployed | None) -> bool:
+        """Whether no replica runs that may have loaded something else; one that died is replaced by such a one."""
+        if state is None:
+            return self.spec == spec
+        return self.spec == spec and self.deployed_at == state.deployed_at and state.replicas <= self.replicas
 
 
 class ModelDirectory:
@@ -133,7 +140,7 @@ class ModelDirectory:
         spec = self.spec(name)
         known = self._details.get(name)
         state = self._deployed.get(names.model_application(name))
-        if known and known.spec == spec and (state is None or state.deployed_at == known.deployed_at):
+        if known and known.hold(spec, state):
             self._refresh()  # for the next one: the controller may be away
             if state is None or state.running:
                 return known.details
@@ -150,7 +157,7 @@ class ModelDirectory:
                 lambda: handle.details.remote(), what=f"model {name!r}", policy=MODEL_DETAILS
             )
         if state.phase == "steady":  # else it may have been one of the replicas that are to be replaced
-            self._details[name] = _CachedDetails(details, spec, state.deployed_at)
+            self._details[name] = _CachedDetails(details, spec, state.deployed_at, state.replicas)
         return details
 
     async def _wait_deployed(self, name: str) -> Deployed | None:

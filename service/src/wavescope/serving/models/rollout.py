@@ -1,4 +1,4 @@
-"""The models' applications follow the registry file while the service runs."""
+"""The models' applications follow the registry file, and the files that it names, while the service runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ray.serve.exceptions import RayServeException
 from wavescope.models.spec import ModelSpec
 from wavescope.serving import names
 from wavescope.serving.models.capacity import Room
+from wavescope.serving.models.file_watch import FileWatch, Look
 from wavescope.serving.models.placement import Placement
 from wavescope.serving.models.registry_file import RegistryFile
 from wavescope.serving.models.status import Deployed
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 class Rollout:
     """Deploys what the registry has and removes what it has no more; models that did not change are not touched.
 
+    A model has changed too where its files hold another content than when it was deployed.
+
     Args:
         registry: what is deployed already.
         deploy: starts or updates a model without waiting for it; another number of the attempt starts what had failed.
@@ -33,6 +36,9 @@ class Rollout:
         status: asks the controller for all models by their applications.
         room: asks the control plane what the nodes have.
         postpone: lets every process know in how many seconds a model that failed is tried again.
+        watch: begins to watch the files of a model that is loaded from them as they are now, or later.
+        note: lets every process know why a model goes on as it was loaded, though its files did not stay as they were;
+            empty: they did.
         clock: seconds, monotonic.
     """
 
@@ -45,6 +51,8 @@ class Rollout:
         status: Callable[[], dict[str, Deployed]],
         room: Callable[[], Room],
         postpone: Callable[[str, float], None],
+        watch: Callable[[ModelSpec], FileWatch],
+        note: Callable[[str, str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
@@ -53,10 +61,14 @@ class Rollout:
         self._status = status
         self._room = room
         self._postpone = postpone
+        self._watch = watch
+        self._note = note
         self._clock = clock
         self._placement = Placement(0.0)  # whoever starts a cluster of its own has no autoscaler
         self._logged: dict[str, str] = {}  # why models find no place
         self._deployed = {spec.name: spec for spec in registry.specs}
+        self._files = {spec.name: watch(spec) for spec in registry.specs}
+        self._noted: dict[str, str] = {}
         self._settling = set(self._deployed)
         self._failures: dict[str, int] = {}  # of deployments in a row
         self._due: dict[str, float] = {}  # when they are tried again
@@ -82,27 +94,46 @@ class Rollout:
         wanted = {spec.name: spec for spec in self._registry.specs}
         for name in self._deployed.keys() - wanted.keys():
             self._delete(name)
-            del self._deployed[name]
+            del self._deployed[name], self._files[name]
             self._forget(name)
+            self._notify(name, "")
             self._settling.discard(name)
             log.info("model removed", extra={"model": name})
         failed = self._failed() if again else set[str]()
         for name, spec in wanted.items():
             before, asked = self._deployed.get(name), names.model_application(name) in failed
-            if before not in (None, spec) and self._too_large(spec):
+            look = self._files[name].look() if before == spec else Look()
+            self._notify(name, look.notice)
+            changed = look.changed or before != spec
+            if before is not None and changed and self._too_large(spec):
                 continue  # the replicas that run would leave for some that never come
             due = self._clock() >= self._due.get(name, math.inf)
-            if before != spec or asked or due:
-                self._attempts[name] = self._attempts.get(name, 0) + (asked or due)
-                self._deploy(spec, self._attempts[name])
+            if changed or asked or due:
+                attempt = self._attempts.get(name, 0) + (asked or due or look.changed)
+                files = self._watch(spec)  # before they are read by the replicas
+                self._deploy(spec, attempt)
+                if before is None or attempt != self._attempts.get(name, 0) or _other_process(before, spec):
+                    self._files[name] = files
+                self._attempts[name] = attempt
                 self._deployed[name] = spec
                 self._settling.add(name)
                 started.add(name)
                 self._due.pop(name, None)
-                if before != spec or asked:
+                if changed or asked:
                     self._forget(name)
-                    log.info("model updated" if before else "model added", extra={"model": name})
+                    why = {"reason": "its files hold another content"} if look.changed else {}
+                    log.info("model updated" if before else "model added", extra={"model": name, **why})
         return started
+
+    def _notify(self, name: str, notice: str) -> None:
+        """Logs and publishes why a model goes on as it was loaded, unless that is known."""
+        if notice != self._noted.get(name, ""):
+            self._note(name, notice)
+            self._noted[name] = notice
+            if notice:
+                log.warning(
+                    "the files of the model are not as they were", extra={"model": name, "reason": notice}
+                )
 
     def _tell(self, *, since: set[str]) -> None:
         """Logs what became of the models that were started, once; of those started just now nothing is known yet."""
@@ -149,3 +180,8 @@ class Rollout:
     def _failed(self) -> set[str]:
         found = self._status().items()
         return {name for name, deployed in found if deployed.phase == "failed" or deployed.dead}
+
+
+def _other_process(before: ModelSpec, spec: ModelSpec) -> bool:
+    """Whether an update ends the replicas that run, and loads the model anew."""
+    return before.of_one_process() != spec.of_one_process()

@@ -53,7 +53,7 @@ def state_of(found: Deployed | None, spec: ModelSpec) -> tuple[State, str]:
         why = _why(found) or "its replicas do not start"
         return ("ready", f"the last update failed: {why}") if found.running else ("failed", why)
     if found.running:
-        return ("updating", _public(found.message)) if found.phase == "changing" else ("ready", "")
+        return ("updating", _public(found.message)) if found.phase == "changing" else ("ready", found.notice)
     if found.phase == "steady" and not found.starting and spec.min_replicas == 0:
-        return "scaled_to_zero", ""
+        return "scaled_to_zero", found.notice
     return "loading", _public(found.message)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ray.serve.context import _get_global_client
 
 from wavescope.serving import names
-from wavescope.serving.models.attempts import TRIES, ControlPlane
+from wavescope.serving.models.attempts import TRIES, ControlPlane, notices
 
 Phase = Literal["steady", "changing", "failed", "leaving"]
 
@@ -31,6 +31,8 @@ class Deployed:
         stopping: replicas that finish what they have, and hold their resources until then.
         failures: to load the model, in a row.
         retry_in_s: until it is tried again; ``None`` where it is not, or nobody knows when.
+        replicas: ids of those that can be called.
+        notice: why it goes on as it was loaded, though its files did not stay as they were; empty where they did.
     """
 
     phase: Phase
@@ -41,6 +43,8 @@ class Deployed:
     stopping: int = 0
     failures: int = 0
     retry_in_s: float | None = None
+    replicas: frozenset[str] = frozenset()
+    notice: str = ""
 
     @property
     def dead(self) -> bool:
@@ -83,10 +87,15 @@ def applications() -> dict[str, dict[str, Any]]:
 def models_of(applications: dict[str, dict[str, Any]]) -> dict[str, Deployed]:
     """Deployments of models, by their names."""
     prefix = names.model_application("")
-    return {
+    models = {
         name: _failing(_deployed(found), name.removeprefix(prefix))
         for name, found in applications.items()
         if name.startswith(prefix)
+    }
+    noted = notices() if models else {}
+    return {
+        name: replace(found, notice=noted.get(name.removeprefix(prefix), ""))
+        for name, found in models.items()
     }
 
 
@@ -104,14 +113,16 @@ def _deployed(application: dict[str, Any]) -> Deployed:
     # A serve config's application has no deployments while it is being built, nor where that failed.
     deployment = application["deployments"].get(names.MODEL_REPLICA)
     message = reason((application if deployment is None else deployment).get("message", ""))
-    replicas = [replica["state"] for replica in deployment.get("replicas", ())] if deployment else []
+    replicas = deployment.get("replicas", ()) if deployment else ()
+    states = [replica["state"] for replica in replicas]
     return Deployed(
         phase,
-        replicas.count("RUNNING"),
-        sum(replicas.count(state) for state in ("STARTING", "UPDATING", "RECOVERING")),
+        states.count("RUNNING"),
+        sum(states.count(state) for state in ("STARTING", "UPDATING", "RECOVERING")),
         application["last_deployed_time_s"],
         "" if phase == "steady" else message,
-        replicas.count("STOPPING"),
+        states.count("STOPPING"),
+        replicas=frozenset(replica["replica_id"] for replica in replicas if replica["state"] == "RUNNING"),
     )
 
 
