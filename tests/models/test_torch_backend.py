@@ -230,7 +230,7 @@ def test_timm_weights_in_the_cache_need_no_network(
     ("weights", "error", "message"),
     [
         ("absent.pth", WeightsUnavailable, "there is no file"),
-        ("IMAGENET1K_V9", RegistryInvalid, "is none of IMAGENET1K_V1, random, <path>"),
+        ("IMAGENET1K_V9", RegistryInvalid, "is none of IMAGENET1K_V1, DEFAULT, random, <path>"),
     ],
 )
 def test_weights_that_do_not_exist_are_named(weights: str, error: type[Exception], message: str) -> None:

@@ -26,6 +26,8 @@ REMOTE_NUM_CPUS = 0.1
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _DEVICE = re.compile(r"auto|cpu|(?:cuda|tensorrt)(?::\d+)?")
+# An entry of torchvision as it is written in Python: its class, and its name.
+WEIGHTS_ENTRY = re.compile(r"(?:torchvision\.models\.)?(\w+_Weights)\.(\w+)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -45,9 +47,10 @@ class ModelSpec:
             ``tensorrt`` | ``tensorrt:<n>``, a GPU by TensorRT, which builds its engine for minutes when it is loaded
             and may compute float32 layers in TF32.
         precision: ``float32`` | ``bfloat16`` | ``float16``; for an ONNX file the file decides.
-        weights: path of a weights file (``.safetensors``, or what ``torch.save`` wrote), the name of a
-            torchvision weights entry (``IMAGENET1K_V1``), or ``random``: seeded random weights, which explain
-            nothing and exist for tests and timings alone. ``None`` takes the source's default weights.
+        weights: path of a weights file (``.safetensors``, or what ``torch.save`` wrote), the name of a torchvision
+            weights entry (``IMAGENET1K_V1``, ``DEFAULT``, ``ResNet50_Weights.DEFAULT``), or ``random``: seeded random
+            weights, which explain nothing and exist for tests and timings alone. ``None`` takes the source's default
+            weights.
         sha256: expected digest of the model's or weights file, 64 hexadecimal digits; required for ``torchscript`` and
             ``torch-export``, whose files are programs.
         num_cpus: cores of one replica, > 0.

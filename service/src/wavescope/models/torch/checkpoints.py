@@ -7,7 +7,9 @@ function is refused.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import pickle
 import re
 import threading
@@ -30,7 +32,8 @@ from wavescope.models.spec import ModelSpec
 log = logging.getLogger(__name__)
 
 MAX_DEPTH = 3
-_LOAD_ERRORS = (
+LOAD_ERRORS = (
+    SafetensorError,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
     RuntimeError,
@@ -45,7 +48,9 @@ _LOAD_ERRORS = (
 _WRITE = "torch.save(model.state_dict(), 'weights.pth')"
 _REFUSED = re.compile(r"GLOBAL ([\w.<>]+) (?:was not an allowed|whose module)")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.\w+$")
+_FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _safe_globals = threading.Lock()
+_environment = threading.Lock()
 
 
 class Inert:
@@ -130,6 +135,24 @@ class StateDict:
         return "".join(f"[{key!r}]" for key in self.keys)
 
 
+@contextlib.contextmanager
+def weights_only_loads() -> Iterator[None]:
+    """Makes torch refuse every pickle that holds more than tensors, which other loaders may run.
+
+    The environment is the only way to say so; meanwhile other threads' loads are refused the same.
+    """
+    with _environment:
+        before = os.environ.get(_FORCE)
+        os.environ[_FORCE] = "1"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_FORCE]
+            else:
+                os.environ[_FORCE] = before
+
+
 def read_state_dicts(spec: ModelSpec, path: Path) -> tuple[StateDict, ...]:
     """The state dictionaries in a file, at any place in its dictionaries.
 
@@ -166,7 +189,7 @@ def _read(spec: ModelSpec, path: Path) -> object:
         # A file, not its name, whose ending torch would go by.
         with path.open("rb") as file, _safe_globals, torch.serialization.safe_globals(_stand_ins()):
             return torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, *_LOAD_ERRORS) as error:
+    except LOAD_ERRORS as error:
         raise _refusal(spec, path, error) from error
 
 

@@ -7,14 +7,10 @@ unpickle, and is kept from it here.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
 import re
-import threading
 import warnings
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +22,10 @@ from wavescope.models.file_types import TORCH_EXPORT, TORCHSCRIPT, FileType, che
 from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import ModelSpec
 from wavescope.models.torch.backend import Built, TorchBackend, torch_device
+from wavescope.models.torch.checkpoints import weights_only_loads
 
 # torch.export.load loads these by plain pickle, by torch's own unpickler of C++ objects, or as compiled libraries.
 _FORBIDDEN = re.compile(r"(^|/)data/(constants/(custom_obj_|opaque_obj_)|aotinductor/)")
-_FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _LOAD_ERRORS = (
     RuntimeError,
     ValueError,
@@ -42,7 +38,6 @@ _LOAD_ERRORS = (
     zipfile.BadZipFile,
 )
 MANY_ROWS = 2**31
-_environment = threading.Lock()
 
 
 class Program(torch.nn.Module):
@@ -115,7 +110,7 @@ def build_exported(spec: ModelSpec, device: torch.device) -> Built:
                 "source",
                 f"{str(path)!r} holds {forbidden[0]!r}: pickled objects and compiled code are not loaded",
             )
-        with _weights_only():
+        with weights_only_loads():
             program = torch.export.load(path)
         fewest, most = _rows(program)
         if device.type != "cpu":
@@ -132,24 +127,6 @@ def _checked(spec: ModelSpec, expected: FileType) -> Path:
     path = Path(spec.reference)
     check_type(spec, path, field="source", expected=(expected,))
     return check_file(spec, path, field="source")
-
-
-@contextlib.contextmanager
-def _weights_only() -> Iterator[None]:
-    """Makes torch refuse every pickle that holds more than tensors, which its loader of programs else runs.
-
-    The environment is the only way to say so; meanwhile other threads' loads are refused the same.
-    """
-    with _environment:
-        before = os.environ.get(_FORCE)
-        os.environ[_FORCE] = "1"
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[_FORCE]
-            else:
-                os.environ[_FORCE] = before
 
 
 def _rows(program: torch.export.ExportedProgram) -> tuple[int, int | None]:

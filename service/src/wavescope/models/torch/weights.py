@@ -13,6 +13,7 @@ from wavescope.models.spec import ModelSpec
 
 RANDOM = "random"
 PROBE_TIMEOUT_S = 5.0
+_NOT_THERE = (401, 403, 404, 410)
 
 
 def weights_digest(module: torch.nn.Module) -> str:
@@ -35,8 +36,13 @@ def check_reachable(spec: ModelSpec, url: str) -> None:
     try:
         with urllib.request.urlopen(request, timeout=PROBE_TIMEOUT_S):  # noqa: S310
             return
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise unavailable(spec, f"{url} does not answer ({error})") from error
+    except urllib.error.HTTPError as error:
+        missing = (
+            "there is no such file, or it is not public" if error.code in _NOT_THERE else "try again later"
+        )
+        raise unavailable(spec, f"{url} answers {error.code}: {missing}") from error
+    except (OSError, ValueError) as error:
+        raise unavailable(spec, f"{url} does not answer") from error
 
 
 def unavailable(spec: ModelSpec, reason: str) -> WeightsUnavailable:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,18 +17,30 @@ import torchvision
 from huggingface_hub import hf_hub_url, try_to_load_from_cache
 
 from wavescope.engine.types import Preprocessing
-from wavescope.errors import WeightsUnavailable
+from wavescope.errors import RegistryInvalid, WavescopeError, WeightsUnavailable
+from wavescope.models.file_types import SAFETENSORS, TORCH, recognise
+from wavescope.models.files import is_path
 from wavescope.models.labels import IMAGENET
 from wavescope.models.sources import LoadOptions
-from wavescope.models.spec import INTERPOLATIONS, ModelSpec, check_preprocessing
+from wavescope.models.spec import INTERPOLATIONS, WEIGHTS_ENTRY, ModelSpec, check_preprocessing
 from wavescope.models.torch.backend import Built, TorchBackend
-from wavescope.models.torch.checkpoints import StateDict, read_state_dicts
+from wavescope.models.torch.checkpoints import LOAD_ERRORS, StateDict, read_state_dicts, weights_only_loads
 from wavescope.models.torch.fitting import fit
+from wavescope.models.torch.hub import (
+    WEIGHTS,
+    cached_hub_weights,
+    hub_weights,
+    is_repository,
+    read_hub_model,
+    timm_name,
+)
 from wavescope.models.torch.weights import RANDOM, check_reachable, unavailable
 
 RANDOM_SEED = 0
-# In timm's own order of preference.
-_TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
+# Numbers of features that models like CLIP map images to, beside texts; no data set has as many classes.
+_EMBEDDINGS = frozenset((384, 512, 640, 768, 1024, 1152, 1280))
+
+log = logging.getLogger(__name__)
 
 
 def load_torchvision(spec: ModelSpec, options: LoadOptions) -> TorchBackend:
@@ -43,8 +56,9 @@ def load_timm(spec: ModelSpec, options: LoadOptions) -> TorchBackend:
 def build_torchvision(spec: ModelSpec) -> Built:
     """A torchvision classifier.
 
-    ``spec.weights`` is ``None`` (the model's default entry), the name of an entry such as ``IMAGENET1K_V1``, the path
-    of a file, or ``random``. Preprocessing and class names are those of the entry; for a file, of the default entry.
+    ``spec.weights`` is ``None`` (the model's default entry), an entry (``IMAGENET1K_V1``, ``DEFAULT``, or the same
+    after ``ResNet50_Weights.``), the path of a file, or ``random``. Preprocessing and class names are those of the
+    entry; for a file, of the default entry.
 
     Raises:
         RegistryInvalid: no such classifier or entry.
@@ -53,51 +67,67 @@ def build_torchvision(spec: ModelSpec) -> Built:
     name = spec.reference
     classifiers = torchvision.models.list_models(module=torchvision.models)
     if name not in classifiers:
-        close = difflib.get_close_matches(name, classifiers)
+        close = _close(name, classifiers)
         raise spec.invalid(
             "source", f"torchvision has no classifier {name!r}; close: {close}", allowed=classifiers
         )
     entries = torchvision.models.get_model_weights(name)
-    named = {entry.name: entry for entry in entries}
-    entry: Any = named.get(spec.weights or "", entries.DEFAULT)  # type: ignore[attr-defined]
+    chosen = _chosen_entry(spec, entries)
+    entry: Any = chosen or entries.DEFAULT  # type: ignore[attr-defined]
+    categories = tuple(str(category) for category in entry.meta["categories"] or ())
+    if not categories:
+        allowed = [each.name for each in entries if each.meta["categories"]]
+        raise spec.invalid(
+            "weights",
+            f"{entry} are weights of the features alone, without a classifier: {', '.join(allowed)}",
+            allowed=allowed,
+        )
     preprocessing = spec.preprocessing or _from_torchvision(spec, entry)
-    categories = tuple(str(category) for category in entry.meta["categories"])
-    if spec.weights is None or spec.weights in named:
+    if chosen is not None:
         _refuse_digest(spec)
         return Built(_torchvision_entry(spec, entry), preprocessing, categories)
 
     def make() -> torch.nn.Module:
         return torchvision.models.get_model(name, weights=None, num_classes=_classes(spec, categories))
 
-    return Built(_random_or_file(spec, make, sorted(named)), preprocessing, categories)
+    named = [*sorted(entry.name for entry in entries), "DEFAULT"]
+    return Built(_random_or_file(spec, make, named), preprocessing, categories)
 
 
 def build_timm(spec: ModelSpec) -> Built:
     """A timm classifier; ``spec.weights`` is ``None`` (the name's pretrained tag), a path, or ``random``.
 
+    The name is one of timm's list, with or without a tag, or ``hf-hub:OWNER/NAME``, a repository of the hub.
+
     Raises:
-        RegistryInvalid: no such model, or its preprocessing is one we do not have and the spec declares none.
+        RegistryInvalid: no such model, or it has no classifier; or its preprocessing is one we do not have, and the
+            spec declares none.
         WeightsUnavailable: weights that are neither cached nor reachable, or no such file.
     """
-    name = spec.reference
-    if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models())
-        raise spec.invalid("source", f"timm has no model {name!r}; close: {close}", close=close)
-    config = timm.get_pretrained_cfg(name)
-    classes = int(config.num_classes) if config is not None else len(IMAGENET)
+    if is_repository(spec.reference):
+        model = read_hub_model(spec)
+        name, config, labels = model.architecture, model.config, model.labels
+        arguments = {**model.arguments, "pretrained_cfg": dict(config)}
+    else:
+        name, config = _timm_config(spec)
+        arguments, labels = {}, None
+    classes = int(config.get("num_classes", len(IMAGENET)))
+    if spec.weights is None or spec.labels is None:
+        _refuse_features(spec, classes)
     # timm names no classes; a thousand of them is ImageNet-1k.
-    own_labels = IMAGENET if classes == len(IMAGENET) else None
+    if labels is None and classes == len(IMAGENET):
+        labels = IMAGENET
     if spec.weights is None:
         _refuse_digest(spec)
-        module: torch.nn.Module = timm.create_model(name, pretrained=True, **_timm_weights(spec, config))
+        module = _timm_pretrained(spec, name)
     else:
         count = len(spec.labels) if spec.labels is not None else classes
 
         def make() -> torch.nn.Module:
-            return timm.create_model(name, pretrained=False, num_classes=count)
+            return timm.create_model(name, pretrained=False, **{**arguments, "num_classes": count})
 
         module = _random_or_file(spec, make, [])
-    return Built(module, spec.preprocessing or _from_timm(spec, module), own_labels)
+    return Built(module, spec.preprocessing or _from_timm(spec, module), labels)
 
 
 def torchvision_files(spec: ModelSpec, cache_dir: Path) -> tuple[Path, ...]:
@@ -124,16 +154,77 @@ def _weights_files(spec: ModelSpec, default: Callable[[ModelSpec], Path | None])
 def _torchvision_default(spec: ModelSpec) -> Path | None:
     try:
         entries = torchvision.models.get_model_weights(spec.reference)
-    except ValueError:
+        entry: Any = _chosen_entry(spec, entries) or entries.DEFAULT  # type: ignore[attr-defined]
+    except (ValueError, RegistryInvalid):
         return None
-    named: dict[str, Any] = {entry.name: entry for entry in entries}
-    return _torchvision_cached(named.get(spec.weights or "", entries.DEFAULT))  # type: ignore[attr-defined]
+    return _torchvision_cached(entry)
 
 
 def _timm_default(spec: ModelSpec) -> Path | None:
-    config = timm.get_pretrained_cfg(spec.reference) if timm.is_model(spec.reference) else None
+    try:
+        if is_repository(spec.reference):
+            return cached_hub_weights(spec)
+        config = timm.get_pretrained_cfg(timm_name(spec.reference))
+    except (RuntimeError, RegistryInvalid):
+        return None
     found = _timm_cached(config) if config is not None and config.hf_hub_id else None
     return None if found is None else Path(found)
+
+
+def _close(name: str, names: Sequence[str]) -> list[str]:
+    """Names like ``name``: first the same one in another case."""
+    by_lower = {each.lower(): each for each in reversed(names)}
+    return [by_lower[lower] for lower in difflib.get_close_matches(name.lower(), by_lower)]
+
+
+def _chosen_entry(spec: ModelSpec, entries: Any) -> Any | None:
+    """The entry of torchvision that the spec names, or the default for none; ``None`` where it names a file.
+
+    Raises:
+        RegistryInvalid: it is of another model, or there is none of that name.
+    """
+    if spec.weights is None:
+        return entries.DEFAULT
+    named = {entry.name: entry for entry in entries} | {"DEFAULT": entries.DEFAULT}
+    found = WEIGHTS_ENTRY.fullmatch(spec.weights)
+    if found is None:
+        return named.get(spec.weights)
+    if found[1] != entries.__name__ or found[2] not in named:
+        allowed = [f"{entries.__name__}.{name}" for name in named]
+        raise spec.invalid(
+            "weights",
+            f"{spec.weights!r} is none of those of {spec.reference}: {', '.join(allowed)}",
+            allowed=allowed,
+        )
+    return named[found[2]]
+
+
+def _timm_config(spec: ModelSpec) -> tuple[str, dict[str, Any]]:
+    """(name, configuration) of a model of timm's list; an empty one for a model without weights."""
+    name = timm_name(spec.reference)
+    if not timm.is_model(name):
+        close = _close(name, timm.list_models())
+        raise spec.invalid("source", f"timm has no model {name!r}; close: {close}", close=close)
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        architecture, _, tag = name.partition(".")
+        allowed = timm.list_pretrained(f"{architecture}.*")
+        raise spec.invalid(
+            "source",
+            f"timm has no weights {tag!r} of {architecture}: {', '.join(allowed) or 'it has none'}",
+            allowed=allowed,
+        ) from error
+    return name, {} if config is None else config.to_dict()
+
+
+def _refuse_features(spec: ModelSpec, classes: int) -> None:
+    if classes == 0 or classes in _EMBEDDINGS:
+        what = "no classifier" if classes == 0 else f"an embedding of {classes} numbers, no classes"
+        raise spec.invalid(
+            "source",
+            f"the weights of {spec.source!r} have {what}; give weights with a classifier by path, and its labels",
+        )
 
 
 def _refuse_digest(spec: ModelSpec) -> None:
@@ -155,9 +246,12 @@ def _random_or_file(
     if weights == RANDOM:
         _refuse_digest(spec)
     else:
-        if not path.suffix and not path.exists():
+        if not is_path(weights) and not path.exists():
             allowed = [*entries, "random", "<path>"]
-            raise spec.invalid("weights", f"{weights!r} is none of {', '.join(allowed)}", allowed=allowed)
+            by_name = "" if entries else "; timm's own are named in the source, as timm:resnet50.a1_in1k"
+            raise spec.invalid(
+                "weights", f"{weights!r} is none of {', '.join(allowed)}{by_name}", allowed=allowed
+            )
         found = read_state_dicts(spec, path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
@@ -168,16 +262,45 @@ def _random_or_file(
 
 
 def _torchvision_entry(spec: ModelSpec, entry: Any) -> torch.nn.Module:
-    if not _torchvision_cached(entry).is_file():
+    cached = _torchvision_cached(entry)
+    if not cached.is_file():
         check_reachable(spec, entry.url)
     try:
-        return torchvision.models.get_model(spec.reference, weights=entry, progress=False)
-    except OSError as error:
-        raise unavailable(spec, f"the download failed ({error})") from error
+        with weights_only_loads():
+            return torchvision.models.get_model(spec.reference, weights=entry, progress=False)
+    except LOAD_ERRORS as error:
+        raise _not_loaded(spec, cached, error) from error
+
+
+def _not_loaded(spec: ModelSpec, cached: Path | None, error: Exception) -> WavescopeError:
+    """The error that says why a library did not load its own weights; its text goes to the log alone."""
+    log.warning("model %r: the weights of %s are not loaded: %s", spec.name, spec.source, str(error).strip())
+    if cached is None or not cached.is_file():
+        return unavailable(spec, "the download failed")
+    found = recognise(cached)
+    what = found.name if found not in (None, TORCH, SAFETENSORS) else "not those of this model, or damaged"
+    return spec.invalid(
+        "weights", f"the cached file {str(cached)!r} is {what}: delete it, so that it is fetched again"
+    )
 
 
 def _torchvision_cached(entry: Any) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(entry.url).path).name
+
+
+def _timm_pretrained(spec: ModelSpec, name: str) -> torch.nn.Module:
+    if is_repository(spec.reference):
+        cached: Path | None = hub_weights(spec)
+        name, options = f"local-dir:{cached.parent}", {}
+    else:
+        config = timm.get_pretrained_cfg(name)
+        options = _timm_weights(spec, config)
+        cached = _timm_default(spec)
+    try:
+        with weights_only_loads():
+            return timm.create_model(name, pretrained=True, **options)
+    except LOAD_ERRORS as error:
+        raise _not_loaded(spec, cached, error) from error
 
 
 def _timm_weights(spec: ModelSpec, config: Any) -> dict[str, Any]:
@@ -199,7 +322,7 @@ def _timm_weights(spec: ModelSpec, config: Any) -> dict[str, Any]:
 
 
 def _timm_files(config: Any) -> tuple[str, ...]:
-    return (config.hf_hub_filename,) if config.hf_hub_filename else _TIMM_FILES
+    return (config.hf_hub_filename,) if config.hf_hub_filename else WEIGHTS
 
 
 def _timm_cached(config: Any) -> str | None:
