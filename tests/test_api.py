@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 from tests.fakes.onnx_models import OnnxToy
 from threadpoolctl import ThreadpoolController
@@ -139,3 +140,86 @@ def _linear() -> Any:
 
     weights = np.random.default_rng(1).standard_normal((2, 3 * 32 * 32))
     return FunctionClassifier(lambda image: weights @ image.ravel(), details((3, 32, 32)))
+
+
+SCALARS = [
+    np.int64(2),
+    np.uint8(2),
+    np.float32(2),
+    np.array(2),
+    np.array([2]),
+    [2],
+    torch.tensor(2),
+    torch.tensor([2]),
+]
+
+
+@pytest.mark.parametrize("two", SCALARS, ids=repr)
+def test_scalars_of_numpy_and_torch_are_taken_as_numbers(tmp_path: Path, two: Any) -> None:
+    spec = TOY.write(tmp_path)
+    one = two[0] if isinstance(two, list) or getattr(two, "shape", ()) else two
+    given: dict[str, Any] = {"kind": "profile", "nb_design": one, "levels": one, "seed": one}
+    found = wavescope.explain(IMAGE, model=spec, target=two, **given)
+    expected = wavescope.explain(IMAGE, model=spec, target=2, seed=2, **SMALL)
+    assert found.target.index == 2
+    parameters = [json.dumps(json.loads(encode_json(each))["parameters"]) for each in (found, expected)]
+    assert parameters[0] == parameters[1]
+    np.testing.assert_array_equal(found.indices.total, expected.indices.total)
+
+
+def test_arrays_are_lists_of_targets_and_of_images(tmp_path: Path) -> None:
+    spec = TOY.write(tmp_path)
+    images = np.stack([IMAGE, IMAGE[::-1]])
+    for targets in (
+        np.array([[1, 2], [3, 0]]),
+        [np.array([1, 2]), torch.tensor([3, 0])],
+        ((np.int8(1), "index:2"), [np.str_("index:3"), 0.0]),
+    ):
+        found = wavescope.explain_batch(images, targets, model=spec, **SMALL)
+        assert [each.target.index for each in found] == [1, 2, 3, 0]
+    found = wavescope.explain_batch(images, np.array([1, 2]), model=spec, **SMALL)
+    assert [each.target.index for each in found] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"target": True}, r"target must be a class index or name, not True"),
+        ({"target": np.float64(1.5)}, r"target must be a class index or name, not 1\.5"),
+        (
+            {"target": np.array([1, 2])},
+            r"target is 2 classes, and one is explained: give them to explain_batch",
+        ),
+        ({"target": []}, r"target is an empty list"),
+        ({"target": {"index": 1}}, r"target must be a class index or name, not a dict"),
+        ({"seed": np.bool_(True)}, r"seed must be an integer, not True"),
+        ({"nb_design": torch.tensor(2.5)}, r"nb_design must be an integer, not 2\.5"),
+        ({"levels": np.zeros((2, 3))}, r"levels must be an integer, not an array of shape \(2, 3\)"),
+        ({"grid_size": "28"}, r"grid_size must be an integer, not '28'"),
+        ({"deadline_s": "2"}, r"deadline_s must be a number, not '2'"),
+        ({"faithfulness": "no"}, r"faithfulness must be True or False, not 'no'"),
+        ({"kind": 3}, r"kind must be text, not 3"),
+    ],
+)
+def test_values_of_another_type_are_refused_by_the_name_of_their_field(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=message) as raised:
+        wavescope.explain(IMAGE, model=TOY.write(tmp_path), **SMALL | fields)
+    assert raised.value.field == next(iter(fields))
+
+
+@pytest.mark.parametrize(
+    ("images", "targets", "message"),
+    [
+        ("cat.png", None, "images must be a sequence with one entry per image, not str"),
+        (Path("cat.png"), None, r"images must be .* not \w*Path"),
+        (IMAGE, None, r"this array has the shape \(48, 48, 3\)"),
+        ([IMAGE], "lynx", "targets must be a sequence with one entry per image, not str"),
+        ([IMAGE], np.array(1), "targets must be a sequence with one entry per image, not one number"),
+        ([IMAGE], [[1, None, True]], r"targets\[0\]\[2\] must be a class index or name, not True"),
+    ],
+)
+def test_one_entry_where_a_sequence_is_due_is_told_so(images: Any, targets: Any, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message):
+        wavescope.explain_batch(images, targets)

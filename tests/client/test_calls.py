@@ -7,16 +7,20 @@ import json
 import pickle
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 import wavescope_client
 from wavescope_client import InvalidReply, InvalidRequest, RetryPolicy, ServiceError, Unavailable, _calls
+from wavescope_client._flows import for_batch
 from wavescope_client._images import encode_image
 
 # Beside the types of requests and results, which are made of the service's.
@@ -170,6 +174,69 @@ def test_every_image_of_a_batch_is_a_part_in_order(images: list[bytes]) -> None:
 def test_a_field_that_json_cannot_say_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         _calls.build_request(_calls.EXPLANATIONS, [("image", b"")], {"seed": float("nan")})
+
+
+def sent(**fields: Any) -> dict[str, Any]:
+    """The fields as they are in the JSON of the request."""
+    return json.loads(
+        _calls.build_request(_calls.EXPLANATIONS, [], fields).content.split(b"\r\n\r\n")[1].split(b"\r\n")[0]
+    )
+
+
+TWOS = [
+    np.int64(2),
+    np.uint8(2),
+    np.float32(2),
+    np.array(2),
+    np.array([2]),
+    torch.tensor(2),
+    torch.tensor([2.0]),
+    Fraction(2),
+]
+
+
+@pytest.mark.parametrize("two", TWOS, ids=repr)
+def test_scalars_of_numpy_and_torch_are_sent_as_numbers(two: Any) -> None:
+    found = sent(target=two, seed=two, top_k=two, deadline_s=two)
+    assert found == {"target": 2, "seed": 2, "top_k": 2, "deadline_s": 2}
+    assert [type(found[name]) for name in ("target", "seed", "top_k")] == [int] * 3
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [np.array([[1, 2], [3, 0]]), [np.array([1, 2]), torch.tensor([3, 0])], ((1.0, np.int8(2)), [3, 0])],
+)
+def test_arrays_of_classes_are_sent_as_lists(targets: Any) -> None:
+    assert sent(targets=targets) == {"targets": [[1, 2], [3, 0]]}
+
+
+def test_what_is_no_integer_is_left_for_the_service_to_refuse() -> None:
+    given = {
+        "seed": np.bool_(True),
+        "levels": np.float64(2.5),
+        "target": np.array([1, 2]),
+        "kind": np.str_("fam"),
+    }
+    assert sent(**given) == {"seed": True, "levels": 2.5, "target": [1, 2], "kind": "fam"}
+
+
+def test_a_field_that_has_no_form_in_json_is_named() -> None:
+    with pytest.raises(
+        TypeError, match=r"targets\[1\] must be a number, text or a list of these, not object"
+    ):
+        sent(targets=[1, object()])
+
+
+def test_one_image_or_class_where_a_sequence_is_due_is_told_so() -> None:
+    image = np.zeros((9, 9, 3), np.uint8)
+    for images, targets, message in (
+        (image, None, r"images must be a sequence .*, not one array of shape \(9, 9, 3\)"),
+        (Path("cat.png"), None, r"images must be a sequence .*, not \w*Path"),
+        ([image], np.array(1), r"targets must be a sequence .*, not one array of shape \(\)"),
+        ([image], "lynx", "targets must be a sequence .*, not str"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            for_batch(images, targets)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

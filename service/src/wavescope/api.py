@@ -14,6 +14,7 @@ from wavescope.engine.explain import ResolvedRequest
 from wavescope.engine.protocols import Classifier
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import Explanation, ExplanationRequest, Target
+from wavescope.engine.values import plain_fields, plain_target, plain_targets
 from wavescope.errors import InvalidRequest, ModelChanged
 from wavescope.imaging.limits import ImageLimits
 from wavescope.imaging.source import ImageSource
@@ -102,7 +103,7 @@ def explain(
         explanation = wavescope.explain("lynx.jpg", levels=4)
         print([(level.scale_px, round(level.share, 2)) for level in explanation.levels])
     """
-    target = fields.pop("target", None)
+    target = plain_target(fields.pop("target", None), "target")
     images = [image] if other is None else [image, other]
     return _explain(
         images,
@@ -118,7 +119,7 @@ def explain(
 
 def explain_batch(
     images: Sequence[Any],
-    targets: Sequence[Target | Sequence[Target]] | None = None,
+    targets: Sequence[Any] | None = None,
     *,
     model: str | ModelSpec | Classifier = DEFAULT_MODEL.name,
     models_file: Path | str | None = None,
@@ -130,8 +131,8 @@ def explain_batch(
 
     Args:
         images: each as :func:`explain` takes it.
-        targets: for every image a class, ``None`` for its predicted class, or a list of these; ``None`` explains the
-            predicted class of every image.
+        targets: for every image a class, ``None`` for its predicted class, or a list or array of these; ``None``
+            explains the predicted class of every image.
         model, models_file, progress, settings, **fields: as :func:`explain`.
 
     Returns:
@@ -142,16 +143,16 @@ def explain_batch(
     """
     if "target" in fields:
         raise InvalidRequest("a batch has targets, one entry per image, not target", field="target")
+    _check_sequence(images, "images")
     if targets is None:
         targets = [None] * len(images)
-    if len(images) != len(targets) or not images:
+    _check_sequence(targets, "targets")
+    if len(images) != len(targets) or len(images) == 0:
         raise InvalidRequest(
             f"a batch has one entry of targets per image; there are {len(images)} images and {len(targets)} targets",
             field="targets",
         )
-    listed: list[list[Target]] = [
-        [entry] if entry is None or isinstance(entry, int | str) else list(entry) for entry in targets
-    ]
+    listed = [plain_targets(entry, f"targets[{place}]") for place, entry in enumerate(targets)]
     return _explain(
         list(images),
         listed,
@@ -177,7 +178,7 @@ def _explain(
 ) -> list[Explanation]:
     settings = settings or load_settings()
     request = _request(fields)
-    opened = [_opened(image) for image in images]
+    opened = [_opened(image, name) for image, name in zip(images, names, strict=True)]
 
     def explained(classifier: Classifier) -> list[Explanation]:
         return _explained(opened, targets, request, classifier, names, settings, progress)
@@ -251,7 +252,27 @@ def _request(fields: dict[str, Any]) -> ExplanationRequest:
     if unknown:
         known = ", ".join(ExplanationRequest.__dataclass_fields__)
         raise InvalidRequest(f"unknown field {unknown[0]!r}; known: {known}", field=unknown[0])
-    return make_request(**fields)
+    return make_request(**plain_fields(fields))
+
+
+def _check_sequence(given: Any, field: str) -> None:
+    """Refuse one image or one class where there is to be one entry per image.
+
+    Raises:
+        InvalidRequest: it is no sequence, or would be taken apart into letters or rows of pixels.
+    """
+    wanted = f"{field} must be a sequence with one entry per image"
+    shape = getattr(given, "shape", None)
+    if shape is not None and len(shape) < (4 if field == "images" else 1):
+        shown = ", ".join(map(str, shape))
+        raise InvalidRequest(
+            f"{wanted}, or an array of shape (images, height, width, channels); this array has the shape ({shown})"
+            if field == "images"
+            else f"{wanted}, not one number",
+            field=field,
+        )
+    if isinstance(given, str | bytes | bytearray | memoryview) or not hasattr(given, "__len__"):
+        raise InvalidRequest(f"{wanted}, not {type(given).__name__}", field=field)
 
 
 def _loading(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
@@ -270,7 +291,7 @@ def _find(model: str | ModelSpec, models_file: Path | str | None) -> ModelSpec:
     return find_spec(load_registry(None if models_file is None else Path(models_file)), model)
 
 
-def _opened(image: Any) -> Any:
+def _opened(image: Any, name: str) -> Any:
     """The bytes of a file, where a path or a buffer is given."""
     if isinstance(image, bytearray | memoryview):
         return bytes(image)
@@ -279,6 +300,4 @@ def _opened(image: Any) -> Any:
     try:
         return Path(image).read_bytes()
     except OSError as error:
-        raise InvalidRequest(
-            f"image {str(image)!r} cannot be read: {error.strerror}", field="image"
-        ) from error
+        raise InvalidRequest(f"{name} {str(image)!r} cannot be read: {error.strerror}", field=name) from error

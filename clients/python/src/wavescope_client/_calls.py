@@ -16,6 +16,7 @@ from wavescope_client._replies import made, read_explanation, read_indices, read
 from wavescope_client._sse import Event
 from wavescope_client._status import Estimate, JobStatus, Partial, Progress, Result
 from wavescope_client._types import Explanation, Prediction
+from wavescope_client._values import plain_fields
 
 ParsedT = TypeVar("ParsedT")
 Top = tuple[Prediction, ...]
@@ -91,19 +92,19 @@ def build_request(
     Args:
         path: path of the operation.
         images: (part, bytes of a file); the parts are ``image``, ``images`` for each image of a batch, and ``other``.
-        fields: all other fields of the request.
+        fields: all other fields of the request; scalars and arrays of NumPy and torch are taken as well.
         accept: media type of the reply.
         fresh: whether the service computes the result even if it has a cached one.
         idempotency_key: the service takes calls with the same key as the same call.
 
     Raises:
-        ValueError: a field has no JSON form, or the key is not printable ASCII.
+        TypeError, ValueError: a field has no JSON form, or the key is not printable ASCII.
     """
     # Written here, not by ``files=`` of httpx: a call stays plain data that is independent of httpx, and every retry
     # of it sends the same bytes. Names of parts are constants, so nothing in the headers needs escaping.
     boundary = uuid.uuid4().hex
     parts = [(f'name="{name}"; filename="{name}"', "application/octet-stream", data) for name, data in images]
-    request = json.dumps(dict(fields), allow_nan=False).encode("ascii")
+    request = json.dumps(plain_fields(fields), allow_nan=False).encode("ascii")
     parts.append(('name="request"', JSON, request))
     content = b"".join(
         f"--{boundary}\r\nContent-Disposition: form-data; {name}\r\n".encode()

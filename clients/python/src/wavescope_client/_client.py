@@ -131,8 +131,9 @@ class Client:
 
         Args:
             images: images as in :meth:`explain`.
-            targets: one entry per image: a class, a sequence of classes, or ``None`` for the predicted class. Without
-                ``targets`` every image is explained for the field ``target``, or for its own predicted class.
+            targets: one entry per image: a class, a sequence or array of classes, or ``None`` for the predicted
+                class. Without ``targets`` every image is explained for the field ``target``, or for its own predicted
+                class.
             figure: whether the reply brings the figures.
             fresh: whether the service computes the explanations even if it has cached ones.
             **fields: fields of the request, the same for every image.

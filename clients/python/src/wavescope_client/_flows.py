@@ -11,6 +11,7 @@ import random
 import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any, TypeVar
 
 from wavescope_client import _calls
@@ -116,16 +117,16 @@ def for_batch(
         TypeError: one image or one class where a sequence is due.
     """
     for name, given in (("images", images), ("targets", targets)):
-        if isinstance(given, str | bytes):  # sequences as well, of letters
+        shape = getattr(given, "shape", None)
+        if shape is not None and len(shape) < (4 if name == "images" else 1):
+            raise TypeError(
+                f"{name} must be a sequence with one entry per image, not one array of shape {tuple(shape)}"
+            )
+        if isinstance(given, str | bytes | PathLike):  # strings are sequences as well, of letters
             raise TypeError(f"{name} must be a sequence with one entry per image, not {type(given).__name__}")
     if targets is not None:
-        fields["targets"] = [_entry(entry) for entry in targets]
+        fields["targets"] = targets
     return ImageRequest([("images", image) for image in images], fields)
-
-
-def _entry(entry: Target | Sequence[Target]) -> Target | list[Target]:
-    """Convert an entry of ``targets`` to JSON; a string is a sequence too, but names one class."""
-    return entry if entry is None or isinstance(entry, int | str) else list(entry)
 
 
 @dataclass(frozen=True, slots=True)
