@@ -29,10 +29,10 @@ LIMIT_S = Settings.model_fields["max_decode_s"].default
 
 @pytest.fixture
 def nothing_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(image: Image.Image) -> None:
+    def refuse(image: Image.Image, *_: object) -> None:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(decoding, "_turn_upright", refuse)
+    monkeypatch.setattr(decoding, "_load", refuse)
 
 
 @pytest.mark.usefixtures("nothing_is_decoded")

@@ -73,7 +73,7 @@ def progressive(repeats: int) -> bytes:
 
 def test_jpeg_of_many_scans_is_refused_before_it_is_decoded():
     scans = encoded("JPEG", progressive=True).count(b"\xff\xda")
-    assert open_image(progressive(MAX_JPEG_SCANS - scans)).size == (16, 16)
+    assert open_image(progressive(MAX_JPEG_SCANS - scans)).image.size == (16, 16)
     with pytest.raises(NotAnImage, match="more than 100 scans"):
         open_image(progressive(MAX_JPEG_SCANS - scans + 1))
 
@@ -82,7 +82,7 @@ def test_scans_are_counted_in_the_picture_alone():
     preview = b"\xff\xe1" + struct.pack(">H", 2 + 60_000) + b"\xff\xda" * 30_000
     film = b"\xff\xda" * 1000
     file = encoded("JPEG")
-    assert open_image(file[:2] + preview + file[2:] + film).size == (16, 16)
+    assert open_image(file[:2] + preview + file[2:] + film).image.size == (16, 16)
 
 
 def test_png_of_many_chunks_is_refused():
@@ -108,7 +108,7 @@ def test_compressed_metadata_is_not_blown_up(bomb):
 
 def test_plain_text_is_read_up_to_a_size():
     head = b"P2 1000 600 9\n"
-    assert open_image(b"P2 100 60 9\n" + b"0 " * 6000).size == (100, 60)
+    assert open_image(b"P2 100 60 9\n" + b"0 " * 6000).image.size == (100, 60)
     with pytest.raises(NotAnImage, match=f"more than {MAX_PLAIN_BYTES} bytes of plain text"):
         open_image(head + b"0 " * 600_000)
 
@@ -141,7 +141,7 @@ def test_tiff_of_many_tags_is_refused():
 def test_large_exif_data_does_not_turn_the_image():
     exif = tiff(274, MAX_EXIF_BYTES)
     file = encoded("PNG")
-    assert open_image(file[:33] + chunk(b"eXIf", exif) + file[33:]).size == (16, 16)
+    assert open_image(file[:33] + chunk(b"eXIf", exif) + file[33:]).image.size == (16, 16)
 
 
 def pages(name: str, count: int, **options) -> bytes:
@@ -157,7 +157,7 @@ def pages(name: str, count: int, **options) -> bytes:
 def test_frames_are_counted_as_pillow_counts_them(name, options):
     file = pages(name, 7, **options)
     assert Image.open(io.BytesIO(file)).n_frames == 7
-    assert open_image(file, limits=ImageLimits(max_frames=7)).size == (16, 16)
+    assert open_image(file, limits=ImageLimits(max_frames=7)).image.size == (16, 16)
     with pytest.raises(ImageTooLarge, match="more than 6 frames") as caught:
         open_image(file, limits=ImageLimits(max_frames=6))
     assert (caught.value.field, caught.value.limits) == ("image", {"max_frames": 6})
@@ -165,7 +165,10 @@ def test_frames_are_counted_as_pillow_counts_them(name, options):
 
 @pytest.mark.parametrize("name", ["GIF", "PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF"])
 def test_a_picture_is_one_frame(name):
-    assert open_image(encoded(name, SMALL.convert("RGB")), limits=ImageLimits(max_frames=1)).size == (16, 16)
+    assert open_image(encoded(name, SMALL.convert("RGB")), limits=ImageLimits(max_frames=1)).image.size == (
+        16,
+        16,
+    )
 
 
 def test_frames_after_the_first_are_not_decoded(monkeypatch):
@@ -181,7 +184,10 @@ def test_frames_after_the_first_are_not_decoded(monkeypatch):
     )
     with pytest.raises(ImageTooLarge, match="more than 1000 frames"):
         open_image(film)
-    assert open_image(film, limits=ImageLimits(max_frames=DEFAULT_LIMITS.max_frames + 1)).size == (16, 16)
+    assert open_image(film, limits=ImageLimits(max_frames=DEFAULT_LIMITS.max_frames + 1)).image.size == (
+        16,
+        16,
+    )
     assert set(sought) == {0}
 
 

@@ -45,7 +45,7 @@ def test_chelsea_is_a_cat(default_model: OnnxBackend, normalised: Normalised) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "label", "at_least"), [("coffee.png", "espresso", 0.8), ("rocket.jpg", "missile", 0.35)]
+    ("name", "label", "at_least"), [("coffee.png", "espresso", 0.8), ("rocket.jpg", "missile", 0.3)]
 )
 def test_photographs_are_recognised(
     default_model: OnnxBackend, normalised: Normalised, name: str, label: str, at_least: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from wavescope.core.arrays import Array, namespace
 from wavescope.errors import InvalidRequest
@@ -42,6 +42,32 @@ def _log_probabilities(outputs: Float[Array, "n c"], kind: str) -> Float[Array, 
 def probabilities(outputs: Float[Array, "n c"], kind: str) -> Float[Array, "n c"]:
     """Class probabilities; ``kind`` is what ``outputs`` holds: logits, probabilities (softmax) or sigmoid."""
     return namespace(outputs).exp(_log_probabilities(outputs, kind)) if kind == "logits" else outputs
+
+
+def predicted_classes(
+    outputs: Float[Array, "n c"], kind: str, threshold: float | None = None
+) -> Int[Array, " n"]:
+    """Index of the predicted class of every image.
+
+    Args:
+        outputs: (n, classes) of the model.
+        kind: what ``outputs`` holds: logits, probabilities (softmax) or sigmoid.
+        threshold: of a binary model: class 1 is predicted where its probability is at least this; ``None`` for the
+            class of the largest output.
+    """
+    xp = namespace(outputs)
+    if threshold is None:
+        return xp.argmax(outputs, axis=-1)
+    return xp.astype(probabilities(outputs, kind)[:, 1] >= threshold, xp.int64)
+
+
+def confidence(outputs: Float[Array, "n c"], kind: str, threshold: float | None = None) -> Float[Array, " n"]:
+    """Probability of the predicted class of every image; arguments as of :func:`predicted_classes`."""
+    xp = namespace(outputs)
+    likely = probabilities(outputs, kind)
+    if threshold is None:
+        return xp.max(likely, axis=-1)
+    return xp.where(likely[:, 1] >= threshold, likely[:, 1], likely[:, 0])
 
 
 def _logits(outputs: Float[Array, "n c"], kind: str) -> Float[Array, "n c"]:

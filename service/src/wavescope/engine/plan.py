@@ -107,12 +107,13 @@ class Plan:
     """One image's perturbations, ready to be scored anywhere.
 
     Attributes:
-        digest: digest of all that follows but the crop; equal digests mean equal perturbations, bit for bit.
+        digest: digest of all that decides the perturbations; equal digests mean equal perturbations, bit for bit.
         array: (c, H, W), the only array that travels: packed wavelet coefficients, or the image in [0, 1].
         n_factors: K.
         crop: the part of the original that is explained.
         original_size: (height, width) of the original, px.
         given: (h, w) factors that no name stands for; ``None`` for those of the spec.
+        assumptions: sentences about what was assumed of the image's file.
     """
 
     digest: str
@@ -122,6 +123,7 @@ class Plan:
     crop: CropBox
     original_size: tuple[int, int]
     given: Int32[np.ndarray, "h w"] | None = None
+    assumptions: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -180,7 +182,15 @@ def make_plan(picture: Picture, request: ExplanationRequest, *, max_forwards: in
     check_cost(request, factors, max_forwards)
     travels = spec.transform == "wavelet" and not spec.reference
     array = spec.analyse(picture.pixels) if travels else picture.pixels
-    return Plan(_digest(spec, array), spec, array, factors, picture.crop, picture.original_size)
+    return Plan(
+        _digest(spec, array),
+        spec,
+        array,
+        factors,
+        picture.crop,
+        picture.original_size,
+        assumptions=picture.assumptions,
+    )
 
 
 def pixel_plan(plan: Plan, image: Float32[np.ndarray, "c h w"], factors: Int32[np.ndarray, "h w"]) -> Plan:

@@ -12,7 +12,7 @@ from wavescope.core import maps, wavelets
 from wavescope.core.adaptive.estimator import AdaptiveEstimator, Estimate
 from wavescope.core.partition import Partition
 from wavescope.core.reference import maps as reference_maps
-from wavescope.core.scores import check_score, probabilities
+from wavescope.core.scores import check_score, predicted_classes, probabilities
 from wavescope.core.sobol import diagnostics
 from wavescope.core.sobol.bootstrap import index_errors, share_errors
 from wavescope.core.sobol.estimators import ESTIMATORS, Scores, VarianceRows, variance
@@ -189,7 +189,7 @@ def read_clean(
     def entry(index: int) -> Prediction:
         return Prediction(index, details.labels[index], float(likely[index]))
 
-    ranked = [int(index) for index in np.argsort(-likely, kind="stable")[: TOP + 1]]
+    ranked = _rank_classes(outputs, likely, details, TOP + 1)
     index = ranked[0] if target is None else int(target)
     others = [entry(other) for other in ranked if other != index]
     best = tuple(entry(index) for index in ranked[:TOP])
@@ -201,8 +201,22 @@ def most_probable(
 ) -> tuple[Prediction, ...]:
     """The ``count`` most probable classes of one image, best first."""
     likely = probabilities(outputs[None, :], details.outputs)[0]
-    ranked = np.argsort(-likely, kind="stable")[:count]
-    return tuple(Prediction(int(index), details.labels[int(index)], float(likely[index])) for index in ranked)
+    ranked = _rank_classes(outputs, likely, details, count)
+    return tuple(Prediction(index, details.labels[index], float(likely[index])) for index in ranked)
+
+
+def _rank_classes(
+    outputs: Float[np.ndarray, " classes"],
+    likely: Float[np.ndarray, " classes"],
+    details: ModelDetails,
+    count: int,
+) -> list[int]:
+    """Indices of at most ``count`` classes: the predicted one, then the others by their probability."""
+    order = [int(index) for index in np.argsort(-likely, kind="stable")[:count]]
+    if details.threshold is None:
+        return order
+    first = int(predicted_classes(outputs[None, :], details.outputs, details.threshold)[0])
+    return [first, 1 - first][:count]
 
 
 def build(
@@ -238,7 +252,7 @@ def build(
         timing=timing,
         parameters=replace(request, target=clean.target.index).parameters(),
         image=clean.image,
-        warnings=of_plan(plan.spec, plan.n_factors),
+        warnings=(*plan.assumptions, *details.warnings, *of_plan(plan.spec, plan.n_factors)),
     )
     try:
         found = find()

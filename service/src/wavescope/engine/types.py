@@ -66,11 +66,13 @@ class Picture:
         pixels: (channels, height, width) float32 in [0, 1], at the model's input size.
         crop: the part of the original that ``pixels`` shows.
         original_size: (height, width) of the EXIF-rotated original, px.
+        assumptions: sentences about what was assumed of the file, such as the range of its samples.
     """
 
     pixels: Float32[np.ndarray, "c h w"]
     crop: CropBox
     original_size: tuple[int, int]
+    assumptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,9 @@ class ModelDetails:
         batch_size: the device batch that was measured to be fastest, images.
         revision: digest of the model: two models of one revision give the same scores; empty where unknown.
         seconds_per_image: time per image in full device batches, measured when it was loaded; ``None`` where not.
+        threshold: probability from which a binary model, one of a single output, predicts its positive class, index 1;
+            ``None`` for models of more outputs.
+        warnings: sentences about contradictions between a model's declaration and its outputs.
     """
 
     name: str
@@ -98,6 +103,8 @@ class ModelDetails:
     batch_size: int
     revision: str = ""
     seconds_per_image: float | None = None
+    threshold: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def limited(default: Any, **limits: Any) -> Any:

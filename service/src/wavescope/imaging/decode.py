@@ -8,20 +8,31 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from wavescope.engine.types import Picture, Preprocessing
 from wavescope.errors import ImageTooLarge, InvalidRequest, NotAnImage
+from wavescope.imaging.colours import ColourSpace, read_colour_space, to_srgb
 from wavescope.imaging.crop import resize_and_crop
 from wavescope.imaging.decode_cost import DecodeCost, check_cost
 from wavescope.imaging.file_structure import MAX_EXIF_BYTES, check_structure
 from wavescope.imaging.frame_count import check_frames
 from wavescope.imaging.limits import DEFAULT_LIMITS, ImageLimits
+from wavescope.imaging.samples import (
+    SampleFormat,
+    check_brightness,
+    check_floats,
+    read_sample_format,
+    to_eight_bits,
+)
+
+Result = TypeVar("Result")
 
 MIN_SIDE_PX: Final = 8
 
@@ -36,6 +47,8 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# White of integers by the name of their type; others declare none.
+_DECLARED_PEAKS: Final = {"uint8": 255, "uint16": 65535}
 # Exceptions of Pillow's decoders for corrupt files (it documents none); a warning is one under ``python -W error``.
 _DECODER_ERRORS: Final = (
     OSError,
@@ -56,6 +69,23 @@ _DECODER_ERRORS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class UprightImage:
+    """A decoded image, turned upright, in whatever mode its file has.
+
+    Attributes:
+        image: the image.
+        samples: format of its samples.
+        colours: its colour space.
+        assumptions: sentences about what was assumed of the file.
+    """
+
+    image: Image.Image
+    samples: SampleFormat
+    colours: ColourSpace
+    assumptions: tuple[str, ...]
+
+
 def decode(
     data: bytes,
     preprocessing: Preprocessing,
@@ -65,8 +95,9 @@ def decode(
 ) -> Picture:
     """Decode an image file to the model's input, before mean and std.
 
-    The first frame is taken, EXIF rotation applied, 16 bits are rescaled to 8, transparency is laid over white, and
-    palettes, CMYK and grey become RGB, or luminance for a model of one channel. Colour profiles are ignored.
+    The first frame is taken, EXIF rotation applied, samples are scaled to 8 bits by their declared range, colours are
+    converted to sRGB by their ICC profile or gamma, transparency is laid over white, and palettes, CMYK and grey become
+    RGB, or luminance for a model of one channel. The picture has a sentence for whatever was assumed.
 
     Args:
         data: bytes of a PNG, JPEG, WebP, TIFF, GIF, BMP, PPM, JPEG 2000 or AVIF file.
@@ -75,15 +106,14 @@ def decode(
         zoom: 1, or 2 for the image enlarged twice: see :func:`wavescope.imaging.crop.fit`.
 
     Raises:
-        NotAnImage: the format is another, the file is damaged or truncated, its samples are not colours, or it has so
-            many scans, chunks, blocks or tag values that reading them would take far longer than the pixels.
+        NotAnImage: the format is another, the file is damaged or truncated, the range of its samples is ambiguous, or
+            it has so many scans, chunks, blocks or tag values that reading them would take far longer than the pixels.
         ImageTooLarge: the image exceeds one of the limits.
         InvalidRequest: a side is shorter than 8 px, or the model has neither 1 nor 3 channels.
     """
     grey = _takes_grey(preprocessing)
-    image = open_image(data, limits=limits)
-    planes = (_translate_errors(lambda: flatten(image, grey=grey)),)
-    return resize_and_crop(planes, preprocessing, max_pixels=limits.max_pixels, zoom=zoom)
+    upright = open_image(data, limits=limits)
+    return _crop(upright, preprocessing, grey=grey, max_pixels=limits.max_pixels, zoom=zoom)
 
 
 def decode_or_estimate(
@@ -99,13 +129,12 @@ def decode_or_estimate(
         WavescopeError: as :func:`decode`.
     """
     grey = _takes_grey(preprocessing)
-    with _open(data, limits) as (image, cost):
+    with _open(data, limits) as (image, cost, frames):
         if cost.in_subprocess:
             return cost
-        upright = _turn_upright(image)
-    _check_size(upright.size, limits.max_pixels)
-    planes = (_translate_errors(lambda: flatten(upright, grey=grey)),)
-    return resize_and_crop(planes, preprocessing, max_pixels=limits.max_pixels, zoom=zoom)
+        upright = _load(image, data, frames)
+    _check_size(upright.image.size, limits.max_pixels)
+    return _crop(upright, preprocessing, grey=grey, max_pixels=limits.max_pixels, zoom=zoom)
 
 
 def prepare(
@@ -119,28 +148,33 @@ def prepare(
 
     Args:
         image: PIL image of any mode, turned upright by its EXIF data; or an array (h, w), (h, w, 1), (h, w, 3) or
-            (h, w, 4) of uint8, uint16, bool, or floats in [0, 1], which keep their precision.
+            (h, w, 4) of bool, integers, or floats in [0, 1], which keep their precision. White is 255 of uint8, 65535
+            of uint16, and assumed to be one of these, with a sentence, of wider integers.
         preprocessing: preprocessing of the model.
         limits: limits of the image, of which only ``max_pixels`` applies.
         zoom: as for :func:`decode`.
 
     Raises:
-        NotAnImage: PIL cannot read the image's pixels, or convert them.
+        NotAnImage: PIL cannot read the image's pixels, or convert them, or the range of its samples is ambiguous.
         ImageTooLarge: the image has more than ``max_pixels``.
-        InvalidRequest: a side is shorter than 8 px, the array has another shape, type or range, or the model has
-            neither 1 nor 3 channels.
+        InvalidRequest: a side is shorter than 8 px, the array has another shape or type, or the model has neither 1 nor
+            3 channels.
     """
     grey = _takes_grey(preprocessing)
     if isinstance(image, Image.Image):
         _check_size(image.size, limits.max_pixels)
-        planes = (_translate_errors(lambda: flatten(_turn_upright(image), grey=grey)),)
-    elif isinstance(image, np.ndarray):
-        planes = _to_planes(image, grey=grey, max_pixels=limits.max_pixels)
-    else:
+        upright = _translate_errors(lambda: _load(image))
+        return _crop(upright, preprocessing, grey=grey, max_pixels=limits.max_pixels, zoom=zoom)
+    if not isinstance(image, np.ndarray):
         raise InvalidRequest(
             f"image must be bytes, a PIL image or an array, not {type(image).__name__}", field="image"
         )
-    return resize_and_crop(planes, preprocessing, max_pixels=limits.max_pixels, zoom=zoom)
+    assumptions: list[str] = []
+    try:
+        planes = _to_planes(image, assumptions, grey=grey, max_pixels=limits.max_pixels)
+    except NotAnImage as error:  # of files; an array is an argument
+        raise InvalidRequest(error.message, field="image", **error.limits) from None
+    return _finish(planes, assumptions, preprocessing, max_pixels=limits.max_pixels, zoom=zoom)
 
 
 def estimate_decode_cost(
@@ -153,7 +187,7 @@ def estimate_decode_cost(
     Raises:
         NotAnImage, ImageTooLarge, InvalidRequest: as :func:`decode`, as far as the header shows it.
     """
-    with _open(data, limits) as (_, cost):
+    with _open(data, limits) as (_, cost, _frames):
         return cost
 
 
@@ -161,7 +195,7 @@ def open_image(
     data: bytes,
     *,
     limits: ImageLimits = DEFAULT_LIMITS,
-) -> Image.Image:
+) -> UprightImage:
     """Decode the first frame and turn it upright, in whatever mode the file has.
 
     Raises:
@@ -169,16 +203,16 @@ def open_image(
         ImageTooLarge: as :func:`decode`.
         InvalidRequest: a side is shorter than 8 px.
     """
-    with _open(data, limits) as (image, _):
-        upright = _turn_upright(image)
+    with _open(data, limits) as (image, _, frames):
+        upright = _load(image, data, frames)
     # A GIF's first frame may be larger than its header says.
-    _check_size(upright.size, limits.max_pixels)
+    _check_size(upright.image.size, limits.max_pixels)
     return upright
 
 
 @contextmanager
-def _open(data: bytes, limits: ImageLimits) -> Iterator[tuple[Image.Image, DecodeCost]]:
-    """Open an image, check the limits in its header and estimate its cost.
+def _open(data: bytes, limits: ImageLimits) -> Iterator[tuple[Image.Image, DecodeCost, int]]:
+    """Open an image, check the limits in its header, estimate its cost and count its frames.
 
     Exceptions of decoders in the body are translated to ours.
     """
@@ -188,8 +222,8 @@ def _open(data: bytes, limits: ImageLimits) -> Iterator[tuple[Image.Image, Decod
     try:
         with Image.open(io.BytesIO(data), formats=_supported_formats()) as image:
             _check_size(image.size, limits.max_pixels)
-            check_frames(image, data, limits.max_frames)
-            yield image, check_cost(image, data, limits.max_decode_s)
+            frames = check_frames(image, data, limits.max_frames)
+            yield image, check_cost(image, data, limits.max_decode_s), frames
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLarge(
             f"the image declares too many pixels; {limits.max_pixels} are decoded at most",
@@ -245,56 +279,93 @@ def _takes_grey(preprocessing: Preprocessing) -> bool:
     return channels == 1
 
 
-def _turn_upright(image: Image.Image) -> Image.Image:
-    # Read after the pixels: Pillow turns a TIFF itself as it loads, and then drops the tag.
+def _load(image: Image.Image, data: bytes = b"", frames: int = 1) -> UprightImage:
+    """Load the pixels of an image, turned upright, and its metadata."""
+    samples = read_sample_format(image)  # before the pixels: it says how they are stored
+    # The others after the pixels: Pillow turns a TIFF itself as it loads, and then drops the tag.
     image.load()
-    turn = _UPRIGHT.get(_orientation(image))
-    return image.copy() if turn is None else image.transpose(turn)
+    exif = _exif(image)
+    turn = _UPRIGHT.get(_orientation(exif))
+    colours = read_colour_space(image, data, exif)
+    several = (f"the image has {frames} frames, of which the first was taken",) if frames > 1 else ()
+    return UprightImage(image.copy() if turn is None else image.transpose(turn), samples, colours, several)
 
 
-def _orientation(image: Image.Image) -> int:
+def _exif(image: Image.Image) -> Image.Exif | None:
+    """EXIF data, ``None`` where they are too long or damaged: the pixels may be sound."""
     if len(image.info.get("exif") or b"") > MAX_EXIF_BYTES:
-        return 1  # reading it entry by entry would take long
+        return None  # reading it entry by entry would take long
     try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+        return image.getexif()
     except _DECODER_ERRORS:
-        return 1  # the pixels of an image with damaged metadata may be sound
+        return None
 
 
-def _translate_errors(work: Callable[[], Image.Image]) -> Image.Image:
+def _orientation(exif: Image.Exif | None) -> int:
+    try:
+        return 1 if exif is None else int(exif.get(_ORIENTATION_TAG, 1))
+    except _DECODER_ERRORS:
+        return 1
+
+
+def _translate_errors(work: Callable[[], Result]) -> Result:
     try:
         return work()
     except _DECODER_ERRORS as error:
         raise _unreadable(error) from error
 
 
-def flatten(image: Image.Image, *, grey: bool) -> Image.Image:
-    """Convert an image to mode ``L`` (``grey``: ITU-R 601 luminance) or ``RGB``, transparency over white.
+def _crop(
+    upright: UprightImage, preprocessing: Preprocessing, *, grey: bool, max_pixels: int, zoom: int
+) -> Picture:
+    assumptions = list(upright.assumptions)
+    planes = (_translate_errors(lambda: flatten(upright, assumptions, grey=grey)),)
+    return _finish(planes, assumptions, preprocessing, max_pixels=max_pixels, zoom=zoom)
+
+
+def _finish(
+    planes: Sequence[Image.Image],
+    assumptions: list[str],
+    preprocessing: Preprocessing,
+    *,
+    max_pixels: int,
+    zoom: int,
+) -> Picture:
+    picture = resize_and_crop(planes, preprocessing, max_pixels=max_pixels, zoom=zoom)
+    return replace(picture, assumptions=tuple(assumptions))
+
+
+def flatten(upright: UprightImage, assumptions: list[str], *, grey: bool) -> Image.Image:
+    """Convert an image to mode ``L`` (``grey``: ITU-R 601 luminance) or ``RGB`` of sRGB, transparency over white.
+
+    Args:
+        upright: the image with its metadata.
+        assumptions: sentences about what is assumed are appended.
+        grey: whether the model takes one channel.
 
     Raises:
-        NotAnImage: the samples are integers beyond 16 bits, or floats outside [0, 1].
+        NotAnImage: the range of the samples is ambiguous: see :mod:`wavescope.imaging.samples`.
     """
+    image = upright.image
     if image.mode.startswith(("I", "F")):
-        image = _to_eight_bits(image)
-    if image.has_transparency_data:
+        image = Image.fromarray(to_eight_bits(np.asarray(image), upright.samples, assumptions))
+    elif image.mode in ("P", "PA", "RGBa", "La") or image.has_transparency_data:
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    image = to_srgb(image, upright.colours, assumptions)
+    if image.mode in ("LA", "RGBA"):
         above = image.convert("RGBA")
+        if np.asarray(above.getchannel("A")).min() < 255:
+            assumptions.append("the image has transparent pixels, which were laid over white")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), above)
-    return image.convert("L" if grey else "RGB")
+    image = image.convert("L" if grey else "RGB")
+    largest = int(np.max(image.getextrema()))
+    check_brightness(largest, reduced=upright.samples.reduced, assumptions=assumptions)
+    return image
 
 
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Convert samples to 8 bits: those of 16 bits divided by 257, floats in [0, 1] times 255, rounded."""
-    samples = np.asarray(image)
-    if image.mode == "F":
-        if not (np.isfinite(samples).all() and samples.min() >= 0 and samples.max() <= 1):
-            raise NotAnImage("the image has float samples outside [0, 1]: give 8 or 16 bits", field="image")
-        return Image.fromarray(np.rint(samples * 255).astype(np.uint8))
-    if samples.min() < 0 or samples.max() > 65535:
-        raise NotAnImage("the image has samples of more than 16 bits: give 8 or 16", field="image")
-    return Image.fromarray(np.rint(samples.astype(np.float32) / 257).astype(np.uint8))
-
-
-def _to_planes(array: np.ndarray, *, grey: bool, max_pixels: int) -> tuple[Image.Image, ...]:
+def _to_planes(
+    array: np.ndarray, assumptions: list[str], *, grey: bool, max_pixels: int
+) -> tuple[Image.Image, ...]:
     """Convert an array to one 8-bit image, or floats to one image of mode ``F`` in [0, 1] per model channel."""
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
@@ -303,24 +374,23 @@ def _to_planes(array: np.ndarray, *, grey: bool, max_pixels: int) -> tuple[Image
             f"an image array is (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), not {array.shape}", field="image"
         )
     _check_size((array.shape[1], array.shape[0]), max_pixels)
+    if np.issubdtype(array.dtype, np.floating):
+        check_floats(array)
+        return tuple(Image.fromarray(plane) for plane in _split_float_channels(array, grey=grey))
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
-    elif array.dtype == np.uint16:
-        array = np.rint(array.astype(np.float32) / 257).astype(np.uint8)
-    if array.dtype == np.uint8:
-        return (flatten(Image.fromarray(np.ascontiguousarray(array)), grey=grey),)
-    if not np.issubdtype(array.dtype, np.floating):
+    elif np.issubdtype(array.dtype, np.integer):
+        declared = SampleFormat(_DECLARED_PEAKS.get(array.dtype.name))
+        array = to_eight_bits(array, declared, assumptions)
+    else:
         raise InvalidRequest(
-            f"an image array is uint8, uint16, bool or floating point, not {array.dtype}", field="image"
+            f"an image array holds bool, integers or floating point, not {array.dtype}", field="image"
         )
-    return tuple(Image.fromarray(plane) for plane in _split_float_channels(array, grey=grey))
+    image = UprightImage(Image.fromarray(np.ascontiguousarray(array)), SampleFormat(), ColourSpace(), ())
+    return (flatten(image, assumptions, grey=grey),)
 
 
 def _split_float_channels(array: np.ndarray, *, grey: bool) -> list[np.ndarray]:
-    if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-        raise InvalidRequest(
-            "an image array of floats must lie in [0, 1]", field="image", minimum=0, maximum=1
-        )
     array = array.astype(np.float32)
     channels = [array] * 3 if array.ndim == 2 else [array[:, :, index] for index in range(3)]
     if array.ndim == 3 and array.shape[2] == 4:

@@ -13,6 +13,7 @@ from typing import Final
 from PIL import Image
 
 from wavescope.errors import ImageTooLarge
+from wavescope.imaging.colours import MAX_PROFILE_BYTES, changes_colours
 from wavescope.imaging.file_structure import count_jpeg_scans
 
 
@@ -70,6 +71,7 @@ SCAN_S: Final = (
     0.0008  # per megapixel, for every scan of a JPEG beyond the first, which visits all coefficients
 )
 LAB_S: Final = 0.060  # per megapixel of CIELAB, which is converted pixel by pixel
+PROFILE_S: Final = 0.050  # per megapixel of colours that are converted to sRGB
 _TIFFS: Final = {"raw": RAW_TIFF, "lzma": LZMA_TIFF}
 
 
@@ -123,4 +125,7 @@ def _per_megapixel(image: Image.Image, data: bytes) -> float:
         seconds += SCAN_S * max(0, count_jpeg_scans(data) - 1)
     if image.mode == "LAB":
         seconds += LAB_S
+    profile = image.info.get("icc_profile")
+    if isinstance(profile, bytes) and len(profile) <= MAX_PROFILE_BYTES and changes_colours(profile):
+        seconds += PROFILE_S
     return seconds

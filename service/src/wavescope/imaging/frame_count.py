@@ -18,8 +18,8 @@ _GIF_IMAGE, _GIF_EXTENSION = 0x2C, 0x21
 _COLOURS: Final = 0x80  # flag of a colour table; its size is in the three lowest bits
 
 
-def check_frames(image: Image.Image, data: bytes, max_frames: int) -> None:
-    """Check the number of frames without decoding: from the header, or along the file's parts.
+def check_frames(image: Image.Image, data: bytes, max_frames: int) -> int:
+    """Check the number of frames without decoding, from the header, or along the file's parts; return it.
 
     Args:
         image: image opened from the data.
@@ -43,6 +43,8 @@ def check_frames(image: Image.Image, data: bytes, max_frames: int) -> None:
             field="image",
             max_frames=max_frames,
         )
+    # A telephone's JPEG has previews behind it, which are no frames to choose from.
+    return 1 if image.format == "MPO" else frames
 
 
 def _count_up_to(limit: int, positions: Iterator[int]) -> int:

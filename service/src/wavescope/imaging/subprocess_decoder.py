@@ -161,7 +161,12 @@ def encode_outcome(outcome: Picture | WavescopeError) -> bytes:
         error = {"message": outcome.message, "field": outcome.field, "limits": outcome.limits}
         return json.dumps({"error": type(outcome).__name__} | error).encode() + b"\n"
     crop = asdict(outcome.crop)
-    head = {"shape": outcome.pixels.shape, "crop": crop, "original_size": outcome.original_size}
+    head = {
+        "shape": outcome.pixels.shape,
+        "crop": crop,
+        "original_size": outcome.original_size,
+        "assumptions": outcome.assumptions,
+    }
     return json.dumps(head).encode() + b"\n" + np.ascontiguousarray(outcome.pixels, np.float32).tobytes()
 
 
@@ -174,6 +179,7 @@ def _decode_outcome(head: Mapping[str, Any], pixels: bytes) -> Picture:
         pixels=np.frombuffer(pixels, np.float32).reshape(head["shape"]).copy(),
         crop=CropBox(**head["crop"]),
         original_size=(height, width),
+        assumptions=tuple(head["assumptions"]),
     )
 
 

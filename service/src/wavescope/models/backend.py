@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from wavescope.engine.types import Outputs
+from wavescope.core.arrays import namespace
+from wavescope.engine.types import Outputs, Preprocessing
 from wavescope.errors import WeightsUnavailable
 from wavescope.models.labels import distinct_names
-from wavescope.models.spec import ModelSpec
+from wavescope.models.spec import DEFAULT_THRESHOLD, ModelSpec
 
 Array = Any
-PROBE_ROWS = 2
+PROBE_ROWS = 4
+# Numbers in [0, 1] alone, from which logits are no longer believed.
+_FEW_NUMBERS = 8
+_LABELS_OF_BINARY = ("negative", "positive")
 
 
 def in_batches(
@@ -29,46 +33,131 @@ def in_batches(
     return join([run(images[start : start + batch_size]) for start in starts])
 
 
-def check_scores(spec: ModelSpec, outputs: Outputs, scores: Float32[np.ndarray, "n classes"]) -> None:
-    """Compare what a model is declared to return with what it returned.
+def probe_images(preprocessing: Preprocessing) -> Float32[np.ndarray, "n c h w"]:
+    """Images by which a model is tried when it is loaded: two of noise, a black and a white one, normalised."""
+    shape = preprocessing.shape
+    noise = np.random.default_rng(0).standard_normal((PROBE_ROWS - 2, *shape), dtype=np.float32)
+    mean = np.asarray(preprocessing.mean, np.float32)[:, None, None]
+    std = np.asarray(preprocessing.std, np.float32)[:, None, None]
+    plain = [np.broadcast_to((value - mean) / std, shape) for value in (np.float32(0), np.float32(1))]
+    return np.concatenate([noise, np.stack(plain)])
+
+
+def check_scores(
+    spec: ModelSpec, outputs: Outputs, scores: Float32[np.ndarray, "n classes"]
+) -> tuple[str, ...]:
+    """Compare what a model is declared to return with what it returned; return warnings, in sentences.
 
     Args:
         spec: of the model, for messages.
         outputs: what is declared.
-        scores: raw outputs of a few images.
+        scores: raw outputs of :func:`probe_images`, or of as many of them as the model takes.
 
     Raises:
-        RegistryInvalid: the declaration cannot be right: probabilities that do not sum to one, sigmoids outside
-            [0, 1], or logits that do sum to one. (Sigmoid outputs look like small logits: not refused.)
+        RegistryInvalid: the declaration cannot be right: outputs that are not finite, probabilities that do not sum to
+            one, sigmoids outside [0, 1] or of a softmax, logits in [0, 1], or a threshold of a model that is
+            not binary.
     """
+    if not np.isfinite(scores).all():
+        raise spec.invalid("source", "it returned numbers that are not finite for plain and noisy images")
+    classes = scores.shape[1]
+    if spec.threshold is not None and classes != 1:
+        raise spec.invalid(
+            "threshold", f"is for models of one output, and this one has {classes}: remove the field"
+        )
     within = bool(np.all((scores >= -1e-6) & (scores <= 1 + 1e-6)))
-    # One class always sums to one after a softmax, and says nothing about the others.
-    normalised = within and scores.shape[1] > 1 and bool(np.all(np.abs(scores.sum(axis=1) - 1) < 1e-3))
-    if outputs == "probabilities" and not normalised:
-        raise spec.invalid("outputs", "declared probabilities, but the outputs do not sum to 1")
+    # One output says nothing about the others.
+    normalised = within and classes > 1 and bool(np.all(np.abs(scores.sum(axis=1) - 1) < 1e-3))
+    if outputs == "probabilities" and not (normalised or (classes == 1 and within)):
+        remedy = "sigmoid" if within else "logits"
+        raise spec.invalid(
+            "outputs", f"declared probabilities, but the outputs do not sum to 1: declare {remedy}"
+        )
     if outputs == "sigmoid" and not within:
-        raise spec.invalid("outputs", "declared sigmoid, but outputs lie outside [0, 1]")
+        raise spec.invalid("outputs", "declared sigmoid, but outputs lie outside [0, 1]: declare logits")
+    if outputs == "sigmoid" and normalised and classes > 2:
+        raise spec.invalid("outputs", "declared sigmoid, but the outputs sum to 1: declare probabilities")
     if outputs == "logits" and normalised:
-        raise spec.invalid("outputs", "declared logits, but the outputs are probabilities: they sum to 1")
+        raise spec.invalid(
+            "outputs",
+            "declared logits, but the outputs are probabilities: they sum to 1: declare probabilities",
+        )
+    if outputs == "logits" and within and classes > 1 and scores.size >= _FEW_NUMBERS:
+        raise spec.invalid(
+            "outputs",
+            f"declared logits, but all {scores.size} outputs for plain and noisy images lie in [0, 1], as those of a "
+            "sigmoid do: declare sigmoid",
+        )
+    return tuple(_doubts(outputs, scores, within=within))
 
 
-def class_names(spec: ModelSpec, classes: int, own: tuple[str, ...] | None) -> tuple[str, ...]:
+def _doubts(outputs: Outputs, scores: Float32[np.ndarray, "n classes"], *, within: bool) -> Iterator[str]:
+    if outputs == "logits" and within and scores.shape[1] == 1:
+        yield (
+            "the model's one output is declared as a logit, but lay in [0, 1] for every image that it was tried with, "
+            "as that of a sigmoid does: if it is a probability, declare outputs: sigmoid"
+        )
+    if len(scores) > 1 and bool(np.all(scores == scores[0])):
+        yield (
+            "the model returned the same outputs for images of noise, black and white: its weights or its "
+            "preprocessing are probably wrong"
+        )
+
+
+def as_classes(scores: Array, outputs: Outputs) -> Array:
+    """Outputs of two classes, negative and positive, from the one output of a binary model; others as they are.
+
+    Args:
+        scores: (n, classes) of NumPy or torch.
+        outputs: what they are: a logit z becomes (-z/2, z/2), whose softmax is its sigmoid; a probability p becomes
+            (1 - p, p).
+
+    Returns:
+        (n, 2) for one output, else ``scores``.
+    """
+    if scores.shape[1] != 1:
+        return scores
+    negative, positive = (-scores / 2, scores / 2) if outputs == "logits" else (1 - scores, scores)
+    return namespace(scores).concat([negative, positive], axis=1)
+
+
+def class_names(spec: ModelSpec, outputs: int, own: tuple[str, ...] | None) -> tuple[str, ...]:
     """Names in index order: the spec's, else the weights' ``own``, else ``class 0``, ``class 1`` ….
 
     Classes of one name get their indices: ``crane (134)``, ``crane (517)``.
 
+    Args:
+        spec: of the model.
+        outputs: number of its outputs; a model of one has two classes, ``negative`` and ``positive``.
+        own: names that the weights are known to have.
+
     Raises:
         RegistryInvalid: the spec names another number of classes than the model has.
     """
+    classes = max(outputs, 2)
     if spec.labels is not None:
         if len(spec.labels) != classes:
+            binary = (
+                ", which has one output: name its negative, then its positive class" if outputs == 1 else ""
+            )
             raise spec.invalid(
-                "labels", f"{len(spec.labels)} names for a model of {classes} classes", expected=classes
+                "labels",
+                f"{len(spec.labels)} names for a model of {classes} classes{binary}",
+                expected=classes,
             )
         return distinct_names(spec.labels)
+    if outputs == 1:
+        return _LABELS_OF_BINARY
     if own is not None and len(own) == classes:
         return distinct_names(own)
     return tuple(f"class {index}" for index in range(classes))
+
+
+def threshold_of(spec: ModelSpec, outputs: int) -> float | None:
+    """Threshold of a model of one output, 0.5 where the spec names none; ``None`` for others."""
+    if outputs != 1:
+        return None
+    return DEFAULT_THRESHOLD if spec.threshold is None else spec.threshold
 
 
 def check_file(spec: ModelSpec, path: Path, *, field: str) -> Path:

@@ -20,7 +20,15 @@ def revision(details: ModelDetails, content: str) -> ModelDetails:
         details: of a loaded model.
         content: digest of its weights and graph.
     """
-    parts = (content, astuple(details.preprocessing), details.outputs, details.precision, details.labels)
+    parts: tuple[object, ...] = (
+        content,
+        astuple(details.preprocessing),
+        details.outputs,
+        details.precision,
+        details.labels,
+    )
+    if details.threshold is not None:
+        parts = (*parts, details.threshold)
     return replace(details, revision=hashlib.sha256(repr(parts).encode()).hexdigest()[:LENGTH])
 
 

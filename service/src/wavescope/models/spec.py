@@ -21,6 +21,8 @@ INTERPOLATIONS: tuple[str, ...] = ("nearest", "bilinear", "bicubic")
 MIN_SIZE_PX = 8
 MAX_SIZE_PX = 4096
 MAX_CHANNELS = 16
+MAX_NORMALISATION = 2.0
+DEFAULT_THRESHOLD = 0.5
 # A remote model's replica only renders and waits.
 REMOTE_NUM_CPUS = 0.1
 
@@ -42,7 +44,10 @@ class ModelSpec:
         preprocessing: ``None`` takes the weights' own; required where none come with the model: for files that hold
             the whole model, and for models that are served elsewhere.
         outputs: what the raw output is; ``None`` is ``logits``; required as ``preprocessing`` is.
-        labels: class names in index order; ``None`` takes the weights' own, or ``class 0``, ``class 1`` …
+        labels: class names in index order; ``None`` takes the weights' own, or ``class 0``, ``class 1`` …; of a model
+            of one output the negative, then the positive class.
+        threshold: of a model of one output: probability from which the positive class is predicted, 0 < threshold < 1;
+            ``None`` for 0.5.
         device: ``auto`` | ``cpu`` | ``cuda`` | ``cuda:<n>``; ``auto`` takes a GPU where there is one. ONNX models also
             ``tensorrt`` | ``tensorrt:<n>``, a GPU by TensorRT, which builds its engine for minutes when it is loaded
             and may compute float32 layers in TF32.
@@ -72,6 +77,7 @@ class ModelSpec:
     preprocessing: Preprocessing | None = None
     outputs: Outputs | None = None
     labels: tuple[str, ...] | None = None
+    threshold: float | None = None
     device: str = "auto"
     precision: str = "float32"
     weights: str | None = None
@@ -172,6 +178,10 @@ class ModelSpec:
             raise self.invalid("device", f"{self.device!r} is none of {', '.join(allowed)}", allowed=allowed)
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
             raise self.invalid("sha256", "must be 64 lower-case hexadecimal digits")
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise self.invalid(
+                "threshold", f"{self.threshold:g} must lie between 0 and 1", minimum=0, maximum=1
+            )
         if self.labels is not None:
             try:
                 object.__setattr__(self, "labels", parse_names(self.labels))
@@ -286,6 +296,16 @@ def check_preprocessing(preprocessing: Preprocessing, *, model: str) -> None:
         )
     if not all(0 < value < math.inf for value in std):
         raise invalid("std", f"{list(std)} must be above 0, for images are divided by it")
+    # Images are in [0, 1], so that means and deviations far above 1 are those of 0 to 255.
+    for field, values in (("mean", mean), ("std", std)):
+        if not all(abs(value) <= MAX_NORMALISATION for value in values):
+            scaled = ", ".join(f"{value / 255:.3g}" for value in values)
+            raise invalid(
+                field,
+                f"{list(values)} is on a scale of 0 to 255, and images are in [0, 1]: divide by 255, [{scaled}]; for a "
+                "model that takes pixels from 0 to 255 as they are, give mean 0 and std 0.00392156862745098",
+                maximum=MAX_NORMALISATION,
+            )
     if preprocessing.interpolation not in INTERPOLATIONS:
         raise invalid(
             "interpolation",

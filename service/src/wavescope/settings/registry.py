@@ -134,6 +134,7 @@ class _ModelEntry(_StrictModel):
     preprocessing: _PreprocessingEntry | None = None
     outputs: Outputs | None = None
     labels: Any = None  # the path of a file, imagenet, or what is checked as a file's content is
+    threshold: float | None = None
     device: StrictStr = DEFAULT_MODEL.device
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     weights: StrictStr | None = None

@@ -234,9 +234,9 @@ class DeviceBatches:
             self._fetch(core_scores.scores(outputs[first:last, ...], kind, part.score, part.targets))
             for part, (first, last) in zip(parts, pairwise(edges), strict=True)
         ]
-        xp = namespace(outputs)
-        predicted = self._fetch(xp.argmax(outputs, axis=-1))
-        confidence = self._fetch(xp.max(core_scores.probabilities(outputs, kind), axis=-1))
+        threshold = self._details.threshold
+        predicted = self._fetch(core_scores.predicted_classes(outputs, kind, threshold))
+        confidence = self._fetch(core_scores.confidence(outputs, kind, threshold))
         self._recorder.rendered(self._details.name, edges[-1], rendered - began)
         return partial(self._land, parts, values, predicted, confidence, self._clock() - rendered)
 

@@ -11,7 +11,15 @@ from jaxtyping import Float32
 from wavescope.core.arrays import Array, namespace
 from wavescope.engine.types import ModelDetails, Outputs, Preprocessing
 from wavescope.errors import ModelFailure
-from wavescope.models.backend import PROBE_ROWS, check_file, check_scores, class_names, in_batches
+from wavescope.models.backend import (
+    as_classes,
+    check_file,
+    check_scores,
+    class_names,
+    in_batches,
+    probe_images,
+    threshold_of,
+)
 from wavescope.models.file_types import ONNX, check_type
 from wavescope.models.onnx.external_files import check_external_files, external_files
 from wavescope.models.onnx.faults import LOAD_ERRORS, RUN_ERRORS, load_reason, run_reason
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
 # (1 image: 15 % less) at 135, 168 and 245 MB resident.
 CPU_BATCH_SIZE = 4
 CUDA_BATCH_SIZE = 64
+SIGNATURE_ROWS = 2  # images that show which axis the batch is
 CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 # By the word in ``device``.
@@ -82,15 +91,16 @@ class OnnxBackend:
         tensorrt = self._session.get_providers()[0] == TENSORRT
         # TensorRT builds an engine for minutes for each number of rows.
         self._signature = self._probed(
-            _noise(preprocessing, batch_size if tensorrt else PROBE_ROWS), preprocessing
+            _noise(preprocessing, batch_size if tensorrt else SIGNATURE_ROWS), preprocessing
         )
         self._fixed_batch = self._signature.input.rows
         self._batch_size = self._fixed_batch or batch_size
         if tensorrt:
             self._fixed_batch = self._batch_size
         self._binding: Binding | None = None
-        scores = self.forward(_noise(preprocessing, PROBE_ROWS))
-        check_scores(spec, outputs, scores)
+        scores = self._raw(probe_images(preprocessing))
+        warnings = check_scores(spec, outputs, scores)
+        self._outputs: Outputs = outputs
         details = ModelDetails(
             name=spec.name,
             preprocessing=preprocessing,
@@ -100,6 +110,8 @@ class OnnxBackend:
             precision=self._precision(),
             runtime=self._runtime(tensorrt=tensorrt),
             batch_size=self._batch_size,
+            threshold=threshold_of(spec, scores.shape[1]),
+            warnings=warnings,
         )
         self._details = revision(details, file_digest(path, *external) + self._choices())
         if device != "cpu":
@@ -130,6 +142,9 @@ class OnnxBackend:
         Raises:
             ModelFailure: ONNX Runtime failed, for instance for want of memory.
         """
+        return as_classes(self._raw(images), self._outputs)
+
+    def _raw(self, images: Float32[Array, "n c h w"]) -> Float32[Array, "n outputs"]:
         if self._binding is not None:
             return in_batches(images, self._batch_size, self._run_bound, namespace(images).concat)
         return in_batches(images, self._batch_size, self._run, np.concatenate)

@@ -12,9 +12,9 @@ from dataclasses import astuple
 import numpy as np
 from jaxtyping import Float32
 
-from wavescope.engine.types import ModelDetails
+from wavescope.engine.types import ModelDetails, Outputs
 from wavescope.errors import ModelChanged, ModelFailure, RemoteFailure
-from wavescope.models.backend import PROBE_ROWS, check_scores, class_names
+from wavescope.models.backend import as_classes, check_scores, class_names, probe_images, threshold_of
 from wavescope.models.remote.address import Address, parse
 from wavescope.models.remote.breaker import Breaker
 from wavescope.models.remote.calling import Caller
@@ -93,7 +93,8 @@ class RemoteBackend:
         self._answered = ""
         self._stale = False
         scores = self._probe()
-        check_scores(spec, outputs, scores)
+        warnings = check_scores(spec, outputs, scores)
+        self._outputs: Outputs = outputs
         self._pool = ThreadPoolExecutor(self._options.concurrency, thread_name_prefix=f"remote-{spec.name}")
         self._details = ModelDetails(
             name=spec.name,
@@ -105,6 +106,8 @@ class RemoteBackend:
             runtime=address.wire_protocol.title
             + (f", {described.platform[:60]}" if described.platform else ""),
             batch_size=self._limit.size * self._options.concurrency,
+            threshold=threshold_of(spec, scores.shape[1]),
+            warnings=warnings,
         )
         self._details = self._with_revision(described)
 
@@ -138,10 +141,11 @@ class RemoteBackend:
         """
         parts = _parts(images, self._limit.size)
         if len(parts) == 1:
-            return self._scored(images)
+            return as_classes(self._scored(images), self._outputs)
         futures = [self._pool.submit(self._scored, part) for part in parts]
         try:
-            return np.concatenate([future.result() for future in futures])
+            scores = np.concatenate([future.result() for future in futures])
+            return as_classes(scores, self._outputs)
         finally:
             for future in futures:  # after a failure nothing more is sent
                 future.cancel()
@@ -258,9 +262,8 @@ class RemoteBackend:
         return tensor.shape[0] if len(tensor.shape) == 4 and tensor.shape[0] > 0 else None
 
     def _probe(self) -> np.ndarray:
-        """Scores of two images of noise: proves the shapes, and finds out in what form the server takes them."""
-        shape = (PROBE_ROWS, *self._preprocessing.shape)
-        images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+        """Scores of a few images: proves the shapes, and finds out in what form the server takes them."""
+        images = probe_images(self._preprocessing)
         return np.concatenate([self._scored(part) for part in _parts(images, self._limit.size)])
 
     def _with_revision(self, described: Described) -> ModelDetails:

@@ -11,9 +11,17 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from wavescope.engine.types import ModelDetails, Preprocessing
+from wavescope.engine.types import ModelDetails, Outputs, Preprocessing
 from wavescope.errors import ModelFailure
-from wavescope.models.backend import PROBE_ROWS, check_scores, class_names, in_batches
+from wavescope.models.backend import (
+    PROBE_ROWS,
+    as_classes,
+    check_scores,
+    class_names,
+    in_batches,
+    probe_images,
+    threshold_of,
+)
 from wavescope.models.revision import revision
 from wavescope.models.spec import ModelSpec
 from wavescope.models.torch.device import FixedBatch, RenderStream, fetch, fixed_batch, to_tensor
@@ -84,7 +92,8 @@ class TorchBackend:
             self._batch_size = min(self._batch_size, built.max_rows)
         scores = self._probe(spec, built)
         outputs = spec.outputs or "logits"
-        check_scores(spec, outputs, scores)
+        warnings = check_scores(spec, outputs, scores)
+        self._outputs: Outputs = outputs
         self._stream = RenderStream(self._device)
         way, self._fixed = self._record(built.preprocessing.shape) or ("", None)
         details = ModelDetails(
@@ -96,6 +105,8 @@ class TorchBackend:
             precision=spec.precision,
             runtime=f"torch {torch.__version__}" + (f", {way}" if way else ""),
             batch_size=self._batch_size,
+            threshold=threshold_of(spec, scores.shape[1]),
+            warnings=warnings,
         )
         self._details = revision(details, content)
 
@@ -115,7 +126,8 @@ class TorchBackend:
             ModelFailure: torch failed, for instance for want of memory.
         """
         try:
-            return in_batches(images, self._batch_size, self._fixed or self._run, torch.cat)
+            scores = in_batches(images, self._batch_size, self._fixed or self._run, torch.cat)
+            return as_classes(scores, self._outputs)
         except RuntimeError as error:
             raise ModelFailure(f"model {self._name!r} failed to run: {error}") from error
 
@@ -158,15 +170,14 @@ class TorchBackend:
         return fixed_batch(self._module, images, self._mode, name=self._name)
 
     def _probe(self, spec: ModelSpec, built: Built) -> np.ndarray:
-        shape = (PROBE_ROWS, *built.preprocessing.shape)
-        images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+        images = probe_images(built.preprocessing)
         try:
             scores = in_batches(self.to_device(images), self._batch_size, self._run, torch.cat)
         except TypeError as error:
             raise spec.invalid("source", f"not a classifier: {error}") from error
         except (RuntimeError, ValueError, AssertionError) as error:
             raise spec.invalid(
-                "preprocessing", f"the model does not run on images of {shape[1:]}: {error}"
+                "preprocessing", f"the model does not run on images of {built.preprocessing.shape}: {error}"
             ) from error
         if scores.ndim != 2 or scores.shape[0] != PROBE_ROWS:
             raise spec.invalid(
