@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from tests.fakes.onnx_models import OnnxToy
 from threadpoolctl import ThreadpoolController
@@ -223,3 +224,63 @@ def test_values_of_another_type_are_refused_by_the_name_of_their_field(
 def test_one_entry_where_a_sequence_is_due_is_told_so(images: Any, targets: Any, message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
         wavescope.explain_batch(images, targets)
+
+
+def test_tensors_open_files_and_paths_are_taken_as_arrays_and_bytes_are(tmp_path: Path) -> None:
+    spec = TOY.write(tmp_path)
+    path = tmp_path / "a.png"
+    Image.fromarray(IMAGE).save(path)
+    expected = wavescope.explain(IMAGE, model=spec, **SMALL).indices.total
+    with path.open("rb") as file:
+        for image in (
+            file,
+            path,
+            str(path),
+            path.read_bytes(),
+            torch.from_numpy(IMAGE),
+            Image.fromarray(IMAGE),
+        ):
+            found = wavescope.explain(image, model=spec, **SMALL)
+            np.testing.assert_array_equal(found.indices.total, expected)
+    floats = torch.from_numpy(IMAGE / np.float32(255)).requires_grad_()
+    assert wavescope.explain(floats, model=spec, **SMALL).indices is not None
+    assert wavescope.explain(floats.bfloat16(), model=spec, **SMALL).indices is not None
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (
+            np.zeros((3, 48, 40), np.uint8),
+            r"image has the shape \(3, 48, 40\), uint8 from 0 to 0: it looks like \(channels, height, width\): "
+            r"transpose it, image\.transpose\(1, 2, 0\)",
+        ),
+        (torch.full((3, 48, 40), 0.5), r"float32 from 0\.5 to 0\.5: .* image\.permute\(1, 2, 0\)"),
+        (np.zeros((1, 48, 40, 3)), r"a batch of one image: take image\[0\]$"),
+        (
+            torch.zeros((1, 3, 48, 40)),
+            r"take image\[0\], and transpose it .*: image\[0\]\.permute\(1, 2, 0\)",
+        ),
+        (np.zeros((2, 48, 40, 3)), r"a batch of 2 images: give them to explain_batch"),
+        (np.zeros((48, 40, 7)), r"must be \(height, width\), or .* with 1, 3 or 4 channels"),
+        (np.zeros(48), r"image has the shape \(48\)"),
+        (np.array("x"), r"image has the shape \(\) and type <U1"),
+        ([[0, 1], [2, 3]], r"image is a list: give an array, np\.asarray\(image, dtype=np\.uint8\)"),
+        (3, r"image must be a path, an open file, bytes, .* not int"),
+        ("none.png", r"image 'none\.png' cannot be read: No such file"),
+        (Path("none.png"), r"image 'none\.png' cannot be read: No such file"),
+        ("iVBORw0KGgo" * 1000, r"cannot be read: .*, and is no path: text in base64 is decoded first"),
+        ("a\0b", r"is no path"),
+        ("data:image/png;base64,iVBORw0KGgo=", r"image is a data: URL: give the bytes"),
+        ("https://example.org/cat.png", r"is an address: nothing is fetched"),
+        (io.StringIO("text"), r"opened as text: open it in binary mode"),
+        (io.BytesIO(), r"without further bytes"),
+    ],
+)
+def test_images_of_other_forms_are_told_what_to_give(tmp_path: Path, image: Any, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message) as raised:
+        wavescope.explain(image, model=TOY.write(tmp_path), **SMALL)
+    assert raised.value.field == "image"
+    with pytest.raises(InvalidRequest, match=r"images\[1\]") as raised:
+        wavescope.explain_batch([IMAGE, image], model=TOY.write(tmp_path), **SMALL)
+    assert raised.value.field == "images[1]"

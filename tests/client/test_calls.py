@@ -262,10 +262,21 @@ def test_views_of_arrays_become_png(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((4, 4, 5), np.uint8), r"\(height, width, 1 to 4\), not \(4, 4, 5\)"),
-        (np.zeros((4,), np.uint8), r"not \(4,\)"),
-        (np.zeros((0, 4), np.uint8), r"not \(0, 4\)"),
-        (np.zeros((4, 4), np.float32), r"must be uint8 or uint16, not float32"),
+        (
+            np.zeros((5, 4, 5), np.uint8),
+            r"image: an array must be .* \(height, width, 1 to 4\), not \(5, 4, 5\)$",
+        ),
+        (np.zeros((4,), np.uint8), r"not \(4,\)$"),
+        (np.zeros((0, 4), np.uint8), r"not \(0, 4\)$"),
+        (np.zeros((3, 9, 9), np.uint8), r"not \(3, 9, 9\): it looks like .* image\.transpose\(1, 2, 0\)"),
+        (np.zeros((1, 9, 9, 3), np.uint8), r"a batch of one image: take image\[0\]"),
+        (np.zeros((2, 9, 9, 3), np.uint8), r"a batch of 2 images: give them to explain_batch"),
+        (np.eye(4, dtype=np.float32), r"must be uint8 or uint16, not float32: it holds 0 to 1; .* \* 255"),
+        (np.eye(4) * 200, r"not float64: it holds 0 to 200; give np\.rint\(image\)\.astype"),
+        (np.eye(4) - 2.1, r"it holds -2\.1 to -1\.1; .* without the model's mean and std"),
+        (np.eye(4, dtype=np.int64), r"not int64: it holds 0 to 1; give"),
+        (np.eye(4, dtype=np.bool_), r"not bool: give image \* np\.uint8\(255\)"),
+        (np.zeros((4, 4), np.complex64), r"not complex64$"),
     ],
 )
 def test_other_arrays_are_refused(array: np.ndarray, message: str) -> None:
@@ -288,6 +299,46 @@ def test_the_orientation_of_a_pillow_image_is_kept(tmp_path: Path) -> None:
         assert Image.open(io.BytesIO(encode_image(opened))).getexif()[274] == 6
 
 
+def test_tensors_of_torch_become_png() -> None:
+    tensor = torch.arange(8 * 9 * 3, dtype=torch.uint8).reshape(8, 9, 3)
+    assert encode_image(tensor) == encode_image(tensor.numpy())
+    with pytest.raises(ValueError, match=r"image: .* float32: it holds 0 to 0; give"):
+        encode_image(torch.zeros(8, 9, 3, requires_grad=True))
+    with pytest.raises(ValueError, match=r"other: .* float32"):
+        encode_image(torch.zeros(8, 9, dtype=torch.bfloat16), "other")
+    with pytest.raises(ValueError, match=r"images\[1\]: .* \(3, 8, 9\): it looks like"):
+        for_batch([tensor, tensor.permute(2, 0, 1)]).files()
+
+
+def test_open_files_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"\xff\x00")
+    with path.open("rb") as file:
+        assert encode_image(file) == b"\xff\x00"
+        with pytest.raises(ValueError, match="without further bytes"):
+            encode_image(file)
+    with (
+        path.open(encoding="utf-8") as file,
+        pytest.raises(TypeError, match="opened as text: open it with mode 'rb'"),
+    ):
+        encode_image(file)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="gives str: open it with mode 'rb'"):
+        encode_image(io.StringIO("a"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("data:image/png;base64,iVBORw0KGgo=", "is a data: URL: give the bytes"),
+        ("https://example.org/cat.png", "is an address: nothing is fetched"),
+        ([[0, 1], [2, 3]], r"not list: give an array, np\.asarray\(image, dtype=np\.uint8\)"),
+    ],
+)
+def test_what_is_no_image_is_told_what_to_give(image: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        encode_image(image)
+
+
 def test_files_and_bytes_are_sent_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "any.bin"
     path.write_bytes(b"content")
@@ -295,7 +346,9 @@ def test_files_and_bytes_are_sent_as_they_are(tmp_path: Path) -> None:
         assert encode_image(image) == b"content"  # type: ignore[arg-type]
     with pytest.raises(FileNotFoundError, match=r"none\.jpg"):
         encode_image(tmp_path / "none.jpg")
-    with pytest.raises(TypeError, match="image must be a path, bytes, an array or a Pillow image, not int"):
+    with pytest.raises(
+        TypeError, match="image must be a path, an open file, bytes, an array or a Pillow image, not int"
+    ):
         encode_image(3)  # type: ignore[arg-type]
 
 

@@ -16,6 +16,7 @@ from wavescope.engine.requests import make_request
 from wavescope.engine.types import Explanation, ExplanationRequest, Target
 from wavescope.engine.values import plain_fields, plain_target, plain_targets
 from wavescope.errors import InvalidRequest, ModelChanged
+from wavescope.imaging.arguments import read_argument
 from wavescope.imaging.limits import ImageLimits
 from wavescope.imaging.source import ImageSource
 from wavescope.models.cores import usable_cores
@@ -81,8 +82,8 @@ def explain(
     """Explains one image with one classifier, in this process.
 
     Args:
-        image: a path, the bytes of an image file, a PIL image, or an array: (h, w), (h, w, 3) or (h, w, 4), uint8 or
-            floats in [0, 1].
+        image: a path, the bytes of an image file or the file opened in binary mode, a PIL image, or an array or tensor:
+            (h, w), (h, w, 3) or (h, w, 4), uint8 or floats in [0, 1].
         other: the image that kind ``compare`` compares with.
         model: a name in the registry, a specification, or a model that ``load_model`` returned. The last one loaded by
             name or specification is kept: see :func:`keep_models`.
@@ -178,7 +179,7 @@ def _explain(
 ) -> list[Explanation]:
     settings = settings or load_settings()
     request = _request(fields)
-    opened = [_opened(image, name) for image, name in zip(images, names, strict=True)]
+    opened = [read_argument(image, name) for image, name in zip(images, names, strict=True)]
 
     def explained(classifier: Classifier) -> list[Explanation]:
         return _explained(opened, targets, request, classifier, names, settings, progress)
@@ -289,15 +290,3 @@ def _find(model: str | ModelSpec, models_file: Path | str | None) -> ModelSpec:
     if isinstance(model, ModelSpec):
         return model
     return find_spec(load_registry(None if models_file is None else Path(models_file)), model)
-
-
-def _opened(image: Any, name: str) -> Any:
-    """The bytes of a file, where a path or a buffer is given."""
-    if isinstance(image, bytearray | memoryview):
-        return bytes(image)
-    if not isinstance(image, str | Path):
-        return image
-    try:
-        return Path(image).read_bytes()
-    except OSError as error:
-        raise InvalidRequest(f"{name} {str(image)!r} cannot be read: {error.strerror}", field=name) from error

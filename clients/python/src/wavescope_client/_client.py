@@ -88,8 +88,8 @@ class Client:
         """Explain the prediction for one image.
 
         Args:
-            image: path of a file, the bytes of a file, a Pillow image, or an array (height, width[, channels]) of
-                uint8 or uint16.
+            image: path of a file, the bytes of a file, the file opened in binary mode, a Pillow image, or an array or
+                tensor (height, width[, channels]) of uint8 or uint16.
             other: second image, which ``kind="compare"`` needs and no other kind takes.
             figure: whether the reply brings the figure, so that ``save_png`` costs no second computation.
             fresh: whether the service computes the explanation even if it has a cached one.

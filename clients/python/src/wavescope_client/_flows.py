@@ -99,7 +99,11 @@ class ImageRequest:
 
     def files(self) -> list[tuple[str, bytes]]:
         """Read and encode the images: (part, bytes of a file)."""
-        return [(part, encode_image(image)) for part, image in self.images]
+        parts = [part for part, _ in self.images]
+        names = [f"images[{place}]" if part == "images" else part for place, part in enumerate(parts)]
+        return [
+            (part, encode_image(image, name)) for (part, image), name in zip(self.images, names, strict=True)
+        ]
 
 
 def for_image(image: Image, other: Image | None = None, **fields: Any) -> ImageRequest:

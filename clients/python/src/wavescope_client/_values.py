@@ -30,10 +30,9 @@ def plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _plain(value: Any, name: str, *, whole: bool) -> Any:
-    unpack = getattr(value, "tolist", None)
-    if callable(unpack) and not isinstance(value, type):
-        value = unpack()
+def _plain(given: Any, name: str, *, whole: bool) -> Any:
+    unpack = getattr(given, "tolist", None)
+    value: Any = unpack() if callable(unpack) else given
     if isinstance(value, str):
         return str.__str__(value)
     if value is None or isinstance(value, bool):

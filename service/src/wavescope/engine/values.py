@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, get_args, get_type_hints
+from typing import Any, Final, cast, get_args, get_type_hints
 
 from wavescope.engine.types import ExplanationRequest, Target
 from wavescope.errors import InvalidRequest
@@ -79,7 +79,7 @@ def plain_targets(value: Any, field: str) -> list[Target]:
     """
     found = value if isinstance(value, str) else _unpacked(value)
     if isinstance(found, Iterable) and not isinstance(found, str | bytes | Mapping):
-        entries = list(found)
+        entries: list[Any] = list(cast("Iterable[Any]", found))
         if not entries:
             raise InvalidRequest(f"{field} is an empty list; None is for the predicted class", field=field)
         return [_one_target(entry, f"{field}[{place}]") for place, entry in enumerate(entries)]
@@ -105,7 +105,7 @@ def _type_of(hint: Any) -> type:
 def _scalar(value: Any) -> Any:
     """A scalar as a plain one; anything else as it is."""
     found = _unpacked(value)
-    if found is None or isinstance(found, bool | int | float | str | bytes | list | tuple | dict):
+    if found is None or isinstance(found, bool | int | float | str | bytes):
         return found
     try:
         return operator.index(found)
