@@ -20,7 +20,7 @@ import wavescope
 from wavescope import api
 from wavescope.engine.protocols import Classifier
 from wavescope.engine.types import Preprocessing
-from wavescope.errors import InvalidRequest, ModelChanged
+from wavescope.errors import InvalidRequest, ModelChanged, UnknownTarget
 from wavescope.figures.terminal import report
 from wavescope.ingress.replies import encode_json
 from wavescope.models.load import load
@@ -76,6 +76,15 @@ def test_two_classes_of_one_name_are_told_apart_wherever_they_are_shown(tmp_path
     written = io.StringIO()
     Console(file=written, width=100).print(report(found, width=100))
     assert all(name in written.getvalue() for name in shown)
+
+
+def test_so_are_those_of_a_model_of_the_caller_s_own() -> None:
+    model = _linear()
+    model._details = replace(model.details, labels=("crane", "crane"))
+    found = wavescope.explain(IMAGE, model=model, target="crane (1)", **SMALL)
+    assert (found.target.index, found.target.label) == (1, "crane (1)")
+    with pytest.raises(UnknownTarget, match="names several classes"):
+        wavescope.explain(IMAGE, model=model, target="crane", **SMALL)
 
 
 def test_none_is_kept_where_none_is_to_be(loaded: list[Classifier], tmp_path: Path) -> None:

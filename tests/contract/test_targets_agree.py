@@ -27,11 +27,12 @@ from tests.ingress.others import Servicer, image, in_binary, infer, infer_rpc, p
 
 import wavescope
 from wavescope.cli import build_parser
+from wavescope.engine.class_names import distinct_names
 from wavescope.engine.types import Explanation, Target
 from wavescope.errors import UnknownTarget
 from wavescope.ingress.openapi.request_examples import TINY_PNG
 from wavescope.ingress.plane import CallContext, ExplainRequest
-from wavescope.models.labels import distinct_names, find_target
+from wavescope.models.labels import find_target
 from wavescope_client import Client, ServiceError
 from wavescope_proto.inference import open_inference_pb2 as oip
 from wavescope_proto.v1 import explanation_pb2 as pb

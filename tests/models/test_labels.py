@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.models import ResNet50_Weights
 
+from wavescope.engine.class_names import distinct_names
 from wavescope.errors import UnknownTarget
-from wavescope.models.labels import IMAGENET, clean_name, distinct_names, find_class
+from wavescope.models.labels import IMAGENET, clean_name, find_class
 
 
 def test_imagenet_names_are_those_of_torchvision() -> None:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Float32, Int32
 
 from wavescope.core.maps import Importance as BandImportance
 from wavescope.core.reconstruction import Kept
+from wavescope.engine.class_names import distinct_names
 from wavescope.engine.limits import (
     LEAST_FORWARDS,
     MAX_ADAPTIVE_FACTORS,
@@ -81,7 +82,7 @@ class ModelDetails:
 
     Attributes:
         outputs: kind of its raw output; decides which scores can be had.
-        labels: class names in index order.
+        labels: class names in index order; those of several classes are given their indices: ``crane (134)``.
         device: device that it runs on, such as ``cpu`` or ``cuda:0``.
         precision: number format that it computes in, such as ``float32``.
         runtime: library that runs it, such as ``onnxruntime 1.22.0``.
@@ -105,6 +106,10 @@ class ModelDetails:
     seconds_per_image: float | None = None
     threshold: float | None = None
     warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """See :func:`wavescope.engine.class_names.distinct_names`."""
+        object.__setattr__(self, "labels", distinct_names(self.labels))
 
 
 def limited(default: Any, **limits: Any) -> Any:

@@ -13,7 +13,6 @@ from jaxtyping import Float32
 from wavescope.core.arrays import namespace
 from wavescope.engine.types import Outputs, Preprocessing
 from wavescope.errors import WeightsUnavailable
-from wavescope.models.labels import distinct_names
 from wavescope.models.spec import DEFAULT_THRESHOLD, ModelSpec
 
 Array = Any
@@ -124,8 +123,6 @@ def as_classes(scores: Array, outputs: Outputs) -> Array:
 def class_names(spec: ModelSpec, outputs: int, own: tuple[str, ...] | None) -> tuple[str, ...]:
     """Names in index order: the spec's, else the weights' ``own``, else ``class 0``, ``class 1`` ….
 
-    Classes of one name get their indices: ``crane (134)``, ``crane (517)``.
-
     Args:
         spec: of the model.
         outputs: number of its outputs; a model of one has two classes, ``negative`` and ``positive``.
@@ -145,11 +142,11 @@ def class_names(spec: ModelSpec, outputs: int, own: tuple[str, ...] | None) -> t
                 f"{len(spec.labels)} names for a model of {classes} classes{binary}",
                 expected=classes,
             )
-        return distinct_names(spec.labels)
+        return spec.labels
     if outputs == 1:
         return _LABELS_OF_BINARY
     if own is not None and len(own) == classes:
-        return distinct_names(own)
+        return own
     return tuple(f"class {index}" for index in range(classes))
 
 

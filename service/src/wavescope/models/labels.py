@@ -1,4 +1,4 @@
-"""Class names: ImageNet's, distinct ones for every model, and the class that a request means by a number or a text."""
+"""Class names: ImageNet's, and the class that a request means by a number or a text."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import difflib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
 from typing import Final
 
+from wavescope.engine.class_names import distinct_names
 from wavescope.errors import UnknownTarget
 
 # The categories torchvision's ImageNet-1k weights carry, one per line, in index order.
@@ -38,20 +39,6 @@ def clean_name(text: str) -> str:
     if not text.isascii():
         text = text.translate(_INVISIBLE)
     return text.strip(_AROUND)
-
-
-def distinct_names(names: Iterable[str]) -> tuple[str, ...]:
-    """The names, those of several classes with their index: ``crane (134)`` and ``crane (517)``.
-
-    Example:
-        >>> distinct_names(("crane", "owl", "crane"))
-        ('crane (0)', 'owl', 'crane (2)')
-    """
-    found = tuple(names)
-    while len(set(found)) < len(found):  # again, where a name with its index is the name of another class
-        counts = Counter(found)
-        found = tuple(name if counts[name] == 1 else f"{name} ({index})" for index, name in enumerate(found))
-    return found
 
 
 def find_class(target: int | str, labels: Sequence[str]) -> int:
