@@ -11,6 +11,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ import pytest
 import torch
 from tests.models.test_onnx_backend import PREPROCESSING as ONNX_PREPROCESSING
 from tests.models.test_onnx_backend import write
+from torchvision.models.inception import InceptionOutputs
 
 from wavescope.engine.protocols import Classifier
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import RegistryInvalid, WeightsUnavailable
 from wavescope.models.load import load
 from wavescope.models.spec import ModelSpec
+from wavescope.models.torch.outputs import find_scores, scores_at
 
 SIDE = 16
 CLASSES = 5
@@ -140,12 +143,213 @@ def test_a_file_that_is_no_program_is_refused(tmp_path: Path, kind: str) -> None
 
 @pytest.mark.parametrize(("kind", "save"), [("torchscript", script), ("torch-export", export)])
 def test_a_program_that_is_no_classifier_is_refused(tmp_path: Path, kind: str, save: Any) -> None:
-    with pytest.raises(RegistryInvalid, match="not a classifier: it returns a tuple, not one tensor"):
+    with pytest.raises(
+        RegistryInvalid,
+        match=r"it returns a tuple of 2 tensors .* of which 2 can be scores",
+    ):
         backend(kind, save(Pair(), tmp_path / "a.pt2"))
     with pytest.raises(RegistryInvalid, match="does not run on images of"):
         backend(
             kind, save(Net().eval(), tmp_path / "b.pt2"), preprocessing=Preprocessing(size=(8, 8), resize=8)
         )
+
+
+class Parts(torch.nn.Module):
+    """Returns its scores among other things, in a form of its own."""
+
+    def __init__(self, net: torch.nn.Module, form: str) -> None:
+        super().__init__()
+        self.net = net
+        self.form = form
+
+    def forward(self, images: torch.Tensor) -> Any:
+        scores = self.net(images)
+        features = images.mean((2, 3))
+        labels = scores.argmax(1)
+        if self.form == "tuple":
+            return labels, scores, images
+        if self.form == "dictionary":
+            return {"features": features, "scores": scores}
+        if self.form == "one in a list":
+            return [scores]
+        if self.form == "logits and probabilities":
+            return {"logits": scores, "probabilities": scores.softmax(1)}
+        if self.form == "nested":
+            return {"head": {"logits": scores, "aux": scores * 2}, "maps": {"features": features}}
+        if self.form == "(n, c, 1, 1)":
+            return scores[:, :, None, None]
+        return scores[:, None]
+
+
+FORMS = (
+    "tuple",
+    "dictionary",
+    "one in a list",
+    "logits and probabilities",
+    "nested",
+    "(n, c, 1, 1)",
+    "(n, 1, c)",
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [("torch-export", form) for form in FORMS]
+    + [("torchscript", form) for form in FORMS if form != "nested"],  # which no trace returns
+)
+def test_the_scores_are_found_among_what_a_program_returns(
+    net: torch.nn.Module, tmp_path: Path, kind: str, form: str
+) -> None:
+    module = Parts(net, form).eval()
+    path = tmp_path / "a.pt2"
+    if kind == "torch-export":
+        export(module, path)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.jit.save(torch.jit.trace(module, images(2), strict=False), path)
+    model = backend(kind, path)
+    for rows in (1, 2, 5):
+        found = model.forward(model.to_device(images(rows).numpy()))
+        torch.testing.assert_close(found, net(images(rows)), rtol=1e-5, atol=1e-5)
+
+
+class Inception(torch.nn.Module):
+    """Returns as scripted GoogLeNet and Inception do."""
+
+    def __init__(self, net: torch.nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: torch.Tensor) -> InceptionOutputs:
+        return InceptionOutputs(self.net(images), None)
+
+
+def test_auxiliary_outputs_that_are_none_do_not_matter(net: torch.nn.Module, tmp_path: Path) -> None:
+    model = backend("torchscript", script(Inception(net).eval(), tmp_path / "a.pt"))
+    torch.testing.assert_close(model.forward(images(3)), net(images(3)), rtol=1e-5, atol=1e-5)
+
+
+@dataclass
+class ImageClassifierOutput:
+    """As the models of transformers return."""
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+
+
+class Transformer(torch.nn.Module):
+    def __init__(self, net: torch.nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: torch.Tensor) -> ImageClassifierOutput:
+        return ImageClassifierOutput(logits=self.net(images), hidden_states=(images,))
+
+
+def test_logits_of_a_record_are_found(net: torch.nn.Module) -> None:
+    output = Transformer(net)(images(3))
+    assert find_scores(output, 3) == ("logits",)
+    assert torch.equal(scores_at(output, ("logits",)), net(images(3)))
+    assert torch.equal(scores_at(dict(output.__dict__), ("logits",)), net(images(3)))
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (
+            {"a": torch.ones(2, 3), "b": torch.ones(2, 4)},
+            r"2 tensors \(a: float32 \(2, 3\), b: float32 \(2, 4\)\), of which 2",
+        ),
+        (
+            (torch.ones(2, dtype=torch.int64), torch.ones(2, 3, 4, 4)),
+            r"1: float32 \(2, 3, 4, 4\)\), of which none",
+        ),
+        ({"pooler_output": torch.ones(2, 3)}, "pooler_output: .* of which none can be scores"),
+        (None, "a NoneType of 0 tensors"),
+        ("x", "a str of 0 tensors"),
+        ([{"logits": torch.ones(2, 3)}, {"logits": torch.ones(2, 3)}], "of which 2 can be scores"),
+    ],
+)
+def test_outputs_without_one_part_that_can_be_scores_are_named(output: object, expected: str) -> None:
+    with pytest.raises(TypeError, match=expected):
+        find_scores(output, 2)
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "expected"),
+    [
+        (
+            Preprocessing(size=(8, 8), resize=8),
+            r"\(3, 8, 8\): it was exported for \(3, 16, 16\): give that size",
+        ),
+        (
+            Preprocessing(size=(16, 16), resize=16, mean=(0.5,), std=(0.5,)),
+            r"\(1, 16, 16\): it was exported for \(3, 16, 16\): give that size, and as many numbers of mean",
+        ),
+    ],
+)
+def test_the_images_of_an_exported_program_are_named(
+    net: torch.nn.Module, tmp_path: Path, preprocessing: Preprocessing, expected: str
+) -> None:
+    with pytest.raises(RegistryInvalid, match=expected):
+        backend("torch-export", export(net, tmp_path / "a.pt2"), preprocessing=preprocessing)
+
+
+def test_the_channels_of_a_script_are_named(net: torch.nn.Module, tmp_path: Path) -> None:
+    grey = Preprocessing(size=(16, 16), resize=16, mean=(0.5,), std=(0.5,))
+    with pytest.raises(
+        RegistryInvalid, match=r"its first layer takes 3 channels: mean and std need 3 numbers each"
+    ):
+        backend("torchscript", script(net, tmp_path / "a.pt"), preprocessing=grey)
+
+
+class Half(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(3, CLASSES)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.linear(images.mean((2, 3)))
+
+
+def test_programs_in_half_precision_are_named(tmp_path: Path) -> None:
+    module = Half().half().eval()
+    with pytest.raises(
+        RegistryInvalid, match=r"its weights are float16, images are float32: save it after model"
+    ):
+        backend("torchscript", script(module, tmp_path / "a.pt"))
+    program = torch.export.export(module, (images(2).half(),))
+    torch.export.save(program, tmp_path / "b.pt2")
+    with pytest.raises(RegistryInvalid, match=r"its images are float16, and here they are float32"):
+        backend("torch-export", tmp_path / "b.pt2")
+
+
+class Two(torch.nn.Module):
+    def forward(self, images: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        return images.mean((2, 3)) + others
+
+
+def test_a_program_of_two_inputs_is_refused(tmp_path: Path) -> None:
+    torch.export.save(torch.export.export(Two(), (images(2), torch.ones(2, 3))), tmp_path / "a.pt2")
+    with pytest.raises(RegistryInvalid, match="a classifier has one input, this program 2"):
+        backend("torch-export", tmp_path / "a.pt2")
+
+
+def test_messages_are_of_our_own(
+    net: torch.nn.Module, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """torch's text, with paths of its sources, is in the log and in the cause alone."""
+    path = script(net, tmp_path / "a.pt")
+    broken = swapped(path, tmp_path / "b.pt", lambda entry, data: b"x" if entry.endswith(".py") else data)
+    small = Preprocessing(size=(8, 8), resize=8)
+    for file, fields in ((broken, {}), (path, {"preprocessing": small})):
+        with pytest.raises(RegistryInvalid, match="model 'm'") as caught:
+            backend("torchscript", file, **fields)
+        assert not re.search(r"\n|\x1b|\.cpp|\.py\b|Traceback|Exception|at::|c10", str(caught.value))
+        assert caught.value.__cause__ is not None
+    assert "torch says: " in caplog.text
 
 
 class Trap:

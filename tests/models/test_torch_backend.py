@@ -254,8 +254,24 @@ def test_weights_of_another_model_are_refused(tmp_path: Path, resnet: torch.nn.M
 
 
 def test_a_size_the_model_cannot_run_on_is_refused() -> None:
-    with pytest.raises(RegistryInvalid, match="does not run on images of"):
-        backend("torchvision:vit_b_16", preprocessing=Preprocessing(size=(64, 64), resize=64))
+    with pytest.raises(
+        RegistryInvalid,
+        match=r"does not run on images of \(3, 64, 64\): its weights are for 224 x 224: give size: \[224, 224\]",
+    ):
+        backend("torchvision:vit_b_16", preprocessing=SMALL)
+    with pytest.raises(
+        RegistryInvalid,
+        match=r"images of \(3, 64, 64\): its weights are for 224 x 224: give size: \[224, 224\]",
+    ):
+        backend("timm:vit_tiny_patch16_224", preprocessing=SMALL)
+
+
+def test_channels_that_the_model_does_not_take_are_named() -> None:
+    grey = Preprocessing(size=(64, 64), resize=64, mean=(0.5,), std=(0.5,))
+    with pytest.raises(
+        RegistryInvalid, match="first layer takes 3 channels: mean and std need 3 numbers each"
+    ):
+        backend("torchvision:resnet18", preprocessing=grey)
 
 
 def test_probabilities_cannot_be_claimed_for_logits() -> None:

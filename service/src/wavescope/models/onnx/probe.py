@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,12 +14,10 @@ from wavescope.errors import RegistryInvalid
 from wavescope.models.onnx.faults import RUN_ERRORS, run_reason
 from wavescope.models.onnx.runtime import ort
 from wavescope.models.onnx.signature import ImageInput, class_count
+from wavescope.models.output_names import FEATURES
 from wavescope.models.spec import ModelSpec
 
 log = logging.getLogger(__name__)
-
-# As the encoders of transformers and timm name what a classifier's head is given: of the shape of scores, and none.
-_FEATURES = re.compile(r"pooler|pooled|embed|feature|hidden_state|latent", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +122,7 @@ def _chosen(spec: ModelSpec, shapes: dict[str, tuple[int, ...]], rows: int) -> s
             f"not a classifier: for {rows} {'image' if rows == 1 else 'images'} it returned"
             f" {_described(shapes, list(shapes), 0)}, not (n, classes). {_guess(next(iter(shapes.values())), rows)}",
         )
-    if spec.output is None and _FEATURES.search(several[0]):
+    if spec.output is None and FEATURES.search(several[0]):
         raise spec.invalid(
             "output",
             f"{_described(shapes, several, rows)} is named as features are, not the scores of classes: export the model"

@@ -25,6 +25,7 @@ from wavescope.models.backend import (
 from wavescope.models.revision import revision
 from wavescope.models.spec import ModelSpec
 from wavescope.models.torch.device import FixedBatch, RenderStream, fetch, fixed_batch, to_tensor
+from wavescope.models.torch.faults import probe_refusal, run_reason
 from wavescope.models.torch.weights import weights_digest
 
 CPU_BATCH_SIZE = 8
@@ -44,6 +45,7 @@ class Built:
         labels: ``None`` where the weights name no classes.
         program: it came whole from a file: its layout and mode are those it was saved in.
         max_rows: that the module takes at once; ``None`` for any number.
+        size: (height, width) of the images that the weights are for, where they say so.
     """
 
     module: torch.nn.Module
@@ -51,6 +53,7 @@ class Built:
     labels: tuple[str, ...] | None
     program: bool = False
     max_rows: int | None = None
+    size: tuple[int, int] | None = None
 
 
 class TorchBackend:
@@ -129,7 +132,9 @@ class TorchBackend:
             scores = in_batches(images, self._batch_size, self._fixed or self._run, torch.cat)
             return as_classes(scores, self._outputs)
         except RuntimeError as error:
-            raise ModelFailure(f"model {self._name!r} failed to run: {error}") from error
+            raise ModelFailure(
+                f"model {self._name!r} failed to run: {run_reason(error, model=self._name)}"
+            ) from error
 
     def rendering(self) -> AbstractContextManager[None]:
         """Context in which the next batch is rendered, on a GPU while the model still scores the last.
@@ -175,10 +180,8 @@ class TorchBackend:
             scores = in_batches(self.to_device(images), self._batch_size, self._run, torch.cat)
         except TypeError as error:
             raise spec.invalid("source", f"not a classifier: {error}") from error
-        except (RuntimeError, ValueError, AssertionError) as error:
-            raise spec.invalid(
-                "preprocessing", f"the model does not run on images of {built.preprocessing.shape}: {error}"
-            ) from error
+        except (RuntimeError, ValueError, AssertionError, LookupError, AttributeError) as error:
+            raise probe_refusal(spec, built.module, built.preprocessing.shape, built.size, error) from error
         if scores.ndim != 2 or scores.shape[0] != PROBE_ROWS:
             raise spec.invalid(
                 "source",

@@ -23,6 +23,8 @@ from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import ModelSpec
 from wavescope.models.torch.backend import Built, TorchBackend, torch_device
 from wavescope.models.torch.checkpoints import weights_only_loads
+from wavescope.models.torch.faults import load_reason
+from wavescope.models.torch.outputs import find_scores, scores_at
 
 # torch.export.load loads these by plain pickle, by torch's own unpickler of C++ objects, or as compiled libraries.
 _FORBIDDEN = re.compile(r"(^|/)data/(constants/(custom_obj_|opaque_obj_)|aotinductor/)")
@@ -41,7 +43,7 @@ MANY_ROWS = 2**31
 
 
 class Program(torch.nn.Module):
-    """A loaded program as a module of one input and one output.
+    """A loaded program as a module of one input and one output, which are the scores among what it returns.
 
     Args:
         run: the program.
@@ -52,6 +54,7 @@ class Program(torch.nn.Module):
         super().__init__()
         self._run = run
         self._min_rows = min_rows
+        self._place: tuple[str | int, ...] | None = None
 
     def forward(self, images: Float32[torch.Tensor, "n c h w"]) -> Float32[torch.Tensor, "n classes"]:
         rows = images.shape[0]
@@ -59,10 +62,10 @@ class Program(torch.nn.Module):
             images = torch.cat([images, images.new_zeros((self._min_rows - rows, *images.shape[1:]))])
         # TorchScript would go over to other kernels after its first runs, and an image's scores with it.
         with torch.jit.optimized_execution(False):  # pyright: ignore[reportPrivateImportUsage]
-            scores = self._run(images)
-        if not isinstance(scores, torch.Tensor):
-            raise TypeError(f"it returns a {type(scores).__name__}, not one tensor")
-        return scores[:rows]
+            output = self._run(images)
+        if self._place is None:
+            self._place = find_scores(output, images.shape[0])
+        return scores_at(output, self._place)[:rows]
 
 
 def load_torchscript(spec: ModelSpec, options: LoadOptions) -> TorchBackend:
@@ -112,7 +115,7 @@ def build_exported(spec: ModelSpec, device: torch.device) -> Built:
             )
         with weights_only_loads():
             program = torch.export.load(path)
-        fewest, most = _rows(program)
+        fewest, most = _rows(program, _input(spec, program))
         if device.type != "cpu":
             from torch.export.passes import move_to_device_pass
 
@@ -129,16 +132,44 @@ def _checked(spec: ModelSpec, expected: FileType) -> Path:
     return check_file(spec, path, field="source")
 
 
-def _rows(program: torch.export.ExportedProgram) -> tuple[int, int | None]:
-    """(fewest, most) images that a program takes at once; ``None`` for any number."""
+def _input(spec: ModelSpec, program: torch.export.ExportedProgram) -> torch.Tensor:
+    """The images that a program was exported with, in shape and type; lengths that it leaves free are symbols.
+
+    Raises:
+        RegistryInvalid: it takes something else, or images of another shape than preprocessing makes.
+    """
     names: Any = program.graph_signature.user_inputs
     if len(names) != 1:
-        raise ValueError(f"a classifier has one input, this program has {len(names)}")
+        raise spec.invalid("source", f"a classifier has one input, this program {len(names)}")
     (node,) = (node for node in program.graph.nodes if node.name == names[0])
     value: Any = node.meta.get("val")
     if not isinstance(value, torch.Tensor) or value.ndim != 4:
-        raise ValueError("its input is no tensor (batch, channels, height, width)")
-    rows: Any = value.shape[0]
+        raise spec.invalid(
+            "source", "not a classifier of images: its input is no (batch, channels, height, width)"
+        )
+    if value.dtype != torch.float32:
+        dtype = str(value.dtype).removeprefix("torch.")
+        raise spec.invalid(
+            "source", f"its images are {dtype}, and here they are float32: export it after model.float()"
+        )
+    preprocessing, _ = spec.declared()
+    shape: tuple[Any, ...] = tuple(value.shape[1:])
+    if any(
+        isinstance(side, int) and side != given
+        for side, given in zip(shape, preprocessing.shape, strict=True)
+    ):
+        listed = ", ".join(str(side) if isinstance(side, int) else "any" for side in shape)
+        raise spec.invalid(
+            "preprocessing",
+            f"the model does not run on images of {preprocessing.shape}: it was exported for ({listed}):"
+            " give that size, and as many numbers of mean and std as channels",
+        )
+    return value
+
+
+def _rows(program: torch.export.ExportedProgram, images: torch.Tensor) -> tuple[int, int | None]:
+    """(fewest, most) images that a program takes at once; ``None`` for any number."""
+    rows: Any = images.shape[0]
     if isinstance(rows, int):
         return rows, rows
     found = program.range_constraints.get(rows.node.expr)
@@ -149,7 +180,6 @@ def _rows(program: torch.export.ExportedProgram) -> tuple[int, int | None]:
 
 
 def _unusable(spec: ModelSpec, path: Path, what: str, error: Exception) -> Exception:
-    first_line = str(error).strip().partition("\n")[0][:300]
     return spec.invalid(
-        "source", f"{str(path)!r} is not a usable {what}: {first_line or type(error).__name__}"
+        "source", f"{str(path)!r} is not a usable {what}: {load_reason(error, model=spec.name)}"
     )

@@ -83,15 +83,17 @@ def build_torchvision(spec: ModelSpec) -> Built:
             allowed=allowed,
         )
     preprocessing = spec.preprocessing or _from_torchvision(spec, entry)
+    (side,) = entry.transforms().crop_size
+    size = (side, side)
     if chosen is not None:
         _refuse_digest(spec)
-        return Built(_torchvision_entry(spec, entry), preprocessing, categories)
+        return Built(_torchvision_entry(spec, entry), preprocessing, categories, size=size)
 
     def make() -> torch.nn.Module:
         return torchvision.models.get_model(name, weights=None, num_classes=_classes(spec, categories))
 
     named = [*sorted(entry.name for entry in entries), "DEFAULT"]
-    return Built(_random_or_file(spec, make, named), preprocessing, categories)
+    return Built(_random_or_file(spec, make, named), preprocessing, categories, size=size)
 
 
 def build_timm(spec: ModelSpec) -> Built:
@@ -127,7 +129,8 @@ def build_timm(spec: ModelSpec) -> Built:
             return timm.create_model(name, pretrained=False, **{**arguments, "num_classes": count})
 
         module = _random_or_file(spec, make, [])
-    return Built(module, spec.preprocessing or _from_timm(spec, module), labels)
+    height, width = timm.data.config.resolve_model_data_config(module)["input_size"][1:]
+    return Built(module, spec.preprocessing or _from_timm(spec, module), labels, size=(height, width))
 
 
 def torchvision_files(spec: ModelSpec, cache_dir: Path) -> tuple[Path, ...]:
