@@ -42,7 +42,7 @@ def _plain(given: Any, name: str, *, whole: bool) -> Any:
     if isinstance(value, Iterable) and not isinstance(value, bytes | bytearray | memoryview):
         return [_plain(entry, f"{name}[{place}]", whole=whole) for place, entry in enumerate(value)]
     try:
-        return operator.index(value)
+        return operator.index(value)  # pyright: ignore[reportArgumentType]  # what has none is caught below
     except TypeError:
         pass
     try:

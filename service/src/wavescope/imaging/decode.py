@@ -31,6 +31,7 @@ from wavescope.imaging.samples import (
     read_sample_format,
     to_eight_bits,
 )
+from wavescope.imaging.unread_formats import check_preview, recognise_unread
 
 Result = TypeVar("Result")
 
@@ -221,6 +222,7 @@ def _open(data: bytes, limits: ImageLimits) -> Iterator[tuple[Image.Image, Decod
     check_structure(data)
     try:
         with Image.open(io.BytesIO(data), formats=_supported_formats()) as image:
+            check_preview(image, data)
             _check_size(image.size, limits.max_pixels)
             frames = check_frames(image, data, limits.max_frames)
             yield image, check_cost(image, data, limits.max_decode_s), frames
@@ -231,11 +233,14 @@ def _open(data: bytes, limits: ImageLimits) -> Iterator[tuple[Image.Image, Decod
             max_pixels=limits.max_pixels,
         ) from error
     except Image.UnidentifiedImageError as error:
-        raise NotAnImage(
-            f"the image is in none of the formats {', '.join(_supported_formats())}, or its header is damaged",
-            field="image",
-            formats=list(_supported_formats()),
-        ) from error
+        formats = _supported_formats()
+        found = recognise_unread(data)
+        message = (
+            f"the image is in none of the formats {', '.join(formats)}, or its header is damaged"
+            if found is None
+            else f"the image is {found.name}, which is not read: {found.remedy}"
+        )
+        raise NotAnImage(message, field="image", formats=list(formats)) from error
     except _DECODER_ERRORS as error:
         raise _unreadable(error) from error
 
