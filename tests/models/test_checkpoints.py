@@ -285,6 +285,12 @@ def changed(state: State, **changes: Any) -> dict[str, Any]:
             "parameters without its buffers (bn.running_mean, bn.running_var): write model.state_dict()",
         ),
         ({"fc__weight": torch.ones(4, 2, dtype=torch.int8)}, "its weights are quantised"),
+        (
+            {"fc__weight": torch.ones(4, 2).to_sparse()},
+            "are sparse, distributed or without content (fc.weight)",
+        ),
+        ({"fc__weight": torch.ones(4, 2, device="meta")}, "without content (fc.weight): write plain ones"),
+        ({"fc__weight": torch.full((4, 2), torch.nan)}, "1 of its tensors hold NaN (fc.weight)"),
         ({"fc__weight": np.ones((4, 2))}, "fc.weight are no tensors of PyTorch"),
     ],
 )

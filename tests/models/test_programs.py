@@ -27,7 +27,7 @@ from wavescope.engine.types import Preprocessing
 from wavescope.errors import RegistryInvalid, WeightsUnavailable
 from wavescope.models.load import load
 from wavescope.models.spec import ModelSpec
-from wavescope.models.torch.outputs import find_scores, scores_at
+from wavescope.models.torch.outputs import NoScoresError, find_scores, scores_at
 
 SIDE = 16
 CLASSES = 5
@@ -273,7 +273,7 @@ def test_logits_of_a_record_are_found(net: torch.nn.Module) -> None:
     ],
 )
 def test_outputs_without_one_part_that_can_be_scores_are_named(output: object, expected: str) -> None:
-    with pytest.raises(TypeError, match=expected):
+    with pytest.raises(NoScoresError, match=expected):
         find_scores(output, 2)
 
 
@@ -335,6 +335,10 @@ def test_a_program_of_two_inputs_is_refused(tmp_path: Path) -> None:
     torch.export.save(torch.export.export(Two(), (images(2), torch.ones(2, 3))), tmp_path / "a.pt2")
     with pytest.raises(RegistryInvalid, match="a classifier has one input, this program 2"):
         backend("torch-export", tmp_path / "a.pt2")
+    with pytest.raises(
+        RegistryInvalid, match="a classifier has one input, the images: this model has others"
+    ):
+        backend("torchscript", script(Two(), tmp_path / "b.pt"))
 
 
 def test_messages_are_of_our_own(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import safetensors.torch
 import timm
 import torch
 import torchvision
@@ -140,6 +146,13 @@ def test_an_entry_of_another_model_is_refused_with_those_there_are(weights: str)
     assert files_of(asked, Path("unused")) == ()
 
 
+def test_the_address_of_weights_is_no_path() -> None:
+    with pytest.raises(
+        RegistryInvalid, match="weights: is the address of a file: download it, and give its path"
+    ):
+        backend("torchvision:squeezenet1_1", weights="https://user:word@example.org/w.pth")
+
+
 @pytest.mark.parametrize("weights", ["DEFAULT", "ResNet50_Weights.DEFAULT", "a1_in1k"])
 def test_an_entry_of_torchvision_is_none_of_timm(weights: str) -> None:
     with pytest.raises(
@@ -245,6 +258,83 @@ def test_a_hub_that_does_not_answer_is_an_error_at_once(
     ):
         backend(source)
     assert not offline, "the hub's client would retry for most of a minute"
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers as the hub does for files, of which there are those in ``files``."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def _answer(self, *, with_body: bool) -> None:
+        content = self.files.get(self.path)
+        self.send_response(200 if content is not None else 404)
+        if content is None:
+            known = any(path.startswith("/me/birds/") for path in self.files) and "/me/birds/" in self.path
+            self.send_header("X-Error-Code", "EntryNotFound" if known else "RepoNotFound")
+            content = b""
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        del format, args
+
+
+@pytest.fixture
+def hub(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
+    """The files of a hub on loopback, by their paths, which the client of the hub asks."""
+    monkeypatch.setattr(Hub, "files", {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield Hub.files
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_repository_is_fetched_and_then_cached(hub: dict[str, bytes], name: str) -> None:
+    torch.manual_seed(3)
+    state = timm.create_model(TINY, num_classes=3).state_dict()
+    content = io.BytesIO()
+    torch.save(state, content)
+    hub["/me/birds/resolve/main/config.json"] = config()
+    hub[f"/me/birds/resolve/main/{name}"] = (
+        safetensors.torch.save(state) if name.endswith("s") else content.getvalue()
+    )
+    first = backend("timm:hf-hub:me/birds")
+    assert first.details.labels == ("wren", "robin", "owl")
+    hub.clear()
+    second = backend("timm:hf-hub:me/birds")
+    assert second.details.revision == first.details.revision
+    assert torch.equal(scores(first, 96), scores(second, 96))
+
+
+def test_a_repository_without_weights_or_that_is_not_there_is_named(hub: dict[str, bytes]) -> None:
+    hub["/me/birds/resolve/main/config.json"] = config()
+    with pytest.raises(
+        RegistryInvalid, match=r"has no weights that are read: model\.safetensors or pytorch_model"
+    ):
+        backend("timm:hf-hub:me/birds")
+    with pytest.raises(
+        WeightsUnavailable,
+        match=r"config\.json answers 404: there is no such file, or it is not public; give",
+    ):
+        backend("timm:hf-hub:you/cats")
 
 
 def test_cached_weights_that_are_damaged_are_named(torch_cache: Path, hub_cache: Path) -> None:

@@ -147,7 +147,9 @@ def test_labels_may_be_imagenet_or_a_list(tmp_path: Path) -> None:
     assert model(tmp_path, "source: 'timm:x', labels: [wren, robin]").labels == ("wren", "robin")
 
 
-@pytest.mark.parametrize("weights", ["random", "IMAGENET1K_V2", "DEFAULT", "ResNet50_Weights.IMAGENET1K_V2"])
+@pytest.mark.parametrize(
+    "weights", ["random", "IMAGENET1K_V2", "DEFAULT", "ResNet50_Weights.IMAGENET1K_V2", "https://a.org/w.pth"]
+)
 def test_the_name_of_weights_is_no_path(tmp_path: Path, weights: str) -> None:
     assert model(tmp_path, f"source: 'torchvision:resnet50', weights: {weights}").weights == weights
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from wavescope.models.onnx.external_files import referenced_files
 from wavescope.models.spec import WEIGHTS_ENTRY, ModelSpec
 
+URL = "://"
+
 # Device, inode, size, and times of the last change of content and of the inode, ns; None where there is no file.
 Identity = tuple[int, int, int, int, int] | None
 
@@ -58,7 +60,9 @@ def files_beside_onnx(path: Path) -> list[Path]:
 
 def is_path(weights: str) -> bool:
     """Whether ``weights`` of a model is the path of a file rather than the name of an entry."""
-    return WEIGHTS_ENTRY.fullmatch(weights) is None and (bool(Path(weights).suffix) or "/" in weights)
+    if WEIGHTS_ENTRY.fullmatch(weights) or URL in weights:
+        return False
+    return bool(Path(weights).suffix) or "/" in weights
 
 
 def identity(path: Path) -> Identity:

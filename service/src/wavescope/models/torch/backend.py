@@ -26,6 +26,7 @@ from wavescope.models.revision import revision
 from wavescope.models.spec import ModelSpec
 from wavescope.models.torch.device import FixedBatch, RenderStream, fetch, fixed_batch, to_tensor
 from wavescope.models.torch.faults import probe_refusal, run_reason
+from wavescope.models.torch.outputs import NoScoresError
 from wavescope.models.torch.weights import weights_digest
 
 CPU_BATCH_SIZE = 8
@@ -178,9 +179,9 @@ class TorchBackend:
         images = probe_images(built.preprocessing)
         try:
             scores = in_batches(self.to_device(images), self._batch_size, self._run, torch.cat)
-        except TypeError as error:
+        except NoScoresError as error:
             raise spec.invalid("source", f"not a classifier: {error}") from error
-        except (RuntimeError, ValueError, AssertionError, LookupError, AttributeError) as error:
+        except (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError) as error:
             raise probe_refusal(spec, built.module, built.preprocessing.shape, built.size, error) from error
         if scores.ndim != 2 or scores.shape[0] != PROBE_ROWS:
             raise spec.invalid(

@@ -19,6 +19,7 @@ _NO_OPERATOR = re.compile(
 _VERSION = re.compile(
     r"schema version|version number|Unsupported file format version|newer version", re.IGNORECASE
 )
+_INPUTS = re.compile(r"missing value for argument|missing \d+ required positional|expected at most")
 _PICKLE = re.compile(r"[Uu]npickl|GLOBAL |pickle")
 
 
@@ -62,6 +63,8 @@ def probe_refusal(
     """
     if _MEMORY.search(_logged(error, spec.name)):
         return spec.invalid("batch_size", "there is not enough memory for a batch: give a smaller batch_size")
+    if _INPUTS.search(str(error)):
+        return spec.invalid("source", "a classifier has one input, the images: this model has others")
     where = f"the model does not run on images of {shape}"
     parameters = list(module.parameters())
     dtype = next((each.dtype for each in parameters if each.is_floating_point()), torch.float32)

@@ -192,10 +192,24 @@ def _difference(
         return _QUANTISED
     if match.others:
         return f"{_listed(match.others)} are no tensors of PyTorch: convert them with torch.from_numpy"
+    odd = [name for name, value in match.tensors.items() if not _is_plain(value)]
+    if odd:
+        return (
+            f"{len(odd)} of its tensors are sparse, distributed or without content ({_listed(odd)}):"
+            " write plain ones, gathered in one process"
+        )
+    undefined = [name for name, value in match.tensors.items() if bool(value.float().isnan().any())]
+    if undefined:
+        return f"{len(undefined)} of its tensors hold NaN ({_listed(undefined)}): its training has failed"
     reshaped = [name for name, value in match.tensors.items() if own[name].shape != value.shape]
     if match.missing or match.surplus:
         return _other_names(own, match, buffers)
     return _other_shapes(spec, own, match.tensors, reshaped) if reshaped else None
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
+    return plain and tensor.layout == torch.strided and not tensor.is_meta
 
 
 def _other_names(own: Mapping[str, torch.Tensor], match: _Match, buffers: Collection[str]) -> str:

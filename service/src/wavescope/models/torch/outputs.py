@@ -16,6 +16,10 @@ Key = str | int
 Path = tuple[Key, ...]
 
 
+class NoScoresError(Exception):
+    """A model returns no part that is the scores, or several that could be."""
+
+
 def find_scores(output: object, rows: int) -> Path:
     """The place of the scores: the one floating-point part (rows, classes), or the one such part named ``logits``.
 
@@ -26,7 +30,7 @@ def find_scores(output: object, rows: int) -> Path:
         rows: number of the images.
 
     Raises:
-        TypeError: there is none, or several.
+        NoScoresError: there is none, or several.
     """
     if isinstance(output, torch.Tensor):
         return ()
@@ -45,7 +49,7 @@ def find_scores(output: object, rows: int) -> Path:
         for path, part in parts[:8]
     )
     count = "none" if not able else str(len(able))
-    raise TypeError(
+    raise NoScoresError(
         f"it returns a {type(output).__name__} of {len(parts)} tensors ({listed}), of which {count} can be scores"
         " (images, classes): export it with the scores as its one output"
     )

@@ -19,7 +19,7 @@ from huggingface_hub import hf_hub_url, try_to_load_from_cache
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import RegistryInvalid, WavescopeError, WeightsUnavailable
 from wavescope.models.file_types import SAFETENSORS, TORCH, recognise
-from wavescope.models.files import is_path
+from wavescope.models.files import URL, is_path
 from wavescope.models.labels import IMAGENET
 from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import INTERPOLATIONS, WEIGHTS_ENTRY, ModelSpec, check_preprocessing
@@ -249,6 +249,8 @@ def _random_or_file(
     if weights == RANDOM:
         _refuse_digest(spec)
     else:
+        if URL in weights:
+            raise spec.invalid("weights", "is the address of a file: download it, and give its path")
         if not is_path(weights) and not path.exists():
             allowed = [*entries, "random", "<path>"]
             by_name = "" if entries else "; timm's own are named in the source, as timm:resnet50.a1_in1k"
