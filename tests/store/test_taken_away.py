@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.store.servers import Clock
@@ -115,7 +116,7 @@ def test_another_store_in_its_place_is_taken_and_told(
     assert store.check() == []
 
 
-def test_an_old_copy_in_its_place_is_taken_and_told(
+def test_jobs_that_an_old_copy_in_its_place_lacks_are_added(
     path: Path, make: Callable[..., SqliteStore], caplog: pytest.LogCaptureFixture
 ) -> None:
     store = make()
@@ -125,9 +126,46 @@ def test_an_old_copy_in_its_place_is_taken_and_told(
     store.submit(new("2"))
     store.submit(new("3"))
     path.with_name("copy").rename(path)
+    assert store.count_unfinished() == 3
+    assert "older copy: 2 jobs that it lacked were added" in caplog.text
+    assert store.check() == []
+    store.close()
+    assert make().claim("w1", 15.0) is not None
+
+
+def test_an_old_copy_put_there_while_nobody_has_the_store_open_is_taken_and_told(
+    path: Path, make: Callable[..., SqliteStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = make()
+    store.submit(new("1"))
+    store.close()
+    shutil.copy(path, path.with_name("copy"))
+    store.submit(new("2"))
+    store.submit(new("3"))
+    store.close()
+    path.with_name("copy").rename(path)
     assert store.count_unfinished() == 1
     assert "older copy: jobs 2 to 3 are gone" in caplog.text
-    assert store.check() == []
+
+
+def test_a_restored_file_that_lacks_what_another_process_accepted_is_given_it(
+    path: Path, make: Callable[..., SqliteStore]
+) -> None:
+    """Two deletions, and the first to restore after the second has missed the first."""
+    early, late = make(), make()
+    early.submit(new("1"))
+    late.submit(new("2", payload=b"request"))
+    GONE["all files"](path)
+    late.submit(new("3", payload=b"asked"))
+    late.claim("w1", 15.0)
+    GONE["all files"](path)
+    assert early.count_unfinished() == 2
+    assert late.get("3").id == "3"
+    assert early.count_unfinished() == 3
+    late.close()
+    early.close()
+    claimed = {job.id: payload for job, payload in iter(lambda: make().claim("w2", 15.0), None)}
+    assert claimed["3"] == b"asked"
 
 
 @pytest.mark.parametrize("place", [0, 40_000], ids=["header", "middle"])
@@ -341,36 +379,49 @@ def test_the_file_and_its_log_stay_bounded_over_many_jobs_also_while_somebody_re
     assert bytes_on_disk() < 500_000, {one.name: one.stat().st_size for one in path.parent.iterdir()}
 
 
-def _submit_for_ever(path: Path, told: multiprocessing.Queue[str]) -> None:
+def _submit_for_ever(path: Path, told: multiprocessing.Queue[tuple[str, int]], deletions: Any) -> None:
     logging.disable()
     store = SqliteStore(path, result_bytes=0)
     for number in range(1_000_000):
+        before = deletions.value
         try:
             job, made = store.submit(new(f"{os.getpid()}-{number}"))
         except StoreUnavailable:
             continue
         assert made
-        told.put(job.id)
+        told.put((job.id, before))
 
 
 def test_processes_that_submit_while_the_files_are_deleted_lose_no_accepted_job(path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
-    told: multiprocessing.Queue[str] = spawn.Queue()
-    writers = [spawn.Process(target=_submit_for_ever, args=(path, told), daemon=True) for _ in range(3)]
+    told: multiprocessing.Queue[tuple[str, int]] = spawn.Queue()
+    deletions = spawn.Value("i", -1)
+    writers = [
+        spawn.Process(target=_submit_for_ever, args=(path, told, deletions), daemon=True) for _ in range(3)
+    ]
     for writer in writers:
         writer.start()
     accepted: set[str] = set()
     store = SqliteStore(path, result_bytes=0)
-    # A process that comes while no file is there makes an empty one: all have to have come before.
-    while len({name.partition("-")[0] for name in accepted}) < len(writers):
-        accepted.add(told.get(timeout=60))
-    for _ in range(10):
-        before = len(accepted)
-        while len(accepted) < before + 60:
-            accepted.add(told.get(timeout=60))
+
+    def until_all_have_submitted(since: int) -> None:
+        """Every writer has submitted a job that it began after so many deletions."""
+        names: set[str] = set()
+        while len(names) < len(writers):
+            name, before = told.get(timeout=60)
+            accepted.add(name)
+            if before >= since:
+                names.add(name.partition("-")[0])
+
+    # A process that comes while no file is there makes an empty one: all have to have come before. One that is killed
+    # takes along what it alone still sees: all have to have come once more after the last deletion.
+    until_all_have_submitted(since=-1)
+    for deletion in range(10):
+        for _ in range(20):
+            accepted.add(told.get(timeout=60)[0])
         shutil.rmtree(path.parent, ignore_errors=True)
-    while len(accepted) < 900:
-        accepted.add(told.get(timeout=60))
+        deletions.value = deletion
+    until_all_have_submitted(since=9)
     for writer in writers:
         writer.kill()
         writer.join()

@@ -123,14 +123,16 @@ class SqliteStore:
 
     def _connect(self, ends_s: float) -> sqlite3.Connection:
         """Connect to the file that is at the path now; return the open connection if it is that one."""
-        if self._connection is not None and not self._file.is_in_place():
-            self._file.restore(self._connection, ends_s)
-            self._disconnect()
-        if self._connection is None:
-            try:
+        former = self._connection
+        try:
+            if former is None:
                 self._connection = self._file.open(ends_s)
-            except InvalidRequest as newer:
-                raise _unavailable(newer.message) from newer
+            elif not self._file.is_in_place():
+                self._connection = self._file.reopen(former, ends_s)
+                former.close()
+        except InvalidRequest as newer:
+            raise _unavailable(newer.message) from newer
+        assert self._connection is not None
         return self._connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:

@@ -6,7 +6,8 @@ still lead to the files that were opened (three calls of ``stat``, a few microse
 process to notice writes all that it still sees to a new file in their place, and the others open that one.
 
 No acknowledged job is lost: the paths are checked once more after the commit, so the job was committed before the file
-was deleted and is in the restored one.
+was deleted and is in the restored one. If a process with an older file was the first to restore, or an older copy was
+put there, the others add the jobs that it lacks.
 """
 
 from __future__ import annotations
@@ -38,6 +39,14 @@ Files = tuple[tuple[int, int], ...]
 
 class _LogMissing(Exception):
     """Other processes have the file open, and its log is not where it was."""
+
+
+class _FolderReplaced(Exception):
+    """The folder that was locked is not at its path any more."""
+
+
+class _FileMissing(Exception):
+    """There is no file at the path, and a connection to the former one that can restore it."""
 
 
 class StoreFile:
@@ -75,11 +84,12 @@ class StoreFile:
             return False
         return files == self._opened and found.st_size >= self._floor
 
-    def open(self, ends_s: float) -> sqlite3.Connection:
+    def open(self, ends_s: float, *, former: sqlite3.Connection | None = None) -> sqlite3.Connection:
         """Connect to the file at the path; an empty store is made if there is none.
 
         Args:
             ends_s: monotonic time until which other processes are waited for.
+            former: connection to the file that was there before, whose jobs are added to those of a copy.
 
         Raises:
             InvalidRequest: a newer version of the service wrote the file.
@@ -88,8 +98,8 @@ class StoreFile:
         """
         while True:
             try:
-                return self._open(ends_s)
-            except _LogMissing as missing:
+                return self._open(ends_s, former)
+            except (_LogMissing, _FolderReplaced) as missing:
                 # Another process restores it, for which it needs the lock; or the last one closes and deletes the log.
                 if time.monotonic() >= ends_s:
                     raise StoreUnavailable(
@@ -97,12 +107,14 @@ class StoreFile:
                     ) from missing
                 time.sleep(_POLL_S)
 
-    def _open(self, ends_s: float) -> sqlite3.Connection:
+    def _open(self, ends_s: float, former: sqlite3.Connection | None) -> sqlite3.Connection:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # One process at a time: SQLite does not wait when two processes switch to the log.
-        with _lock(self._path.parent, ends_s):
+        with _lock(self._path.parent, ends_s) as folder:
             if not self._path.exists():
-                self._publish(_make)
+                if former is not None:
+                    raise _FileMissing
+                self._publish(_make, folder)
                 if self._epoch is not None:
                     log.error("the store's file is gone, and all jobs with it; an empty one was made")
                 self._epoch = None
@@ -120,34 +132,56 @@ class StoreFile:
                 connection.execute(
                     "PRAGMA wal_checkpoint"
                 ).fetchall()  # so that the file has all of its pages
+                if former is not None:
+                    self._add_missing_jobs(former, connection)
                 self._compare_with_last(connection)
+                _check_folder(folder, self._path.parent)
             except BaseException:
                 connection.close()
                 raise
         return connection
 
-    def restore(self, connection: sqlite3.Connection, ends_s: float) -> None:
-        """Restore a deleted file: write all that a connection still sees to the path, unless another file is there.
+    def reopen(self, former: sqlite3.Connection, ends_s: float) -> sqlite3.Connection:
+        """Connect to the file that is at the path now, with all jobs that a connection to the former one still sees.
 
-        The connection is to be closed afterwards.
+        A deleted file is restored. A copy of the same store that lacks jobs is given them. The former connection stays
+        open: it may be the only one that sees a job until this returns.
 
         Raises:
-            sqlite3.Error, OSError: the file cannot be written; another call may try again.
-            StoreUnavailable: another call has tried a moment ago.
+            sqlite3.Error, OSError: the file cannot be written or read; another call may try again.
+            StoreUnavailable: another call has tried a moment ago, or the file is damaged, or deleted again and again.
         """
+        opened, floor, epoch, last = self._opened, self._floor, self._epoch, self._last
+        while True:
+            self._restore(former, ends_s)
+            try:
+                fresh = self.open(ends_s, former=former)
+            except _FileMissing:
+                fresh = None
+            if fresh is not None and self.is_in_place():
+                return fresh
+            if fresh is not None:
+                fresh.close()
+            self._opened, self._floor, self._epoch, self._last = opened, floor, epoch, last
+            if time.monotonic() >= ends_s:
+                raise StoreUnavailable("the store's file is taken away again and again")
+
+    def _restore(self, connection: sqlite3.Connection, ends_s: float) -> None:
+        """Restore a deleted file: write all that a connection still sees to the path, unless another file is there."""
         if self._is_same_file():
             return  # only marked as damaged
         if time.monotonic() < self._restore_from_s:
             raise StoreUnavailable("the store's file is gone, and could not be put back a moment ago")
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _lock(self._path.parent, ends_s):
+        with _lock(self._path.parent, ends_s) as folder:
             if self._is_replaced():
                 self._delete_our_logs()
                 return
             self._restore_from_s = time.monotonic() + _RESTORE_EVERY_S
-            self._publish(lambda path: _copy(connection, path))
+            published = self._publish(lambda path: _copy(connection, path), folder)
             self._restore_from_s = 0.0
-        log.error("the store's file was taken away; all that was in it has been put back")
+        if published:
+            log.error("the store's file was taken away; all that was in it has been put back")
 
     def close(self, connection: sqlite3.Connection) -> None:
         """Close a connection, and forget which file it was of."""
@@ -191,28 +225,63 @@ class StoreFile:
             return found.st_size > 0 and (self._opened is None or _id(found) != self._opened[0])
         return False
 
-    def _publish(self, fill: Callable[[Path], None]) -> None:
-        """Put a new file at the path atomically, in place of the old one if there was one."""
+    def _add_missing_jobs(self, source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+        """Add the jobs of one connection that another one, to a copy of the same store, lacks."""
+        if _read_epoch(source) != _read_epoch(target):
+            return  # another store
+        names = [name for (name,) in source.execute("SELECT id FROM jobs ORDER BY number")]
+        target.execute("PRAGMA synchronous = FULL")
+        target.execute("BEGIN IMMEDIATE")
+        try:
+            known = {name for (name,) in target.execute("SELECT id FROM jobs")}
+            missing = [name for name in names if name not in known]
+            for name in missing:
+                _copy_job(source, target, name)
+            target.execute("COMMIT")
+        finally:
+            if target.in_transaction:
+                target.execute("ROLLBACK")
+        if missing:
+            log.error(
+                "the store's file was replaced by an older copy: %d jobs that it lacked were added",
+                len(missing),
+            )
+
+    def _publish(self, fill: Callable[[Path], None], folder: int) -> bool:
+        """Put a new file at the path atomically, in place of the old one if there was one.
+
+        Args:
+            fill: writes the new file at a path.
+            folder: handle of the locked folder. If that is deleted and another one made, nothing is done in the other.
+
+        Returns:
+            Whether it is there: not if there was no file, and another one has come meanwhile.
+        """
+        replaces = self._path.exists()
         new = self._path.with_name(f"{self._path.name}.new")
-        logs = [new.with_name(f"{new.name}{end}") for end in ("-wal", "-shm", "-journal")]
-        for path in (new, *logs):
-            path.unlink(missing_ok=True)
+        for name in (new.name, *(f"{new.name}{end}" for end in ("-wal", "-shm", "-journal"))):
+            _unlink(name, folder)
         try:
             # SQLite would make it readable for everybody; its log inherits the permissions of the file.
-            handle = os.open(new, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            flags = os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            handle = os.open(new.name, flags, 0o600, dir_fd=folder)
             try:
                 fill(new)
                 os.fsync(handle)
             finally:
                 os.close(handle)
             for path in (self._log, self._index):  # SQLite would take them for those of the new file
-                path.unlink(missing_ok=True)
-            new.rename(self._path)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            raise
-        with _open_folder(self._path.parent) as folder:
-            os.fsync(folder)
+                _unlink(path.name, folder)
+            if replaces:
+                os.replace(new.name, self._path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            else:
+                os.link(new.name, self._path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except FileExistsError:
+            return False
+        finally:
+            _unlink(new.name, folder)
+        os.fsync(folder)
+        return True
 
     def _refuse_damaged(self) -> None:
         fingerprint = self._fingerprint()
@@ -307,6 +376,28 @@ def _copy(connection: sqlite3.Connection, path: Path) -> None:
         copy.close()
 
 
+def _read_epoch(connection: sqlite3.Connection) -> str | None:
+    """Id of a store and its copies; ``None`` of a file that is none."""
+    try:
+        row = connection.execute("SELECT value FROM marks WHERE name = 'epoch'").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
+            raise
+        return None  # it has no such table
+    return None if row is None else row[0]
+
+
+def _copy_job(source: sqlite3.Connection, target: sqlite3.Connection, name: str) -> None:
+    """Copy a job with its request, scores and result; it comes last in the order of submission."""
+    for table, key in (("jobs", "id"), ("payloads", "job"), ("outputs", "job"), ("chunks", "job")):
+        rows = source.execute(f"SELECT * FROM {table} WHERE {key} = ?", (name,))  # noqa: S608 - names of ours
+        columns = [column for column, *_ in rows.description if column != "number"]
+        skipped = len(rows.description) - len(columns)
+        places = ", ".join("?" * len(columns))
+        insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608
+        target.executemany(insert, (row[skipped:] for row in rows))
+
+
 def _means_damage(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
@@ -329,15 +420,45 @@ def _open_folder(path: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _lock(path: Path, ends_s: float) -> Iterator[None]:
-    """Hold the lock of a folder, one holder in all processes; raises StoreUnavailable after ``ends_s``."""
-    with _open_folder(path) as handle:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= ends_s:
-                    raise StoreUnavailable("the store is being opened by another process") from None
-                time.sleep(_POLL_S)
-        yield
+def _lock(path: Path, ends_s: float) -> Iterator[int]:
+    """Lend a handle of the folder at a path and hold its lock, one holder in all processes.
+
+    Raises:
+        StoreUnavailable: another process holds it until ``ends_s``.
+    """
+    while True:
+        with _open_folder(path) as handle:
+            _acquire(handle, ends_s)
+            if _is_at(handle, path):
+                yield handle
+                return
+        # It was deleted meanwhile, and its lock with it.
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _acquire(handle: int, ends_s: float) -> None:
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= ends_s:
+                raise StoreUnavailable("the store is being opened by another process") from None
+            time.sleep(_POLL_S)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether a folder is still the one at its path."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return _id(os.fstat(handle)) == _id(path.stat())
+    return False
+
+
+def _check_folder(handle: int, path: Path) -> None:
+    """Raise _FolderReplaced if another folder is at the path: what was opened may not be what is there now."""
+    if not _is_at(handle, path):
+        raise _FolderReplaced
+
+
+def _unlink(name: str, folder: int) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
