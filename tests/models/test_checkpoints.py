@@ -20,11 +20,12 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+import torchvision
 from safetensors.torch import save_file
 
 from wavescope.errors import RegistryInvalid
 from wavescope.models.spec import ModelSpec
-from wavescope.models.torch.checkpoints import read_state_dicts
+from wavescope.models.torch.checkpoints import StateDict, read_state_dicts
 from wavescope.models.torch.fitting import fit
 
 State = Mapping[str, torch.Tensor]
@@ -478,3 +479,57 @@ def test_a_header_whose_length_looks_like_another_type_is_one_of_safetensors(
     path = tmp_path / "a.safetensors"
     path.write_bytes(length.to_bytes(8, "little") + whole[8 : 8 + size].ljust(length) + whole[8 + size :])
     assert_same(loaded(path), state)
+
+
+@pytest.mark.parametrize("form", ["zip", "old", "safetensors"])
+def test_damage_anywhere_in_a_file_ends_in_a_sentence(tmp_path: Path, form: str) -> None:
+    """Or in weights, where it is in a number; most of it is done to the beginning, which holds no numbers."""
+    state = made().state_dict()
+    path = tmp_path / "a.pth"
+    old = io.BytesIO()
+    torch.save(state, old, _use_new_zipfile_serialization=False)
+    whole = {
+        "zip": torch_bytes(state),
+        "old": old.getvalue(),
+        "safetensors": safetensors.torch.save(dict(state)),
+    }[form]
+    random = np.random.default_rng(0)
+    messages: list[str] = []
+    for _ in range(300):
+        content = bytearray(whole)
+        for place in random.integers(
+            len(whole) if random.random() < 0.3 else 700, size=random.integers(1, 4)
+        ):
+            content[place] = random.integers(256)
+        path.write_bytes(content[: random.integers(len(whole))] if random.random() < 0.2 else content)
+        try:
+            loaded(path)
+        except RegistryInvalid as error:
+            messages.append(str(error))
+    assert messages
+    for message in messages:
+        assert_ours(message)
+        assert message.isprintable()
+
+
+def test_names_that_cannot_be_printed_are_escaped_and_cut(tmp_path: Path) -> None:
+    state = {**made().state_dict(), "x\x1b[31m": torch.ones(1), "y" * 1000: torch.ones(1)}
+    message = refusal(saved(tmp_path / "a.pth", state))
+    assert r"2 are not the model's ('x\x1b[31m', yyy" in message
+    assert len(message) < 700
+
+
+@pytest.mark.parametrize("classes", [4, 9])
+def test_auxiliary_classifiers_are_not_needed(classes: int) -> None:
+    """They are for training; a model that was fine-tuned may have them of the classes it had before."""
+    net = torchvision.models.googlenet(weights=None, init_weights=False, num_classes=4).eval()
+    other = torchvision.models.googlenet(weights=None, init_weights=False, num_classes=classes)
+    state = net.state_dict()
+    spec = ModelSpec(name="m", source="torchvision:googlenet", weights="a.pth")
+    fresh = torchvision.models.googlenet(weights=None, init_weights=False, num_classes=4).eval()
+    aux = {name: value for name, value in other.state_dict().items() if name.startswith("aux")}
+    fit(spec, fresh, [StateDict((), {**state, **aux})])
+    images = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(fresh(images), net(images))
+    fit(spec, fresh, [StateDict((), {name: value for name, value in state.items() if name not in aux})])

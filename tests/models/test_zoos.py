@@ -30,6 +30,7 @@ from wavescope.models.spec import ModelSpec
 
 SMALL = Preprocessing(size=(64, 64), resize=64)
 SQUEEZENET = torchvision.models.SqueezeNet1_1_Weights
+IMAGENET_NORMALISATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # A model of timm that takes a tenth of a second to make.
 TINY = "test_resnet"
 
@@ -130,6 +131,26 @@ def test_an_entry_of_torchvision_is_named_as_in_python(torch_cache: Path, weight
         expected = module(torch.from_numpy(images))
     found = scores(load(asked, cache_dir=Path("unused"), threads=1))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_file_of_an_entry_gives_the_scores_of_the_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GoogLeNet's entry makes the model transform its input, which its file does not say."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    path = tmp_path / "checkpoints" / Path(torchvision.models.GoogLeNet_Weights.DEFAULT.url).name
+    torch.manual_seed(1)
+    torch.save(torchvision.models.googlenet(weights=None, init_weights=False).state_dict(), path)
+    entry = scores(backend("torchvision:googlenet"))
+    assert torch.equal(scores(backend("torchvision:googlenet", weights=str(path))), entry)
+    # (x - 0.5) / 0.5 is what the model makes of images that are normalised as for the entry.
+    tensorflow = Preprocessing(size=(224, 224), resize=256, mean=(0.5,) * 3, std=(0.5,) * 3)
+    own = backend("torchvision:googlenet", weights=str(path), preprocessing=tensorflow)
+    pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    mean, std = (torch.tensor(values)[:, None, None] for values in IMAGENET_NORMALISATION)
+    with_entry = backend("torchvision:googlenet").forward((pixels - mean) / std)
+    torch.testing.assert_close(own.forward((pixels - 0.5) / 0.5), with_entry, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import logging
 import os
 import pickle
 import re
+import struct
 import threading
 import zipfile
 from collections import OrderedDict
@@ -36,6 +37,8 @@ LOAD_ERRORS = (
     SafetensorError,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
+    struct.error,
+    AssertionError,
     RuntimeError,
     ValueError,
     TypeError,
@@ -224,7 +227,7 @@ def _root(path: Path) -> str | None:
             name = next(name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl")
             with archive.open(name) as file:
                 head = file.read(1000)
-    except (zipfile.BadZipFile, OSError, StopIteration, NotImplementedError, RuntimeError):
+    except (zipfile.BadZipFile, OSError, StopIteration, RuntimeError, ValueError):
         return None
     found = re.match(rb"\x80\x02c([\w.]+)\n([\w.]+)\n", head)
     return b".".join(found.groups()).decode() if found else None

@@ -17,6 +17,7 @@ from wavescope.models.torch.checkpoints import StateDict
 log = logging.getLogger(__name__)
 
 MAX_NAMED = 3
+MAX_NAME_LENGTH = 100
 # A classifier and its bias; with distillation, two of them.
 MAX_HEAD_TENSORS = 4
 _COMPILED = "_orig_mod."
@@ -111,6 +112,12 @@ def _match(
         name.removeprefix(prefix): value
         for name, value in tensors.items()
         if name.startswith(prefix) and name.removeprefix(prefix) in own
+    }
+    # Auxiliary classifiers may be of the number of classes that the model was trained with before.
+    taken = {
+        name: value
+        for name, value in taken.items()
+        if value.shape == own[name].shape or not _UNUSED.search(name)
     }
     surplus = [
         name
@@ -251,10 +258,15 @@ def _other_shapes(
     if len(reshaped) > 1:
         reason = f"{len(reshaped)} tensors have other shapes ({_listed(reshaped)}): {reason}"
     if any("pos_embed" in name for name in reshaped):
-        return f"{reason}; it is for images of another size: {_EXPORT}"
+        return f"{reason}; it is for images of another size: name the model of that size, or {_EXPORT}"
     return f"{reason}; it is of another size or architecture: {_EXPORT}"
 
 
 def _listed(names: Iterable[str]) -> str:
     names = list(names)
-    return ", ".join(names[:MAX_NAMED]) + (" …" if len(names) > MAX_NAMED else "")
+    return ", ".join(map(_printable, names[:MAX_NAMED])) + (" …" if len(names) > MAX_NAMED else "")
+
+
+def _printable(name: str) -> str:
+    """A name of a file's own, which may be anything, as it can stand in a message."""
+    return name[:MAX_NAME_LENGTH] if name.isprintable() else repr(name[:MAX_NAME_LENGTH])

@@ -40,6 +40,8 @@ RANDOM_SEED = 0
 # Numbers of features that models like CLIP map images to, beside texts; no data set has as many classes.
 _EMBEDDINGS = frozenset((384, 512, 640, 768, 1024, 1152, 1280))
 
+_TRANSFORMING = frozenset(("googlenet", "inception_v3"))
+
 log = logging.getLogger(__name__)
 
 
@@ -82,15 +84,25 @@ def build_torchvision(spec: ModelSpec) -> Built:
             f"{entry} are weights of the features alone, without a classifier: {', '.join(allowed)}",
             allowed=allowed,
         )
-    preprocessing = spec.preprocessing or _from_torchvision(spec, entry)
+    own = _from_torchvision(spec, entry)
+    preprocessing = spec.preprocessing or own
     (side,) = entry.transforms().crop_size
     size = (side, side)
     if chosen is not None:
         _refuse_digest(spec)
         return Built(_torchvision_entry(spec, entry), preprocessing, categories, size=size)
 
+    options: dict[str, Any] = {}
+    if name in _TRANSFORMING and spec.weights != RANDOM:
+        # Weights ported from TensorFlow, and those tuned from them, expect [-1, 1], to which the model itself takes
+        # images that are normalised as for the entry; it does so only where it is asked to.
+        transform = (preprocessing.mean, preprocessing.std) == (own.mean, own.std)
+        options = {"transform_input": transform, "init_weights": False}
+
     def make() -> torch.nn.Module:
-        return torchvision.models.get_model(name, weights=None, num_classes=_classes(spec, categories))
+        return torchvision.models.get_model(
+            name, weights=None, num_classes=_classes(spec, categories), **options
+        )
 
     named = [*sorted(entry.name for entry in entries), "DEFAULT"]
     return Built(_random_or_file(spec, make, named), preprocessing, categories, size=size)
