@@ -80,7 +80,7 @@ def test_a_comparison_takes_both_images_and_one_target() -> None:
         ({"images": ONE}, "images", r"^images must be a list, not an object$"),
         ({"images": [ONE, "abc"]}, "images[1]", r"^images\[1\] must be a JSON object, not a string \(\"abc\"\)$"),
         ({"images": [ONE, {}]}, "images[1].base64", r"^images\[1\]\.base64 is required$"),
-        ({"images": [ONE, {"base64": "?"}]}, "images[1].base64", r"^images\[1\]\.base64 is not standard base64"),
+        ({"images": [ONE, {"base64": "?"}]}, "images[1].base64", r"^images\[1\]\.base64 is not base64"),
         ({"images": [ONE, {"url": "x"}]}, "images[1].base64", r"images\[1\]\.url is not a field; the fields are ba"),
         ({"targets": []}, "targets", r"^targets must not be empty$"),
         ({"targets": 3}, "targets", r"^targets must be a list, not an integer \(3\)$"),

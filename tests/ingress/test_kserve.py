@@ -116,6 +116,11 @@ def test_a_comparison_takes_the_other_image_in_the_instance() -> None:
         {"image": {"base64": TINY_PNG}},
         {"image": {"b64": TINY_PNG}},
         {"image_bytes": {"b64": TINY_PNG}},
+        {"image_bytes": {"b64": TINY_PNG}, "key": "1"},
+        {"key": 1, "b64": TINY_PNG, "label": "cat", "box": [0, 0, 8, 8], "more": {"a": None}},
+        {"input": {"b64": TINY_PNG}, "b64": None},
+        {"b64": f"data:image/png;base64,{TINY_PNG}"},
+        {"b64": TINY_PNG.replace("+", "-").replace("/", "_").rstrip("=")},
     ],
 )
 def test_an_encoded_file_comes_in_several_forms(plane: FakePlane, instance: dict[str, Any]) -> None:
@@ -133,6 +138,29 @@ def test_pixels_reach_the_plane_without_loss(plane: FakePlane, instance: Any) ->
     assert response.status_code == 200, response.text
     decoded = np.array(Image.open(io.BytesIO(plane.calls[0].images[0])))
     np.testing.assert_array_equal(decoded, PIXELS)
+
+
+@pytest.mark.parametrize(
+    "instance",
+    [
+        np.moveaxis(PIXELS, 2, 0).tolist(),
+        {"pixels": PIXELS.tolist(), "key": "a"},
+        {"pixels": np.moveaxis(PIXELS, 2, 0).tolist(), "key": "a"},
+    ],
+    ids=["channels first", "beside a key", "both"],
+)
+def test_pixels_of_other_forms_are_those_of_the_usual_one(plane: FakePlane, instance: Any) -> None:
+    response = ask(make_app(plane), "explain", {"instances": [instance]})
+    assert response.status_code == 200, response.text
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(plane.calls[0].images[0]))), PIXELS)
+
+
+@pytest.mark.parametrize("grey", [PIXELS[:, :, :1], PIXELS[:, :, 0][None]], ids=["last", "first"])
+def test_one_channel_is_grey(plane: FakePlane, grey: np.ndarray) -> None:
+    assert ask(make_app(plane), "explain", {"instances": [grey.tolist()]}).status_code == 200
+    decoded = Image.open(io.BytesIO(plane.calls[0].images[0]))
+    assert decoded.mode == "L"
+    np.testing.assert_array_equal(np.array(decoded), PIXELS[:, :, 0])
 
 
 @pytest.mark.parametrize(
@@ -160,7 +188,9 @@ def test_pixels_reach_the_plane_without_loss(plane: FakePlane, instance: Any) ->
         ({"instances": [[[[1, 2, 10**30]]]]}, "instances[0]"),
         ({"instances": [[[["a", "b", "c"]]]]}, "instances[0]"),
         ({"instances": [[[[True, False, True]]]]}, "instances[0]"),
-        ({"instances": [[[[1, 2]]]]}, "instances[0]"),
+        ({"instances": [[[[1, 2]], [[3, 4]]]]}, "instances[0]"),
+        ({"instances": [{"key": "a", "label": [1, 2]}]}, "instances[0]"),
+        ({"instances": [{"key": "a", "first": B64, "second": B64}]}, "instances[0]"),
     ],
 )
 @pytest.mark.parametrize("verb", ["predict", "explain"])

@@ -98,6 +98,16 @@ def test_pixels_come_typed_and_raw(plane: FakePlane) -> None:
         )
 
 
+def test_an_only_input_may_have_any_name_and_its_channels_first(plane: FakePlane) -> None:
+    pixels = np.ascontiguousarray(np.moveaxis(PIXELS, 3, 1))
+    tensor = Tensor(name="input_0", datatype="UINT8", shape=pixels.shape)
+    message = pb.ModelInferRequest(
+        model_name=EXPLAINER, inputs=[tensor], raw_input_contents=[pixels.tobytes()]
+    )
+    assert infer_rpc(Servicer(plane), message).model_name == EXPLAINER
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(plane.calls[0].images[0]))), PIXELS[0])
+
+
 def test_a_model_gives_its_raw_outputs(plane: FakePlane, recorder: MemoryRecorder) -> None:
     message = pb.ModelInferRequest(model_name=MODEL, id="mine", inputs=[typed()])
     reply = infer_rpc(Servicer(plane, _recorder=recorder), message)
@@ -119,7 +129,7 @@ def test_only_the_outputs_asked_for_are_told(plane: FakePlane) -> None:
     ("message", "field"),
     [
         (pb.ModelInferRequest(), "image"),
-        (pb.ModelInferRequest(inputs=[typed("picture")]), "inputs"),
+        (pb.ModelInferRequest(inputs=[typed("picture"), typed()]), "inputs"),
         (pb.ModelInferRequest(inputs=[typed(), typed()]), "inputs[1].name"),
         (pb.ModelInferRequest(inputs=[typed()], raw_input_contents=[in_binary(IMAGE)]), "inputs[0].contents"),
         (pb.ModelInferRequest(inputs=[typed()], raw_input_contents=[b"", b""]), "raw_input_contents"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import struct
@@ -319,14 +320,15 @@ def test_wrong_lengths_of_binary_tensors_are_told(
     ("content", "field"),
     [
         ({"inputs": []}, "inputs"),
-        ({"inputs": [image("picture")]}, "inputs"),
+        ({"inputs": [image("picture"), image("image")]}, "inputs"),
         ({"inputs": [image(), image()]}, "inputs[1].name"),
         ({"inputs": [image(datatype="FP32")]}, "image"),
         ({"inputs": [image(shape=[0])]}, "image"),
         ({"inputs": [image(shape=[-1])]}, "image"),
         ({"inputs": [image(shape=[])]}, "image"),
         ({"inputs": [image(datatype="UINT8", shape=[1, 10**4000, 10**4000, 3])]}, "image"),
-        ({"inputs": [image("\ud800")]}, "inputs"),
+        ({"inputs": [image("\ud800", shape=[0])]}, "\ud800"),
+        ({"inputs": [image("\ud800"), image()]}, "inputs"),
         ({"parameters": {"\ud800": "\ud800"}}, None),
         ({"inputs": [image(shape=[2])]}, "image"),
         ({"inputs": [image(shape=[1, 1, 1])]}, "image"),
@@ -334,7 +336,8 @@ def test_wrong_lengths_of_binary_tensors_are_told(
         ({"inputs": [image(data=[7])]}, "inputs[0].data[0]"),
         ({"inputs": [image(data=None)]}, "inputs[0].data"),
         ({"inputs": [image(parameters={"shared_memory_region": "x"})]}, "inputs[0].parameters.shared_memory_region"),
-        ({"inputs": [image(datatype="UINT8", shape=[1, 2, 2, 1], data=[1] * 4)]}, "image"),
+        ({"inputs": [image(datatype="UINT8", shape=[1, 2, 2, 2], data=[1] * 8)]}, "image"),
+        ({"inputs": [image(datatype="UINT8", shape=[2, 2, 3], data=[1] * 12)]}, "image"),
         ({"inputs": [image(datatype="UINT8", shape=[1, 1, 1, 3], data=[1, 2])]}, "image"),
         ({"inputs": [image(datatype="UINT8", shape=[1, 1, 1, 3], data=[1, 2, 256])]}, "image"),
         ({"inputs": [image(datatype="UINT8", shape=[1, 1, 1, 3], data=[1, 2, 10**30])]}, "image"),
@@ -386,12 +389,74 @@ def test_a_model_takes_no_options(plane: FakePlane) -> None:
     refused(infer(make_app(plane), MODEL, {"inputs": [many]}), 422, "invalid_request", "images")
 
 
-def test_the_body_is_limited_and_not_packed(plane: FakePlane) -> None:
+def test_an_only_input_may_have_any_name(plane: FakePlane) -> None:
+    for model in (EXPLAINER, MODEL):
+        assert infer(make_app(plane), model, {"inputs": [image("input_0")]}).status_code == 200
+    assert plane.calls[0].images == (IMAGE,)
+    comparison = {"inputs": [image("image"), image("second")]}
+    refused(infer(make_app(plane), f"{MODEL}-compare", comparison), 422, "invalid_request", "inputs")
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [np.moveaxis(PIXELS, 3, 1), PIXELS[:, :, :, :1], np.moveaxis(PIXELS[:, :, :, :1], 3, 1)],
+    ids=["channels first", "grey", "grey first"],
+)
+def test_pixels_with_channels_first_and_grey_ones_are_taken(plane: FakePlane, pixels: np.ndarray) -> None:
+    wanted = PIXELS if 3 in pixels.shape else PIXELS[:, :, :, 0]
+    sent: dict[str, Any] = {"name": "image", "datatype": "UINT8", "shape": list(pixels.shape)}
+    for response in (
+        infer(make_app(plane), EXPLAINER, {"inputs": [sent | {"data": pixels.tolist()}]}),
+        binary(
+            make_app(plane),
+            {"inputs": [sent | {"parameters": {"binary_data_size": pixels.nbytes}}]},
+            np.ascontiguousarray(pixels).tobytes(),
+        ),
+    ):
+        assert response.status_code == 200, response.text
+        decoded = [np.array(Image.open(io.BytesIO(file))) for file in plane.calls.pop().images]
+        np.testing.assert_array_equal(decoded, wanted)
+
+
+def test_pixels_of_three_rows_or_columns_are_read_with_channels_last(plane: FakePlane) -> None:
+    pixels = PIXELS[:, :3]
+    sent = {"name": "image", "datatype": "UINT8", "shape": list(pixels.shape), "data": pixels.tolist()}
+    assert infer(make_app(plane), EXPLAINER, {"inputs": [sent]}).status_code == 200
+    decoded = [np.array(Image.open(io.BytesIO(file))) for file in plane.calls[0].images]
+    np.testing.assert_array_equal(decoded, pixels)
+
+
+def test_pixels_without_the_axis_of_the_batch_are_told_the_shape(plane: FakePlane) -> None:
+    sent = image(datatype="UINT8", shape=[4, 5, 3], data=PIXELS[0].tolist())
+    message = refused(infer(make_app(plane), EXPLAINER, {"inputs": [sent]}), 422, "invalid_request", "image")
+    assert message.endswith("not [4, 5, 3]: give the axis of the batch as well, [1, 4, 5, 3]")
+
+
+def test_a_binary_body_whose_header_is_missing_is_told_so(plane: FakePlane) -> None:
+    sent = {"name": "image", "datatype": "UINT8", "shape": list(PIXELS.shape)}
+    content = {"inputs": [sent | {"parameters": {"binary_data_size": PIXELS.nbytes}}]}
+    body = json.dumps(content).encode() + PIXELS.tobytes()
+    response = send(make_app(plane), "POST", f"/v2/models/{EXPLAINER}/infer", content=body)
+    message = refused(response, 422, "invalid_request", "Inference-Header-Content-Length")
+    assert message.startswith("the header Inference-Header-Content-Length is missing")
+    response = send(make_app(plane), "POST", f"/v2/models/{EXPLAINER}/infer", content=b"{")
+    refused(response, 422, "invalid_request", None)
+
+
+def test_a_packed_body_is_unpacked(plane: FakePlane) -> None:
+    body = gzip.compress(json.dumps({"inputs": [image()]}).encode())
+    headers = {"Content-Encoding": "gzip"}
+    response = send(make_app(plane), "POST", f"/v2/models/{EXPLAINER}/infer", content=body, headers=headers)
+    assert response.status_code == 200, response.text
+    assert plane.calls[0].images == (IMAGE,)
+
+
+def test_the_body_is_limited_and_packed_by_gzip_alone(plane: FakePlane) -> None:
     app = make_app(plane, max_body_bytes=100)
     response = infer(app, MODEL, {"id": "x" * 200})
     refused(response, 413, "body_too_large", None)
     assert response.headers["connection"] == "close"
-    packed = infer(make_app(plane), MODEL, {}, headers={"Content-Encoding": "gzip"})
+    packed = infer(make_app(plane), MODEL, {}, headers={"Content-Encoding": "zstd"})
     refused(packed, 415, "unsupported_media_type", "Content-Encoding")
 
 

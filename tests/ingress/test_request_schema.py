@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from base64 import b64encode, encodebytes, urlsafe_b64encode
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from wavescope.engine.types import ExplanationRequest
 from wavescope.errors import InvalidRequest
 from wavescope.ingress.openapi.request_examples import REQUESTS
 from wavescope.ingress.plane import ExplainRequest, IngressLimits
-from wavescope.ingress.schemas.parsing import Files, parse_fields, parse_json, parse_parts
+from wavescope.ingress.schemas.parsing import Files, decode_base64, parse_fields, parse_json, parse_parts
 from wavescope.ingress.schemas.request import ExplanationFields
 
 LIMITS = IngressLimits(max_images=3, max_targets=4)
@@ -159,11 +161,17 @@ def test_a_wrong_field_is_named_with_its_value(field: str, value: object, messag
         ({}, "image.base64", r"image\.base64 is required"),
         ({"base64": ""}, "image.base64", r"image\.base64 is empty"),
         ({"base64": 5}, "image.base64", r"image\.base64 must be a string, not an integer \(5\)"),
-        ({"base64": "abc"}, "image.base64", r"image\.base64 is not standard base64: Incorrect padding"),
-        ({"base64": "ab-_"}, "image.base64", r"image\.base64 is not standard base64"),
-        ({"base64": "äöü="}, "image.base64", r"image\.base64 is not standard base64"),
-        ({"base64": "YQ==YQ=="}, "image.base64", r"image\.base64 is not standard base64"),
-        ({"base64": "data:image/png;base64,YQ=="}, "image.base64", r"must be base64 alone, without 'data:"),
+        ({"base64": "abcde"}, "image.base64", r"image\.base64 is not base64"),
+        ({"base64": "ab="}, "image.base64", r"image\.base64 is not base64: Incorrect padding"),
+        ({"base64": "ab-/"}, "image.base64", r"image\.base64 is not base64"),
+        ({"base64": "äöü="}, "image.base64", r"image\.base64 is not base64"),
+        ({"base64": "YQ==YQ=="}, "image.base64", r"image\.base64 is not base64"),
+        (
+            {"base64": "data:image/png,YQ=="},
+            "image.base64",
+            r"image\.base64 is a data: URL without ';base64,'",
+        ),
+        ({"base64": "data:;base64,"}, "image.base64", r"image\.base64 is empty"),
         ({"url": "http://host/cat.jpg"}, "image.base64", r"image\.url is not a field; the fields are base64"),
     ],
 )
@@ -171,6 +179,29 @@ def test_a_wrong_image_is_told(image: object, field: str, message: str) -> None:
     with pytest.raises(InvalidRequest, match=message) as caught:
         parse(image=image)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda data: "data:image/png;base64," + b64encode(data).decode(),
+        lambda data: "data:;charset=utf-8;base64," + b64encode(data).decode().rstrip("="),
+        lambda data: urlsafe_b64encode(data).decode(),
+        lambda data: urlsafe_b64encode(data).decode().rstrip("="),
+        lambda data: b64encode(data).decode().rstrip("="),
+        lambda data: encodebytes(data).decode().rstrip("=\n") + "\r\n",
+    ],
+    ids=["browser", "parameters", "urls", "urls unpadded", "unpadded", "lines unpadded"],
+)
+@pytest.mark.parametrize("length", [254, 255, 256])
+def test_base64_of_browsers_and_other_writers_is_taken(written: Callable[[bytes], str], length: int) -> None:
+    data = bytes(byte % 256 for byte in range(length, 0, -1))
+    assert decode_base64(written(data), "image") == data
+
+
+def test_a_mark_before_json_is_passed_over() -> None:
+    body = json.dumps({"image": {"base64": "YQ=="}, "seed": 3}).encode("utf-8-sig")
+    assert parse_json(body, LIMITS).request.seed == 3
 
 
 def test_base64_may_be_wrapped_in_lines() -> None:
@@ -226,7 +257,8 @@ def test_many_errors_are_counted_and_not_all_told() -> None:
     [
         (b"", r"the body is not valid JSON: Expecting value at line 1, column 1"),
         (b"{", r"the body is not valid JSON: .* at line 1, column 2"),
-        (b"\xff\xfe", r"the body is not valid JSON: it is not UTF-8 at byte 0"),
+        (b"\xff", r"the body is not valid JSON: it is not UTF-8 at byte 0"),
+        (b"\xff\xfe{\0}\0", r"the body is not valid JSON: it is UTF-16: send UTF-8"),
         (b'{"seed": NaN}', r"the body is not valid JSON: NaN is not a JSON number"),
         (b'{"seed": -Infinity}', r"the body is not valid JSON: -Infinity is not a JSON number"),
         (b"[" * 100_000, r"the body is JSON nested too deep"),

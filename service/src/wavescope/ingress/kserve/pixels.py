@@ -12,27 +12,31 @@ from PIL import Image
 from wavescope.errors import InvalidRequest
 
 
-def encode_pixels(pixels: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """A PNG file of exactly these RGB pixels."""
+def encode_pixels(pixels: UInt8[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w 1"]) -> bytes:
+    """A PNG file of exactly these pixels, RGB or grey."""
+    if pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
     buffer = io.BytesIO()
     # The file lives for one request: little time matters more than few bytes.
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
 
 
-def parse_pixels(values: Any, field: str) -> UInt8[np.ndarray, "h w 3"]:
-    """Rows of RGB pixels.
+def parse_pixels(values: Any, field: str) -> UInt8[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w 1"]:
+    """Rows of RGB or grey pixels.
 
     Args:
-        values: lists (height, width, 3) of integers 0..255, or of numbers in [0, 1] where one has a fraction; these
-            are rounded to steps of 1/255.
+        values: lists (height, width, 3 or 1), or (3 or 1, height, width) where the last axis cannot be channels, of
+            integers 0..255, or of numbers in [0, 1] where one has a fraction; these are rounded to steps of 1/255.
         field: their name.
 
     Raises:
         InvalidRequest: they are something else.
     """
     array = numbers(values, field)
-    if array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
+    if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
+        array = np.ascontiguousarray(array.transpose(1, 2, 0))
+    if array.ndim != 3 or array.shape[2] not in (1, 3) or array.size == 0:
         raise InvalidRequest(
             f"{field} must have the shape (height, width, 3), not ({', '.join(map(str, array.shape))})",
             field=field,

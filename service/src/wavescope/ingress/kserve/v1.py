@@ -167,22 +167,48 @@ def _image(instance: Any, place: str) -> bytes:
     """The encoded file of an instance.
 
     Raises:
-        InvalidRequest: it is none of the forms that are read.
+        InvalidRequest: it is none of the forms that are read, or several of its fields hold an image.
     """
-    if isinstance(instance, dict) and len(instance) == 1:
-        ((key, value),) = instance.items()
-        if key in _IMAGE_KEYS and not (isinstance(value, dict) and value.keys() & {*_IMAGE_KEYS}):
-            return _image(value, f"{place}.{key}")
-        if key in _TEXT_KEYS and isinstance(value, str):
-            return decode_base64(value, place, key=f".{key}")
     if isinstance(instance, list):
         return encode_pixels(parse_pixels(instance, place))
-    found = "an object of other fields" if isinstance(instance, dict) else json_type(instance)
+    if isinstance(instance, dict):
+        found = [key for key, value in instance.items() if _holds_image(key, value)]
+        if len(found) > 1:
+            raise InvalidRequest(
+                f"{place} holds an image in several fields: {', '.join(key[:64] for key in found)}",
+                field=place,
+            )
+        if found:
+            key, value = found[0], instance[found[0]]
+            if isinstance(value, str):
+                return decode_base64(value, place, key=f".{key}")
+            return _image(value, f"{place}.{key}")
+    shown = "an object of other fields" if isinstance(instance, dict) else json_type(instance)
     raise InvalidRequest(
         f'{place} must be {{"b64": …}} or {{"image": {{"base64": …}}}} with an encoded file in base64, or rows of '
-        f"RGB pixels, not {found}",
+        f"RGB pixels, not {shown}",
         field=place,
     )
+
+
+def _holds_image(key: str, value: Any) -> bool:
+    """Whether a field of an instance holds its image; all others, such as ``key``, are not looked at."""
+    if key in _TEXT_KEYS:
+        return isinstance(value, str)
+    if key in _IMAGE_KEYS:
+        return not (isinstance(value, dict) and value.keys() & {*_IMAGE_KEYS}) and not isinstance(value, str)
+    if isinstance(value, dict):
+        return any(isinstance(value.get(name), str) for name in _TEXT_KEYS)
+    return _is_pixels(value)
+
+
+def _is_pixels(value: Any) -> bool:
+    """Whether a value is lists of lists of lists, as pixels are."""
+    for _ in range(3):
+        if not (isinstance(value, list) and value):
+            return False
+        value = value[0]
+    return isinstance(value, int | float)
 
 
 def _explanations(explanations: tuple[Explanation, ...]) -> bytes:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from wavescope.errors import BodyTooLarge, InvalidRequest
 from wavescope.ingress.plane import ExplainRequest, IngressLimits, PredictRequest
 from wavescope.ingress.problems import UnsupportedMediaType
+from wavescope.ingress.rest.gzip_bodies import Inflate
 from wavescope.ingress.schemas.parsing import (
     Files,
     parse_json,
@@ -36,7 +37,7 @@ async def read_request(request: Request, limits: IngressLimits) -> ExplainReques
 
     Raises:
         BodyTooLarge: before the body is read where its length is declared, else once the limit is passed.
-        UnsupportedMediaType: the body is neither JSON nor multipart.
+        UnsupportedMediaType: the body is neither JSON nor multipart, or compressed by something else than gzip.
         InvalidRequest: a field is wrong.
     """
     return await _read(request, limits, parse_json, parse_parts)
@@ -55,6 +56,7 @@ async def _read(
 ) -> Content:
     """Parse the body; parsing runs in a thread, so that the event loop stays free."""
     _check_declared_length(request, limits.max_body_bytes)
+    _is_gzip(request)  # before anything else of the body is judged
     media_type = _media_type(request)
     if media_type == MULTIPART:
         files, request_json = await _read_parts(request, limits.max_body_bytes)
@@ -69,10 +71,12 @@ async def _read(
 
 
 async def limited_body(request: Request, limits: IngressLimits) -> bytes:
-    """The whole body of a request.
+    """The whole body of a request, unpacked where it is compressed.
 
     Raises:
         BodyTooLarge: before it is read where its length is declared, else once the limit is passed.
+        UnsupportedMediaType: it is compressed by something else than gzip.
+        InvalidRequest: it is not the gzip that it is said to be.
     """
     _check_declared_length(request, limits.max_body_bytes)
     return b"".join([chunk async for chunk in _limited(request, limits.max_body_bytes)])
@@ -91,16 +95,46 @@ def _check_declared_length(request: Request, max_body_bytes: int) -> None:
 
 
 async def _limited(request: Request, max_body_bytes: int) -> AsyncGenerator[bytes, None]:
-    received = 0
+    """The body piece by piece, unpacked where it is compressed; the limit holds for either form."""
+    inflate = Inflate() if _is_gzip(request) else None
+    received = unpacked = 0
     async for chunk in request.stream():
         received += len(chunk)
         if received > max_body_bytes:
             raise _too_large(max_body_bytes)
-        yield chunk
+        if inflate is None:
+            yield chunk
+            continue
+        inflate.feed(chunk)
+        while piece := await asyncio.to_thread(inflate.read):
+            unpacked += len(piece)
+            if unpacked > max_body_bytes:
+                raise _too_large(max_body_bytes, "the body is unpacked to more than")
+            yield piece
+    if inflate is not None:
+        inflate.check_end()
 
 
-def _too_large(max_body_bytes: int) -> BodyTooLarge:
-    return BodyTooLarge(f"the body is larger than {max_body_bytes} bytes", max_body_bytes=max_body_bytes)
+def _is_gzip(request: Request) -> bool:
+    """Whether the body is compressed.
+
+    Raises:
+        UnsupportedMediaType: by something else than gzip.
+    """
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("", "identity"):
+        return False
+    if encoding in ("gzip", "x-gzip"):
+        return True
+    raise UnsupportedMediaType(
+        f"Content-Encoding must be gzip or absent, not {encoding[:32]!r}",
+        field="Content-Encoding",
+        supported=["gzip", "identity"],
+    )
+
+
+def _too_large(max_body_bytes: int, what: str = "the body is larger than") -> BodyTooLarge:
+    return BodyTooLarge(f"{what} {max_body_bytes} bytes", max_body_bytes=max_body_bytes)
 
 
 async def _read_parts(request: Request, max_body_bytes: int) -> tuple[Files, bytes | None]:
@@ -125,10 +159,15 @@ async def _read_parts(request: Request, max_body_bytes: int) -> tuple[Files, byt
 
 async def _parts(form: FormData) -> tuple[Files, bytes | None]:
     parts: dict[str, list[UploadFile | str]] = {}
-    for name, part in form.multi_items():
+    items = form.multi_items()
+    only_file = sum(name != "request" and isinstance(part, UploadFile) for name, part in items) == 1
+    for name, part in items:
+        if only_file and name not in PARTS and isinstance(part, UploadFile):
+            name = FILE_PARTS[0]  # whatever a tool calls it, nothing else can be meant
         if name not in PARTS:
             raise InvalidRequest(
-                f"{name[:64]!r} is no part of a request; the parts are {', '.join(PARTS)}",
+                f"{name[:64]!r} is no part of a request; the parts are {', '.join(PARTS)}; a file that is sent alone "
+                "may have any name",
                 field=name[:64],
                 supported=list(PARTS),
             )

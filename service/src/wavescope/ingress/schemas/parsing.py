@@ -24,6 +24,8 @@ from wavescope.ingress.schemas.validation_errors import complain
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_URL_SAFE = str.maketrans("-_", "+/")
+
 
 @dataclass(frozen=True, slots=True)
 class Files:
@@ -204,7 +206,7 @@ def validate(schema: type[Model], content: Any) -> Model:
 
 
 def load_json(body: bytes, what: str) -> Any:
-    """Parse JSON strictly: UTF-8, no NaN, no Infinity, no name twice in one object.
+    """Parse JSON strictly: UTF-8, with or without its mark, no NaN, no Infinity, no name twice in one object.
 
     Raises:
         InvalidRequest: it is no JSON; ``what`` names it in the message. Or a name is there twice, of which each reader
@@ -222,9 +224,14 @@ def load_json(body: bytes, what: str) -> Any:
         raise InvalidRequest(f"{what} has the name {name[:64]!r} twice in one object", field=name[:64])
 
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=refuse, object_pairs_hook=unique)
+        return json.loads(body.decode("utf-8-sig"), parse_constant=refuse, object_pairs_hook=unique)
     except UnicodeDecodeError as error:
-        raise InvalidRequest(f"{what} is not valid JSON: it is not UTF-8 at byte {error.start}") from error
+        why = (
+            "it is UTF-16: send UTF-8"
+            if body.startswith((b"\xff\xfe", b"\xfe\xff"))
+            else f"it is not UTF-8 at byte {error.start}"
+        )
+        raise InvalidRequest(f"{what} is not valid JSON: {why}") from error
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InvalidRequest(f"{what} is not valid JSON: {error.msg} at {place}") from error
@@ -244,7 +251,10 @@ def _decoded(image: ImageBody | None, name: str) -> bytes | None:
 
 
 def decode_base64(text: str, name: str, *, key: str = ".base64") -> bytes:
-    """The bytes behind standard base64; line breaks are allowed, since tools wrap their lines.
+    """The bytes behind base64 as it is written in practice.
+
+    Line breaks are allowed, since tools wrap their lines; so are the alphabet of URLs, absent padding, and a browser's
+    ``data:…;base64,`` before it.
 
     Args:
         text: of the field ``base64``.
@@ -252,17 +262,23 @@ def decode_base64(text: str, name: str, *, key: str = ".base64") -> bytes:
         key: what the field is called there, with its dot; empty where ``name`` is the field itself.
 
     Raises:
-        InvalidRequest: it is empty, a data URL, or not base64.
+        InvalidRequest: it is empty, a data URL of something else, or not base64.
     """
     field = f"{name}{key}"
     if text.startswith("data:"):
-        raise InvalidRequest(f"{field} must be base64 alone, without 'data:…;base64,'", field=field)
+        head, comma, text = text.partition(",")
+        if not comma or not head.lower().endswith(";base64"):
+            raise InvalidRequest(f"{field} is a data: URL without ';base64,'", field=field)
     if any(space in text for space in "\n\r\t "):
         text = "".join(text.split())
+    if ("-" in text or "_" in text) and "+" not in text and "/" not in text:
+        text = text.translate(_URL_SAFE)
+    if len(text) % 4 in (2, 3) and not text.endswith("="):
+        text += "=" * (-len(text) % 4)
     try:
         data = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError) as error:  # ValueError: characters beyond ASCII
-        raise InvalidRequest(f"{field} is not standard base64: {str(error)[:120]}", field=field) from error
+        raise InvalidRequest(f"{field} is not base64: {str(error)[:120]}", field=field) from error
     if not data:
         raise InvalidRequest(f"{field} is empty", field=field)
     return data

@@ -171,7 +171,8 @@ class ImageBody(Strict):
     model_config = ConfigDict(title="Image")
 
     base64: str = Field(
-        description="The file's bytes in standard base64, without a data: prefix.",
+        description="The file's bytes in base64. Line breaks, the alphabet of URLs, absent padding and a browser's "
+        "data:…;base64, before it are taken as well.",
         json_schema_extra={"format": "byte"},
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wavescope.engine.types import Explanation
@@ -91,6 +91,10 @@ async def infer(
 
 def _read(read: Callable[[], InferRequest], named: Named) -> InferRequest:
     request = read()
+    if len(named.inputs) == len(request.images) == 1:
+        # Whatever the tensor is called, nothing else can be meant.
+        (images,) = request.images.values()
+        request = replace(request, images={IMAGE: images})
     for name in request.images:
         if name not in named.inputs:
             raise InvalidRequest(

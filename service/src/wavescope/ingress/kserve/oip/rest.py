@@ -31,7 +31,6 @@ from wavescope.ingress.kserve.oip.tensors import (
     images_from_raw,
 )
 from wavescope.ingress.plane import DataPlane, IngressLimits, NullRecorder, RequestRecorder
-from wavescope.ingress.problems import UnsupportedMediaType
 from wavescope.ingress.readiness import check_ready
 from wavescope.ingress.request_metrics import recording
 from wavescope.ingress.rest.bodies import limited_body
@@ -40,6 +39,7 @@ from wavescope.ingress.schemas.parsing import decode_base64, load_json, validate
 from wavescope.ingress.schemas.request import Strict
 
 JSON_LENGTH = "Inference-Header-Content-Length"
+BINARY_SIZE = b'"binary_data_size"'
 BINARY_MEDIA_TYPE = "application/octet-stream"
 _INPUT_PARAMETERS = ("binary_data_size", "content_type")
 _OUTPUT_PARAMETERS = ("binary_data",)
@@ -133,11 +133,6 @@ class Rest:
     async def infer(self, request: Request) -> Response:
         """``POST /v2/models/{name}/infer``."""
         with recording(self._recorder, "http") as labels:
-            encoding = request.headers.get("content-encoding", "identity")
-            if encoding.lower() != "identity":
-                raise UnsupportedMediaType(
-                    f"Content-Encoding must be absent, not {encoding[:32]!r}", field="Content-Encoding"
-                )
             body = await limited_body(request, self._limits)
             content, binary = await asyncio.to_thread(_split, body, request.headers.get(JSON_LENGTH))
             name, version = _called(request)
@@ -185,7 +180,17 @@ def _split(body: bytes, json_length: str | None) -> tuple[InferBody, bytes]:
                 maximum=length,
             )
         length = int(json_length)
-    return validate(InferBody, load_json(body[:length], "the body")), body[length:]
+    try:
+        content = load_json(body[:length], "the body")
+    except InvalidRequest as error:
+        if json_length is None and BINARY_SIZE in body:
+            raise InvalidRequest(
+                f"the header {JSON_LENGTH} is missing, the length of the JSON before the tensors in binary: "
+                "the body is not JSON alone",
+                field=JSON_LENGTH,
+            ) from error
+        raise
+    return validate(InferBody, content), body[length:]
 
 
 def _read(content: InferBody, binary: bytes, limits: IngressLimits) -> InferRequest:

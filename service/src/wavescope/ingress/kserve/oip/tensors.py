@@ -15,6 +15,7 @@ from wavescope.ingress.kserve.pixels import encode_pixels, numbers
 
 PIXELS, BYTES = "UINT8", "BYTES"
 MAX_LENGTH = 2**31 - 1
+_CHANNELS = (3, 1)  # of RGB and of grey pixels
 # Little-endian, as the protocol has them.
 DTYPES = {"BOOL": "|b1", "UINT8": "|u1", "INT32": "<i4", "INT64": "<i8", "FP32": "<f4", "FP64": "<f8"}
 _DATATYPES = {np.dtype(dtype).str: name for name, dtype in DTYPES.items()}
@@ -28,7 +29,8 @@ class Header:
     Attributes:
         name: such as ``image``.
         datatype: ``BYTES`` or ``UINT8``.
-        shape: (n,) or (n, 1) encoded files, or (n, height, width, 3) RGB pixels.
+        shape: (n,) or (n, 1) encoded files, or pixels, RGB or grey: (n, height, width, 3 or 1), or
+            (n, 3 or 1, height, width) where the last axis cannot be channels.
     """
 
     name: str
@@ -53,16 +55,28 @@ class Header:
                 maximum=MAX_LENGTH,
             )
         if not self._fits():
-            wanted = "[n] or [n, 1]" if self.datatype == BYTES else "[n, height, width, 3]"
+            wanted = (
+                "[n] or [n, 1]"
+                if self.datatype == BYTES
+                else "[n, height, width, 3] or [n, 3, height, width]"
+            )
+            hint = ""
+            if (
+                self.datatype == PIXELS
+                and len(self.shape) == 3
+                and {self.shape[0], self.shape[2]} & {*_CHANNELS}
+            ):
+                hint = f": give the axis of the batch as well, {[1, *self.shape]}"
             raise InvalidRequest(
-                f"input {shown} of datatype {self.datatype} must have the shape {wanted}, not {list(self.shape[:8])}",
+                f"input {shown} of datatype {self.datatype} must have the shape {wanted}, not {list(self.shape[:8])}"
+                f"{hint}",
                 field=shown,
             )
 
     def _fits(self) -> bool:
         if self.datatype == BYTES:
             return len(self.shape) == 1 or (len(self.shape) == 2 and self.shape[1] == 1)
-        return len(self.shape) == 4 and self.shape[3] == 3
+        return len(self.shape) == 4 and (self.shape[3] in _CHANNELS or self.shape[1] in _CHANNELS)
 
     @property
     def size(self) -> int:
@@ -79,7 +93,7 @@ def images_from_raw(header: Header, raw: bytes) -> tuple[bytes, ...]:
     if header.datatype == PIXELS:
         if len(raw) != header.size:
             raise _wrong_size(header, f"{header.size} bytes", f"{len(raw)}")
-        return _encode(np.frombuffer(raw, np.uint8).reshape(header.shape))
+        return encode_batch(np.frombuffer(raw, np.uint8).reshape(header.shape))
     images: list[bytes] = []
     offset = 0
     while offset + _LENGTH.size <= len(raw) and len(images) < header.size:
@@ -118,7 +132,7 @@ def images_from_list(header: Header, elements: Sequence[Any]) -> tuple[bytes, ..
             field=header.name,
             maximum=255,
         )
-    return _encode(array.astype(np.uint8).reshape(header.shape))
+    return encode_batch(array.astype(np.uint8).reshape(header.shape))
 
 
 def flat(elements: Sequence[Any]) -> list[Any]:
@@ -132,8 +146,11 @@ def flat(elements: Sequence[Any]) -> list[Any]:
     return found
 
 
-def _encode(pixels: np.ndarray) -> tuple[bytes, ...]:
-    return tuple(encode_pixels(image) for image in pixels)
+def encode_batch(pixels: np.ndarray) -> tuple[bytes, ...]:
+    """The encoded images of pixels, with their channels in the last axis, else in the second."""
+    if pixels.shape[3] not in _CHANNELS:
+        pixels = pixels.transpose(0, 2, 3, 1)
+    return tuple(encode_pixels(np.ascontiguousarray(image)) for image in pixels)
 
 
 def _wrong_size(header: Header, wanted: str, found: str) -> InvalidRequest:
