@@ -326,6 +326,46 @@ def test_programs_in_half_precision_are_named(tmp_path: Path) -> None:
         backend("torch-export", tmp_path / "b.pt2")
 
 
+class Dropout(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Net()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.dropout(self.net(images), training=self.training)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [(Dropout, "differ from run to run"), (Net, "depend on the other images of a batch")],
+)
+@pytest.mark.parametrize("kind", ["torch-export", "torchscript"])
+def test_programs_in_training_mode_are_refused(
+    tmp_path: Path, kind: str, module: type[torch.nn.Module], expected: str
+) -> None:
+    path = tmp_path / "a.pt2"
+    training = module().train()
+    if kind == "torch-export":
+        export(training, path)
+    else:
+        torch.jit.save(torch.jit.trace(training, images(4), check_trace=False), path)
+    with pytest.raises(
+        RegistryInvalid, match=f"its scores {expected}, as in training mode: save it anew after model"
+    ):
+        backend(kind, path)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_program_of_one_batch_size_in_evaluation_mode_is_taken(
+    net: torch.nn.Module, tmp_path: Path, rows: int
+) -> None:
+    assert (
+        backend("torch-export", export(net, tmp_path / "a.pt2", rows=rows, least=None)).details.batch_size
+        == rows
+    )
+
+
 class Two(torch.nn.Module):
     def forward(self, images: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
         return images.mean((2, 3)) + others

@@ -29,6 +29,10 @@ from wavescope.models.torch.faults import probe_refusal, run_reason
 from wavescope.models.torch.outputs import NoScoresError
 from wavescope.models.torch.weights import weights_digest
 
+# Of the largest score: far above what other kernels make of another number of rows, far below dropout.
+SAME_SCORES = 0.01
+MIN_SCALE = 1e-6
+
 CPU_BATCH_SIZE = 8
 CUDA_BATCH_SIZE = 64
 
@@ -188,7 +192,24 @@ class TorchBackend:
                 "source",
                 f"not a classifier: {PROBE_ROWS} images gave an output of {tuple(scores.shape)}, not (n, classes)",
             )
+        if built.program:
+            self._check_mode(spec, images, scores)
         return scores.cpu().numpy()
+
+    def _check_mode(self, spec: ModelSpec, images: np.ndarray, scores: torch.Tensor) -> None:
+        """Refuse a program that was saved in training mode, whose scores are of chance or of a whole batch."""
+        again = in_batches(self.to_device(images), self._batch_size, self._run, torch.cat)
+        alone = self._run(self.to_device(images[:1]))
+        allowed = SAME_SCORES * max(float(scores.abs().max()), MIN_SCALE)
+        what = None
+        if float((again - scores).abs().max()) > allowed:
+            what = "differ from run to run"
+        elif float((alone - scores[:1]).abs().max()) > allowed:
+            what = "depend on the other images of a batch"
+        if what is not None:
+            raise spec.invalid(
+                "source", f"its scores {what}, as in training mode: save it anew after model.eval()"
+            )
 
 
 def torch_device(spec: ModelSpec) -> torch.device:
