@@ -10,6 +10,7 @@ import logging
 import os
 import pathlib
 import pickle
+import sys
 import types
 import warnings
 from collections.abc import Callable, Mapping
@@ -161,6 +162,35 @@ def test_weights_are_found_in_what_training_scripts_write(tmp_path: Path, name: 
     net = made()
     state = {key: value.clone() for key, value in net.state_dict().items()}
     assert_same(loaded(saved(tmp_path / "a.pth", CONTAINERS[name](state, net))), state)
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        ("yacs.config.CfgNode", dict),
+        ("easydict.EasyDict", dict),
+        ("lightning.fabric.utilities.data.AttributeDict", dict),
+        ("omegaconf.dictconfig.DictConfig", object),
+        ("omegaconf.listconfig.ListConfig", object),
+    ],
+)
+def test_settings_of_libraries_that_are_not_installed_are_read_as_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, base: type
+) -> None:
+    """Classes of these names, with items and attributes, as the libraries' own are pickled."""
+    place, _, last = name.rpartition(".")
+    kind = type(last, (base,), {"__module__": place})
+    with monkeypatch.context() as patched:
+        parts = place.split(".")
+        for count in range(1, len(parts) + 1):
+            patched.setitem(sys.modules, ".".join(parts[:count]), types.ModuleType(".".join(parts[:count])))
+        setattr(sys.modules[place], last, kind)
+        settings: Any = kind()
+        settings.__dict__.update(_content={"lr": 0.1}, flag=None)
+        if base is dict:
+            settings["lr"] = 0.1
+        path = saved(tmp_path / "a.pth", {"config": settings, "model": made().state_dict()})
+    assert_same(loaded(path), made().state_dict())
 
 
 @pytest.mark.parametrize(
