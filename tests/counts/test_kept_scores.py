@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.counts.test_counts import PHOTOGRAPH
 from tests.fakes.listeners import Listening
 from tests.fakes.wire import Cheap, DyingModel, Wire
@@ -216,9 +218,24 @@ def test_the_key_of_a_call_is_the_same_in_every_process() -> None:
 
 
 def predicted(wire: Wire, images: list[bytes]) -> np.ndarray:
+    return predicted_with_assumptions(wire, images)[0]
+
+
+def predicted_with_assumptions(
+    wire: Wire, images: list[bytes]
+) -> tuple[np.ndarray, tuple[tuple[str, ...], ...]]:
     handles = Replicas(generator=GeneratorClient(wire), model=wire, name="cheap", window=2, chunk_rows=16)
     runner = RayRunner(images, Cheap().details, handles, Counters())
     return asyncio.run(runner.outputs([f"images[{place}]" for place in range(len(images))]))
+
+
+def test_predictions_come_with_what_was_assumed_of_each_image(wire: Wire) -> None:
+    buffer = io.BytesIO()
+    grey = np.random.default_rng(0).integers(0, 256, (40, 40)).astype(np.int32)
+    Image.fromarray(grey).save(buffer, "TIFF")
+    _, assumptions = predicted_with_assumptions(wire, [PHOTOGRAPH, buffer.getvalue()])
+    assert assumptions[0] == ()
+    assert "255 was taken for white" in assumptions[1][0]
 
 
 def test_outputs_are_those_of_the_model_for_the_preprocessed_images(wire: Wire) -> None:

@@ -288,7 +288,8 @@ class FakePlane:
         self._check(request.model)
         outputs = np.tile(np.array([0.25, 0.5, 0.125], dtype=np.float32), (len(request.images), 1))
         top = (Prediction(1, "class 1", 0.5), Prediction(0, "class 0", 0.25), Prediction(2, "class 2", 0.125))
-        return Predictions(DETAILS, outputs, (top[: request.top_k],) * len(request.images))
+        warnings = tuple((f"image {place} is nearly black",) for place in range(len(request.images)))
+        return Predictions(DETAILS, outputs, (top[: request.top_k],) * len(request.images), warnings)
 
     async def submit(
         self, request: ExplainRequest, call: CallContext, idempotency_key: str | None

@@ -37,6 +37,7 @@ def test_the_most_probable_classes_of_an_image_are_told(app: FastAPI) -> None:
 def test_several_images_are_told_in_order_and_as_files_too(app: FastAPI) -> None:
     told = send(app, "POST", "/v1/predictions", json={"images": [ENCODED] * 3}).json()
     assert len(told["predictions"]) == 3
+    assert told["warnings"] == [[f"image {place} is nearly black"] for place in range(3)]
     files = [("images", ("a.png", IMAGE)), ("images", ("b.png", IMAGE))]
     parts = send(app, "POST", "/v1/predictions", files=files, data={"request": '{"top_k": 1}'}).json()
     assert [len(image) for image in parts["predictions"]] == [1, 1]

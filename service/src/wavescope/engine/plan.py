@@ -142,10 +142,12 @@ class Stack:
     Attributes:
         digest: of the images.
         images: (n, c, h, w) uint8, or float32 in [0, 1].
+        assumptions: per image, sentences about what was assumed of its file; empty of images that come from none.
     """
 
     digest: str
     images: UInt8[np.ndarray, "n c h w"] | Float32[np.ndarray, "n c h w"]
+    assumptions: tuple[tuple[str, ...], ...] = ()
 
     @property
     def rows(self) -> int:
@@ -208,10 +210,13 @@ def pixel_plan(plan: Plan, image: Float32[np.ndarray, "c h w"], factors: Int32[n
     return Plan(digest, spec, array, int(factors.max()) + 1, plan.crop, plan.original_size, factors)
 
 
-def make_stack(images: UInt8[np.ndarray, "n c h w"] | Float32[np.ndarray, "n c h w"]) -> Stack:
+def make_stack(
+    images: UInt8[np.ndarray, "n c h w"] | Float32[np.ndarray, "n c h w"],
+    assumptions: tuple[tuple[str, ...], ...] = (),
+) -> Stack:
     """The images with their digest."""
     images = np.ascontiguousarray(images)
-    return Stack(hashlib.sha256(images.data).hexdigest(), images)
+    return Stack(hashlib.sha256(images.data).hexdigest(), images, assumptions)
 
 
 def _digest(spec: PlanSpec, *arrays: np.ndarray) -> str:

@@ -154,11 +154,13 @@ class Predictions:
         model: its details.
         outputs: (n, classes) float32, raw.
         top: per image, the most probable classes.
+        warnings: per image, sentences about what was assumed of its file, and about the model.
     """
 
     model: ModelDetails
     outputs: Float[np.ndarray, "n classes"]
     top: tuple[tuple[Prediction, ...], ...] = field(default=())
+    warnings: tuple[tuple[str, ...], ...] = field(default=())
 
 
 class ExplainPlane(Protocol):

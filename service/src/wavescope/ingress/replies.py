@@ -77,7 +77,8 @@ def to_predictions(predicted: Predictions) -> dict[str, Any]:
         InternalError: a number is not finite.
     """
     top = {"predictions": [_tree(classes) for classes in predicted.top]}
-    return {"model": predicted.model.name, **_encoded(top, "", _json_leaf)}
+    warnings = [list(sentences) for sentences in predicted.warnings or ((),) * len(predicted.top)]
+    return {"model": predicted.model.name, **_encoded(top, "", _json_leaf), "warnings": warnings}
 
 
 def encode_json(explanation: Explanation, figure: bytes | None = None) -> bytes:

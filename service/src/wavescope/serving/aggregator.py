@@ -154,11 +154,12 @@ class EstimatorAggregator:
                 self._settings,
                 lambda decode_s: len(images) + as_forwards(sum(decode_s)),
             )
-            outputs = await runner.outputs(image_names)
+            outputs, assumptions = await runner.outputs(image_names)
         top = await asyncio.to_thread(
             lambda: tuple(most_probable(row, details, request.top_k) for row in outputs)
         )
-        return Predictions(details, outputs, top)
+        warnings = tuple((*sentences, *details.warnings) for sentences in assumptions)
+        return Predictions(details, outputs, top, warnings)
 
     async def _explain_in_time(
         self, request: ExplainRequest, call: CallContext, listener: Listener

@@ -83,15 +83,18 @@ class PerturbationGenerator:
     ) -> Stack:
         """Stack of every preprocessed image, float32 in [0, 1]; errors as :meth:`plan`, under the image's name."""
         self._reporter.start_once()
-        seen: list[np.ndarray] = []
+        seen: list[Picture] = []
         for image, name in zip(images, image_names, strict=True):
             try:
-                seen.append((await self._picture(image, preprocessing)).pixels)
+                seen.append(await self._picture(image, preprocessing))
             except WavescopeError as error:
                 from wavescope.engine.explain import rename_image  # here: all else of it is the aggregator's
 
                 raise rename_image(error, name) from None
-        return await self._in_thread(lambda: make_stack(np.stack(seen)))
+        assumptions = tuple(picture.assumptions for picture in seen)
+        return await self._in_thread(
+            lambda: make_stack(np.stack([picture.pixels for picture in seen]), assumptions)
+        )
 
     async def _picture(self, image: bytes, preprocessing: Preprocessing, zoom: int = 1) -> Picture:
         """Decoded in a thread, or in a process of its own where that takes long: left alone, that ends at once."""

@@ -124,8 +124,10 @@ class RayRunner:
             f"prediction by {self._replicas.name!r}",
         )
 
-    async def outputs(self, names: Sequence[str]) -> Float32[np.ndarray, "n classes"]:
-        """The model's raw outputs for every image of the request, after its preprocessing.
+    async def outputs(
+        self, names: Sequence[str]
+    ) -> tuple[Float32[np.ndarray, "n classes"], tuple[tuple[str, ...], ...]]:
+        """Raw outputs of the model for every image of the request, and per image what was assumed of its file.
 
         Args:
             names: what the caller calls each image, for errors.
@@ -152,7 +154,7 @@ class RayRunner:
 
         size = self._chunk_size(stack.rows)
         await fan_out(chunks(stack.rows, size), send, take, window=self._replicas.window)
-        return np.concatenate([found[start] for start in sorted(found)])
+        return np.concatenate([found[start] for start in sorted(found)]), stack.assumptions
 
     async def score(
         self,
@@ -212,7 +214,8 @@ class RayRunner:
         if len(found) == 1:
             return found[0]
         self._references.clear()
-        return make_stack(np.concatenate([stack.images for stack in found]))
+        assumptions = tuple(sentences for stack in found for sentences in stack.assumptions)
+        return make_stack(np.concatenate([stack.images for stack in found]), assumptions)
 
     def _turn(self, images: range, more_s: float) -> AbstractAsyncContextManager[None]:
         """Turn to decode these images, with so many seconds of other planning."""

@@ -548,10 +548,12 @@ class PredictResponse(_message.Message):
     def __init__(self, model: _Optional[str] = ..., predictions: _Optional[_Iterable[_Union[TopClasses, _Mapping]]] = ...) -> None: ...
 
 class TopClasses(_message.Message):
-    __slots__ = ("top",)
+    __slots__ = ("top", "warnings")
     TOP_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     top: _containers.RepeatedCompositeFieldContainer[Prediction]
-    def __init__(self, top: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, top: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()

@@ -147,7 +147,8 @@ def from_predictions(predictions: Predictions) -> pb.PredictResponse:
         InternalError: a number is not finite.
     """
     reply = to_predictions(predictions)
-    reply["predictions"] = [{"top": top} for top in reply["predictions"]]
+    entries = zip(reply["predictions"], reply.pop("warnings"), strict=True)
+    reply["predictions"] = [{"top": top, "warnings": warnings} for top, warnings in entries]
     return ParseDict(reply, pb.PredictResponse())
 
 

@@ -243,7 +243,11 @@ REPLIES: dict[str, Any] = {
 }
 
 ESTIMATE: dict[str, Any] = {"forwards": 6288, "expected_s": 41.5, "queue_s": 0.0, "cached": False}
-PREDICTIONS: dict[str, Any] = {"model": "efficientnet-lite0", "predictions": [[_TABBY, _EGYPTIAN]]}
+PREDICTIONS: dict[str, Any] = {
+    "model": "efficientnet-lite0",
+    "predictions": [[_TABBY, _EGYPTIAN]],
+    "warnings": [[]],
+}
 JOB: dict[str, Any] = {
     "id": "0c5fd0e7b6a84a1e9d3f5a2b7c8e9f01",
     "state": "running",

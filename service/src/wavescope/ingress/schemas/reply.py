@@ -147,6 +147,13 @@ PredictionsReply = create_model(
             description="Per image, in the order of the request, the most probable classes, the most probable first."
         ),
     ),
+    warnings=(
+        list[list[str]],
+        Field(
+            description="Per image, in the order of the request, sentences about what was assumed of its file, and "
+            "about the model."
+        ),
+    ),
 )
 
 
