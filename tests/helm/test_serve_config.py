@@ -131,6 +131,7 @@ def test_settings_that_proxies_read_are_in_the_environment_of_every_container(
     render: Callable[[dict[str, Any]], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = {
+        "root_path": "/wavescope",
         "allowed_origins": ["https://a.example", "https://b.example"],
         "metrics_need_key": True,
         "max_connections": 2_000_000,

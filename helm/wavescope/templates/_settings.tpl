@@ -14,9 +14,15 @@
 {{- end -}}
 {{/* Those that Ray Serve's proxies read as well, which are no replicas: environment of every container. */}}
 {{- define "wavescope.proxySettings" -}}
-{{- list "allowed_origins" "metrics_need_key" "max_connections" "max_header_bytes" "header_timeout_s" "body_timeout_s" "max_uploads" "max_uploads_per_caller" "max_upload_bytes" "reply_timeout_s" | toJson -}}
+{{- list "root_path" "allowed_origins" "metrics_need_key" "max_connections" "max_header_bytes" "header_timeout_s" "body_timeout_s" "max_uploads" "max_uploads_per_caller" "max_upload_bytes" "reply_timeout_s" | toJson -}}
 {{- end -}}
 {{/* The value of a setting as text; JSON writes 1000000 in full. */}}
 {{- define "wavescope.text" -}}
-{{- kindIs "slice" . | ternary (join "," .) (toJson .) -}}
+{{- if kindIs "slice" . -}}
+{{- join "," . -}}
+{{- else if kindIs "string" . -}}
+{{- . -}}
+{{- else -}}
+{{- toJson . -}}
+{{- end -}}
 {{- end -}}

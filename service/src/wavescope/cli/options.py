@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Settings that the commands have options for.
 SETTINGS = (
-    "host", "port", "grpc_port", "no_auth", "api_keys_file", "store_url", "remote_hosts", "log_level",
+    "host", "port", "root_path", "grpc_port", "no_auth", "api_keys_file", "store_url", "remote_hosts", "log_level",
 )  # fmt: skip
 
 

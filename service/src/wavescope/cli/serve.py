@@ -45,6 +45,9 @@ def add_serve(commands: Commands) -> None:
     parser.add_argument("--host", help="listen on this address (default: 127.0.0.1)")
     port = parser.add_argument("--port", type=int, help="serve HTTP on this port (default: 8000)")
     _add_kserve_spelling(parser, port, "--http_port")
+    parser.add_argument(
+        "--root-path", metavar="PATH", help="path prefix of a gateway in front, such as /wavescope"
+    )
     grpc_port = parser.add_argument(
         "--grpc-port",
         type=int,

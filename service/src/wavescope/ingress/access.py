@@ -19,6 +19,7 @@ from wavescope.admission.wait_estimate import Priority
 from wavescope.errors import Forbidden
 from wavescope.ingress.call_context import authenticate
 from wavescope.ingress.plane import Authenticator, NullAuthenticator
+from wavescope.ingress.prefix import route_path
 from wavescope.ingress.problems import MalformedRequest
 
 METRICS_PATH: Final = "/metrics"
@@ -79,7 +80,7 @@ def check(scope: Scope, access: Access) -> tuple[str, Priority]:
             "header Origin is another site than this service, and not among its allowed_origins",
             field="Origin",
         )
-    authenticator = NullAuthenticator() if _is_open(scope["path"], access) else access.authenticator
+    authenticator = NullAuthenticator() if _is_open(route_path(scope), access) else access.authenticator
     return authenticate(headers.get, authenticator)
 
 

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, Final
 
 from wavescope.auth import make_access
+from wavescope.ingress.prefix import Prefix
 from wavescope.ingress.ray_proxy import connections, http_guard
 from wavescope.ingress.ray_proxy.connections import ConnectionLimits
 from wavescope.ingress.ray_proxy.rpc_guard import RpcGuard, add_guarded
@@ -62,13 +63,22 @@ def middlewares() -> list[Any]:
     bound_rpcs(settings)
     local = make_access(settings, local_only=_local_only(settings))
     return http_guard.middlewares(
-        settings.max_body_bytes, local, _uploads(), by_address=knows_addresses(settings)
+        settings.max_body_bytes,
+        local,
+        _uploads(),
+        by_address=knows_addresses(settings),
+        prefix=known_prefix(settings),
     )
 
 
 def knows_addresses(settings: Settings) -> bool:
     """Whether addresses distinguish callers: behind a gateway all are its own, unless forwarded ones are trusted."""
     return not settings.no_auth or bool(os.environ.get(FORWARDED))
+
+
+def known_prefix(settings: Settings) -> Prefix:
+    """Rule for the path prefix of a gateway, which is believed where its addresses are."""
+    return Prefix(settings.root_path, forwarded=bool(os.environ.get(FORWARDED)))
 
 
 def bound_rpcs(settings: Settings) -> None:

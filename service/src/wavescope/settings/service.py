@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from wavescope.errors import InvalidRequest
 from wavescope.imaging.limits import DEFAULT_LIMITS, ImageLimits
+from wavescope.settings.prefixes import clean_prefix
 
 DEFAULT_PORT = 8000
 OTHER_REQUESTS = 64  # that a gateway serves beside those that run, wait or stream
@@ -28,6 +29,16 @@ def _lowercase(value: Any) -> Any:
 
 def _expand_user(value: Any) -> Any:
     return Path(value).expanduser() if isinstance(value, str | Path) else value
+
+
+def _check_prefix(value: str) -> str:
+    prefix = clean_prefix(value)
+    if prefix is None:
+        raise ValueError(
+            "must be a path such as /wavescope, of letters, digits and ._~-, that does not begin like one of ours "
+            "(/v1, /v2, /docs)"
+        )
+    return prefix
 
 
 def _find_home(setting: str) -> Path:
@@ -55,6 +66,11 @@ class Settings(BaseSettings):
         "127.0.0.1", description="Address of the HTTP port; any but loopback needs API keys or no_auth"
     )
     port: Annotated[Port, BeforeValidator(_ignore_link)] = Field(DEFAULT_PORT, description="HTTP port")
+    root_path: Annotated[str, AfterValidator(_check_prefix)] = Field(
+        "",
+        description="Path prefix of a gateway in front, such as /wavescope, which may take it away or pass it on: "
+        "links, Location and /docs have it",
+    )
     grpc_port: Port = Field(9000, description="gRPC port; 0 turns gRPC off")
     no_auth: bool = Field(False, description="Whether other hosts than this one are served without API keys")
     api_keys_file: Annotated[Path | None, BeforeValidator(_expand_user)] = Field(

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wavescope.errors import BodyTooLarge, ModelUnavailable, WavescopeError
 from wavescope.ingress.access import Access, check
 from wavescope.ingress.call_context import choose_request_id
+from wavescope.ingress.prefix import Prefix, route_path
 from wavescope.ingress.ray_proxy.uploads import NOBODY, Upload, UploadLimits, Uploads
 from wavescope.ingress.rest.middleware import REQUEST_ID_HEADER, SAFE, send_refusal
 
@@ -39,10 +40,15 @@ log = logging.getLogger(__name__)
 
 
 def middlewares(
-    max_body_bytes: int, access: Access, uploads: Uploads, *, by_address: bool = True
+    max_body_bytes: int,
+    access: Access,
+    uploads: Uploads,
+    *,
+    by_address: bool = True,
+    prefix: Prefix | None = None,
 ) -> list[Middleware]:
     """Middlewares for Ray Serve's HTTP proxy; arguments as of :class:`Edge`."""
-    options = {"access": access, "uploads": uploads, "by_address": by_address}
+    options = {"access": access, "uploads": uploads, "by_address": by_address, "prefix": prefix}
     return [Middleware(Edge, max_body_bytes=max_body_bytes, **options)]
 
 
@@ -57,6 +63,7 @@ class Edge:
         access: Access | None = None,
         uploads: Uploads | None = None,
         by_address: bool = True,
+        prefix: Prefix | None = None,
     ) -> None:
         """Wraps a proxy.
 
@@ -66,12 +73,14 @@ class Edge:
             access: who may come in; ``None`` for everybody.
             uploads: counts the bodies of this process.
             by_address: whether callers without a key are distinguished by their addresses.
+            prefix: how the path prefix of a gateway in front is known; ``None`` for none.
         """
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._access = access or Access()
         self._uploads = uploads or Uploads(UploadLimits())
         self._by_address = by_address
+        self._prefix = prefix or Prefix()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -82,14 +91,16 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        reply = _Reply(send, own_words=scope["path"].startswith(PROXY_PATHS))
+        self._prefix.apply(scope)
+        path = route_path(scope)
+        reply = _Reply(send, own_words=path.startswith(PROXY_PATHS))
         has_body = _has_body(scope)
         # What is left of a body would be taken for the next request, or be read to no end.
         closing = {"connection": "close"} if has_body else {}
         try:
             caller, _ = check(scope, self._access)
-            if scope["path"] in LIVE and scope["method"] in ("GET", "HEAD"):
-                await _send_json(send, LIVE[scope["path"]], request_id, closing)
+            if path in LIVE and scope["method"] in ("GET", "HEAD"):
+                await _send_json(send, LIVE[path], request_id, closing)
             elif has_body:
                 await self._with_body(scope, receive, reply, caller or self._address(scope))
             else:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wavescope.errors import WavescopeError
 from wavescope.ingress.access import Access, enter, is_probe
 from wavescope.ingress.call_context import choose_request_id
+from wavescope.ingress.prefix import route_path
 from wavescope.ingress.problems import (
     PROBLEM_MEDIA_TYPE,
     defect,
@@ -70,7 +71,7 @@ class Outermost:
 
         try:
             enter(scope, self._access)
-            with nullcontext() if is_probe(scope["path"]) else self._ongoing.place():
+            with nullcontext() if is_probe(route_path(scope)) else self._ongoing.place():
                 await self._app(scope, receive, send_with_id)
         except WavescopeError as refused:  # before the application, which answers with its own
             log.info("refused: %s", refused.message, extra={"request_id": request_id})

@@ -54,6 +54,6 @@ class ServiceRoutes:
         return Response(await self._plane.metrics(), headers={"Content-Type": METRICS_MEDIA_TYPE})
 
     async def openapi(self, request: Request) -> Response:
-        """``GET /openapi.json``."""
-        del request
-        return JSONResponse(document())
+        """``GET /openapi.json``; its server is the path prefix of a gateway in front, where there is one."""
+        root = request.scope.get("root_path", "").rstrip("/")
+        return JSONResponse(document() | ({"servers": [{"url": root}]} if root else {}))
