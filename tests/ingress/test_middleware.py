@@ -16,7 +16,7 @@ from wavescope.ingress.app import build_app
 from wavescope.ingress.call_context import admit, call_of, request_id_of
 from wavescope.ingress.plane import CallContext, IngressLimits, NullAuthenticator
 from wavescope.ingress.problems import MalformedRequest
-from wavescope.settings import Settings
+from wavescope.settings import Settings, load_settings
 
 ALICE, BOB = "wsk_" + "a" * 43, "wsk_" + "b" * 43
 KEYS = KeySet([ApiKey("alice", digest(ALICE)), ApiKey("bob", digest(BOB), "batch")])
@@ -195,6 +195,18 @@ def test_a_request_has_one_host_and_nothing_around_it(headers):
     with pytest.raises(MalformedRequest, match="Host") as caught:
         check(scope, Access())
     assert caught.value.field == "Host"
+
+
+def test_another_name_of_this_host_is_let_in_by_a_setting():
+    settings = load_settings(allowed_hosts="wavescope, Explain.example.org")
+    access = make_access(settings, local_only=True)
+    for host in ("wavescope:8000", "explain.example.org", "EXPLAIN.example.org:443", "localhost"):
+        assert check(asked(("host", host)), access) == ("", "interactive")
+    for host in ("other:8000", "example.org", "wavescope.example.org"):
+        with pytest.raises(
+            Forbidden, match=rf"header Host is {host}, not localhost.* \(WAVESCOPE_ALLOWED_HOSTS\)"
+        ):
+            check(asked(("host", host)), access)
 
 
 def test_http_1_0_needs_no_host():

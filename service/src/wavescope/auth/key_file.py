@@ -64,7 +64,7 @@ def make_access(settings: Settings, *, local_only: bool) -> Access:
     """Make the access rules of HTTP: keys, allowed origins and host names.
 
     Args:
-        settings: file of keys and allowed origins.
+        settings: file of keys, allowed origins and hosts.
         local_only: whether the service answers to names of this host only: if it has no keys and no proxy in front.
     """
     from wavescope.ingress.access import (
@@ -76,6 +76,7 @@ def make_access(settings: Settings, *, local_only: bool) -> Access:
         allowed_origins=settings.allowed_origins,
         metrics_need_key=settings.metrics_need_key,
         local_names_only=local_only,
+        allowed_hosts=settings.allowed_hosts,
     )
 
 

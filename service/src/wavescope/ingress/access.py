@@ -43,12 +43,14 @@ class Access:
         metrics_need_key: whether ``/metrics`` needs a key too.
         local_names_only: whether the ``Host`` must be a name or address of this host. Without keys this stands between
             the service and any page in a browser on this host, whose name may be made to lead here.
+        allowed_hosts: further names of this host, in lower case: of a container, or of a gateway in front.
     """
 
     authenticator: Authenticator = field(default_factory=NullAuthenticator)
     allowed_origins: tuple[str, ...] = ()
     metrics_need_key: bool = False
     local_names_only: bool = False
+    allowed_hosts: tuple[str, ...] = ()
 
 
 def enter(scope: Scope, access: Access) -> None:
@@ -68,10 +70,10 @@ def check(scope: Scope, access: Access) -> tuple[str, Priority]:
     """
     headers = Headers(scope=scope)
     host = _host(headers, scope.get("http_version", "1.1"))
-    if access.local_names_only and host is not None and not _is_local_name(host):
+    if access.local_names_only and host is not None and not _is_local_name(host, access.allowed_hosts):
         raise Forbidden(
-            "header Host is not localhost or a loopback address: without API keys, and without --no-auth, "
-            "the service answers to these only",
+            f"header Host is {host[:64]}, not localhost or a loopback address: without API keys, and without "
+            "--no-auth, the service answers to these only, and to names in allowed_hosts (WAVESCOPE_ALLOWED_HOSTS)",
             field="Host",
         )
     origins = headers.getlist("origin")
@@ -113,12 +115,12 @@ def _is_open(path: str, access: Access) -> bool:
     return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
 
 
-def _is_local_name(host: str) -> bool:
+def _is_local_name(host: str, allowed: tuple[str, ...]) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return False
-    if name == "localhost" or name.endswith(".localhost"):
+    if name == "localhost" or name.endswith(".localhost") or name in allowed:
         return True
     try:
         return ip_address(name).is_loopback

@@ -57,6 +57,10 @@ def _split_list(value: Any) -> Any:
     )
 
 
+def _split_names(value: Any) -> Any:
+    return tuple(name.lower() for name in _split_list(value)) if isinstance(value, str) else value
+
+
 class Settings(BaseSettings):
     """Limits, addresses and directories of the service; frozen once made."""
 
@@ -79,6 +83,11 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)] = Field(
         (),
         description="Origins, separated by commas, whose pages may call from a browser: https://example.org",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)] = Field(
+        (),
+        description="Names of this host beside localhost, separated by commas, that a header Host may have where there "
+        "are neither API keys nor no_auth: of a container, or of a gateway in front",
     )
     metrics_need_key: bool = Field(False, description="Whether GET /metrics needs an API key too")
     log_level: Annotated[Level, BeforeValidator(_lowercase)] = Field(
