@@ -310,3 +310,41 @@ def test_loading_leaves_no_file_of_onnx_runtime_behind(tmp_path):
     code = "import wavescope.models.onnx.backend"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "TMPDIR": str(tmp_path)})
     assert list(tmp_path.iterdir()) == []
+
+
+def write_in_training_mode(path: Path, kind: str) -> Path:
+    """The linear classifier with a dropout that is on, or a normalisation by the mean of its batch."""
+    nodes = [
+        helper.make_node("Flatten", ["images"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["scores"]),
+    ]
+    initializers = [numpy_helper.from_array(WEIGHTS, "weights")]
+    if kind == "dropout":
+        initializers += [
+            numpy_helper.from_array(np.array(0.5, np.float32), "ratio"),
+            numpy_helper.from_array(np.array(True), "on"),
+        ]
+        nodes.append(helper.make_node("Dropout", ["scores", "ratio", "on"], ["out"]))
+    else:
+        nodes += [
+            helper.make_node("ReduceMean", ["scores"], ["mean"], axes=[0], keepdims=1),
+            helper.make_node("Sub", ["scores", "mean"], ["out"]),
+        ]
+    graph = helper.make_graph(
+        nodes,
+        "training",
+        [helper.make_tensor_value_info("images", FLOAT, ["n", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("out", FLOAT, ["n", CLASSES])],
+        initializers,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("dropout", "differ from run to run"), ("batch", "depend on the other images of a batch")],
+)
+def test_a_file_that_was_saved_in_training_mode_is_refused(tmp_path: Path, kind: str, reason: str) -> None:
+    with pytest.raises(RegistryInvalid, match=f"its scores {reason}, as in training mode"):
+        backend(write_in_training_mode(tmp_path / "training.onnx", kind))

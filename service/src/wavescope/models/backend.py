@@ -19,6 +19,9 @@ Array = Any
 PROBE_ROWS = 4
 # Numbers in [0, 1] alone, from which logits are no longer believed.
 _FEW_NUMBERS = 8
+# Of the largest score: far above what other kernels make of another number of rows, far below dropout.
+SAME_SCORES = 0.01
+MIN_SCALE = 1e-6
 _LABELS_OF_BINARY = ("negative", "positive")
 
 
@@ -101,6 +104,33 @@ def _doubts(outputs: Outputs, scores: Float32[np.ndarray, "n classes"], *, withi
             "the model returned the same outputs for images of noise, black and white: its weights or its "
             "preprocessing are probably wrong"
         )
+
+
+def check_mode(
+    spec: ModelSpec,
+    run: Callable[[Float32[np.ndarray, "n c h w"]], Float32[np.ndarray, "n classes"]],
+    images: Float32[np.ndarray, "n c h w"],
+    scores: Float32[np.ndarray, "n classes"],
+) -> None:
+    """Refuse a model that was saved in training mode, whose scores are of chance or of a whole batch.
+
+    Args:
+        spec: of the model, for messages.
+        run: scores images.
+        images: two or more.
+        scores: of the images, of an earlier run.
+
+    Raises:
+        RegistryInvalid: another run, or the first image alone, gives other scores.
+    """
+    allowed = SAME_SCORES * max(float(np.abs(scores).max()), MIN_SCALE)
+    if float(np.abs(run(images) - scores).max()) > allowed:
+        what = "differ from run to run"
+    elif float(np.abs(run(images[:1]) - scores[:1]).max()) > allowed:
+        what = "depend on the other images of a batch"
+    else:
+        return
+    raise spec.invalid("source", f"its scores {what}, as in training mode: save it anew after model.eval()")
 
 
 def as_classes(scores: Array, outputs: Outputs) -> Array:

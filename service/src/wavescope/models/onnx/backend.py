@@ -14,6 +14,7 @@ from wavescope.errors import ModelFailure
 from wavescope.models.backend import (
     as_classes,
     check_file,
+    check_mode,
     check_scores,
     class_names,
     in_batches,
@@ -98,8 +99,10 @@ class OnnxBackend:
         if tensorrt:
             self._fixed_batch = self._batch_size
         self._binding: Binding | None = None
-        scores = self._raw(probe_images(preprocessing))
+        images = probe_images(preprocessing)
+        scores = self._raw(images)
         warnings = check_scores(spec, outputs, scores)
+        check_mode(spec, self._raw, images, scores)
         self._outputs: Outputs = outputs
         details = ModelDetails(
             name=spec.name,

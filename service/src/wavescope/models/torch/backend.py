@@ -16,6 +16,7 @@ from wavescope.errors import ModelFailure
 from wavescope.models.backend import (
     PROBE_ROWS,
     as_classes,
+    check_mode,
     check_scores,
     class_names,
     in_batches,
@@ -28,10 +29,6 @@ from wavescope.models.torch.device import FixedBatch, RenderStream, fetch, fixed
 from wavescope.models.torch.faults import probe_refusal, run_reason
 from wavescope.models.torch.outputs import NoScoresError
 from wavescope.models.torch.weights import weights_digest
-
-# Of the largest score: far above what other kernels make of another number of rows, far below dropout.
-SAME_SCORES = 0.01
-MIN_SCALE = 1e-6
 
 CPU_BATCH_SIZE = 8
 CUDA_BATCH_SIZE = 64
@@ -180,9 +177,12 @@ class TorchBackend:
         return fixed_batch(self._module, images, self._mode, name=self._name)
 
     def _probe(self, spec: ModelSpec, built: Built) -> np.ndarray:
+        def run(images: np.ndarray) -> np.ndarray:
+            return in_batches(self.to_device(images), self._batch_size, self._run, torch.cat).cpu().numpy()
+
         images = probe_images(built.preprocessing)
         try:
-            scores = in_batches(self.to_device(images), self._batch_size, self._run, torch.cat)
+            scores = run(images)
         except NoScoresError as error:
             raise spec.invalid("source", f"not a classifier: {error}") from error
         except (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError) as error:
@@ -192,24 +192,9 @@ class TorchBackend:
                 "source",
                 f"not a classifier: {PROBE_ROWS} images gave an output of {tuple(scores.shape)}, not (n, classes)",
             )
-        if built.program:
-            self._check_mode(spec, images, scores)
-        return scores.cpu().numpy()
-
-    def _check_mode(self, spec: ModelSpec, images: np.ndarray, scores: torch.Tensor) -> None:
-        """Refuse a program that was saved in training mode, whose scores are of chance or of a whole batch."""
-        again = in_batches(self.to_device(images), self._batch_size, self._run, torch.cat)
-        alone = self._run(self.to_device(images[:1]))
-        allowed = SAME_SCORES * max(float(scores.abs().max()), MIN_SCALE)
-        what = None
-        if float((again - scores).abs().max()) > allowed:
-            what = "differ from run to run"
-        elif float((alone - scores[:1]).abs().max()) > allowed:
-            what = "depend on the other images of a batch"
-        if what is not None:
-            raise spec.invalid(
-                "source", f"its scores {what}, as in training mode: save it anew after model.eval()"
-            )
+        if built.program:  # the mode of a module is set here
+            check_mode(spec, run, images, scores)
+        return scores
 
 
 def torch_device(spec: ModelSpec) -> torch.device:
