@@ -520,9 +520,12 @@ def test_a_stream_of_a_job_may_be_silent_for_four_keep_alives_at_most(make: Call
 # ---- the rest -------------------------------------------------------------------------------------------------------
 def test_predictions_are_image_by_image(make: Callable[..., Sync]) -> None:
     top = [{"index": 1, "label": "b", "probability": 0.5}, {"index": 0, "label": "a", "probability": 0.25}]
-    one, two = {"predictions": [top]}, {"predictions": [top, top[:1]]}
+    one: dict[str, Any] = {"predictions": [top], "warnings": [["nearly black"]]}
+    two = {"predictions": [top, top[:1]]}
     client = make(httpx.Response(200, json=one), httpx.Response(200, json=two), httpx.Response(200, json=two))
-    assert [found.label for found in client.call("predict", IMAGE, model="m", top_k=2)] == ["b", "a"]
+    found = client.call("predict", IMAGE, model="m", top_k=2)
+    assert [prediction.label for prediction in found] == ["b", "a"]
+    assert found.warnings == ("nearly black",)
     assert [len(found) for found in client.call("predict_batch", [IMAGE, IMAGE])] == [2, 1]
     assert client.script.paths()[:2] == ["POST /v1/predictions"] * 2
     assert b'{"model": "m", "top_k": 2}' in client.script.requests[0].content

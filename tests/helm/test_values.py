@@ -214,7 +214,15 @@ def test_models_take_the_sources_of_the_registry(chart_path: Path) -> None:
 
 def test_settings_take_what_the_chart_does_not_set_itself(chart_path: Path) -> None:
     schema = json.loads((chart_path / "values.schema.json").read_text())
-    local = {"host", "port", "grpc_port", "cache_dir", "state_dir", "one_process", "allowed_hosts"}  # of one machine
+    local = {
+        "host",
+        "port",
+        "grpc_port",
+        "cache_dir",
+        "state_dir",
+        "one_process",
+        "allowed_hosts",
+    }  # of one machine
     values = {"no_auth", "api_keys_file", "store_url", "log_level", "autoscaler_timeout_s"}  # of the chart
     replicas = {"gateway_replicas", "generator_replicas", "aggregator_replicas"}
     properties = schema["properties"]["settings"]["properties"]

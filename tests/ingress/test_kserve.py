@@ -55,7 +55,8 @@ def test_predictions_are_the_raw_outputs_or_the_best_classes(
 ) -> None:
     app = make_app(plane, recorder)
     response = ask(app, "predict", {"instances": [B64, B64]})
-    assert response.json() == {"predictions": [[0.25, 0.5, 0.125]] * 2}
+    warnings = [["image 0 is nearly black"], ["image 1 is nearly black"]]
+    assert response.json() == {"predictions": [[0.25, 0.5, 0.125]] * 2, "warnings": warnings}
     best = ask(app, "predict", {"instances": [B64], "parameters": {"top_k": 2}}).json()
     assert best == {
         "predictions": [
@@ -63,7 +64,8 @@ def test_predictions_are_the_raw_outputs_or_the_best_classes(
                 {"index": 1, "label": "class 1", "probability": 0.5},
                 {"index": 0, "label": "class 0", "probability": 0.25},
             ]
-        ]
+        ],
+        "warnings": warnings[:1],
     }
     refused(ask(app, "predict", {"instances": [B64]}, "nobody"), 404, "unknown_model", "model")
     assert recorder.requests == [

@@ -67,6 +67,11 @@ def test_the_server_and_its_models_tell_of_themselves(plane: FakePlane) -> None:
     asyncio.run(ask())
 
 
+def test_warnings_of_a_prediction_are_a_parameter_of_the_reply(plane: FakePlane) -> None:
+    reply = infer_rpc(Servicer(plane), pb.ModelInferRequest(model_name=MODEL, inputs=[typed("image", IMAGE)]))
+    assert reply.parameters["warnings"].string_param == '[["image 0 is nearly black"]]'
+
+
 def test_typed_and_raw_contents_are_the_same_request(plane: FakePlane) -> None:
     options = parameters({"nb_design": 4, "faithfulness": "true", "target": "tabby", "plan": "full"})
     messages = [

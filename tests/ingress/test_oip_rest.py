@@ -128,6 +128,7 @@ def test_a_model_gives_its_raw_outputs(plane: FakePlane, recorder: MemoryRecorde
                 "data": [0.25, 0.5, 0.125, 0.25, 0.5, 0.125],
             }
         ],
+        "parameters": {"warnings": '[["image 0 is nearly black"], ["image 1 is nearly black"]]'},
     }
     assert recorder.requests == [("prediction", MODEL, "http", "ok")]
     infer(make_app(plane, recorder), "nobody", {})

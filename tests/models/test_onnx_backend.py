@@ -341,6 +341,21 @@ def write_in_training_mode(path: Path, kind: str) -> Path:
     return path
 
 
+def test_a_file_whose_activations_are_quantised_by_the_batch_runs_image_by_image(tmp_path: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    plain, quantised = write(tmp_path / "plain.onnx"), tmp_path / "quantised.onnx"
+    quantize_dynamic(str(plain), str(quantised), weight_type=QuantType.QUInt8)
+    assert b"DynamicQuantizeLinear" in quantised.read_bytes()
+    model = backend(quantised)
+    assert model.details.batch_size == 1
+    given = images(5) * np.float32([1, 0.01, 3, 1, 0])[:, None, None, None]
+    together = np.asarray(model.forward(given))
+    alone = np.concatenate([np.asarray(model.forward(given[row : row + 1])) for row in range(5)])
+    np.testing.assert_array_equal(together, alone)
+    np.testing.assert_allclose(together, linear(given), atol=0.05 * np.abs(linear(given)).max())
+
+
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [("dropout", "differ from run to run"), ("batch", "depend on the other images of a batch")],

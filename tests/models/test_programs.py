@@ -351,9 +351,20 @@ def test_programs_in_training_mode_are_refused(
     else:
         torch.jit.save(torch.jit.trace(training, images(4), check_trace=False), path)
     with pytest.raises(
-        RegistryInvalid, match=f"its scores {expected}, as in training mode: save it anew after model"
+        RegistryInvalid, match=f"its scores {expected}, as in training mode.*: save it anew after model"
     ):
         backend(kind, path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_program_whose_activations_are_quantised_by_the_batch_runs_image_by_image(tmp_path: Path) -> None:
+    flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(images(1)[0].numel(), 5)).eval()
+    quantised = torch.ao.quantization.quantize_dynamic(flat, {torch.nn.Linear}, dtype=torch.qint8)
+    model = backend("torchscript", script(quantised, tmp_path / "a.pt"))
+    assert model.details.batch_size == 1
+    given = images(4) * torch.tensor([1.0, 0.01, 3.0, 0.1])[:, None, None, None]
+    alone = torch.cat([torch.as_tensor(model.forward(one[None])) for one in given])
+    torch.testing.assert_close(torch.as_tensor(model.forward(given)), alone, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("rows", [1, 3])

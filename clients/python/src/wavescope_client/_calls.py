@@ -19,9 +19,6 @@ from wavescope_client._types import Explanation, Prediction
 from wavescope_client._values import plain_fields
 
 ParsedT = TypeVar("ParsedT")
-Top = tuple[Prediction, ...]
-"""The most probable classes of one image."""
-
 EXPLANATIONS = "/v1/explanations"
 ESTIMATES = "/v1/explanations:estimate"
 PREDICTIONS = "/v1/predictions"
@@ -34,6 +31,16 @@ JSON, JSON_AND_FIGURE, PNG, EVENTS = (
 )
 # The service sends a comment every 15 s while there is no event.
 EVENTS_TIMEOUT_S = 60.0
+
+
+class Top(tuple[Prediction, ...]):
+    """The most probable classes of one image, the most probable first.
+
+    Attributes:
+        warnings: sentences about what the service assumed of the image's file, and about the model.
+    """
+
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +224,14 @@ def parse_predictions(reply: Reply) -> list[Top]:
         InvalidReply: the reply is no list of predictions.
     """
     content = parse_json(reply)
-    return _read(
-        lambda: [tuple(read_prediction(entry) for entry in top) for top in content["predictions"]],
-        "a list of predictions",
-    )
+    return _read(lambda: _read_predictions(content), "a list of predictions")
+
+
+def _read_predictions(content: Any) -> list[Top]:
+    found = [Top(read_prediction(entry) for entry in top) for top in content["predictions"]]
+    for top, sentences in zip(found, content.get("warnings", ()), strict=False):
+        top.warnings = tuple(sentences)
+    return found
 
 
 def parse_job(reply: Reply) -> JobStatus:

@@ -6,6 +6,7 @@ Only raster formats are opened: Pillow would hand others, such as EPS, to outsid
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,8 @@ from wavescope.imaging.samples import (
 from wavescope.imaging.unread_formats import check_preview, recognise_unread
 
 Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
 
 MIN_SIDE_PX: Final = 8
 
@@ -251,8 +254,14 @@ def _supported_formats() -> tuple[str, ...]:
 
 
 def _unreadable(error: BaseException) -> NotAnImage:
-    reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-    return NotAnImage(f"the image is damaged or truncated: {reason}", field="image")
+    log.info(
+        "an image could not be decoded: %s: %s", type(error).__name__, error
+    )  # in the decoder's own words
+    if isinstance(error, MemoryError):
+        reason = "there is not enough memory to decode the image: send a smaller one"
+    else:
+        reason = "the image is damaged or truncated: send the whole file, or save it anew"
+    return NotAnImage(reason, field="image")
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:

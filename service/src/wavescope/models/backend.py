@@ -125,12 +125,16 @@ def check_mode(
     """
     allowed = SAME_SCORES * max(float(np.abs(scores).max()), MIN_SCALE)
     if float(np.abs(run(images) - scores).max()) > allowed:
-        what = "differ from run to run"
-    elif float(np.abs(run(images[:1]) - scores[:1]).max()) > allowed:
-        what = "depend on the other images of a batch"
-    else:
-        return
-    raise spec.invalid("source", f"its scores {what}, as in training mode: save it anew after model.eval()")
+        raise spec.invalid(
+            "source",
+            "its scores differ from run to run, as in training mode: save it anew after model.eval()",
+        )
+    if float(np.abs(run(images[:1]) - scores[:1]).max()) > allowed:
+        raise spec.invalid(
+            "source",
+            "its scores depend on the other images of a batch, as in training mode, or where a batch is quantised by "
+            "one scale: save it anew after model.eval(), or for batches of one image",
+        )
 
 
 def as_classes(scores: Array, outputs: Outputs) -> Array:

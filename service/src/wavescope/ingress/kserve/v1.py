@@ -114,13 +114,14 @@ def _to_prediction(body: bytes, limits: IngressLimits) -> tuple[tuple[bytes, ...
 
 
 def _predictions(predictions: Predictions, top_k: int | None) -> bytes:
+    warnings = {"warnings": predictions.warnings} if any(predictions.warnings) else {}
     if top_k is None:
-        return _dumps({"predictions": finite(predictions.outputs, "outputs").tolist()})
+        return _dumps({"predictions": finite(predictions.outputs, "outputs").tolist(), **warnings})
     named = [
         [{"index": found.index, "label": found.label, "probability": found.probability} for found in classes]
         for classes in predictions.top
     ]
-    return _dumps({"predictions": named})
+    return _dumps({"predictions": named, **warnings})
 
 
 def _to_explain_request(body: bytes, name: str, limits: IngressLimits) -> ExplainRequest:

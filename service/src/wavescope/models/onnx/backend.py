@@ -22,7 +22,7 @@ from wavescope.models.backend import (
     threshold_of,
 )
 from wavescope.models.file_types import ONNX, check_type
-from wavescope.models.onnx.external_files import check_external_files, external_files
+from wavescope.models.onnx.external_files import check_external_files, external_files, quantises_batches
 from wavescope.models.onnx.faults import LOAD_ERRORS, RUN_ERRORS, load_reason, run_reason
 from wavescope.models.onnx.probe import Signature, probe
 from wavescope.models.onnx.runtime import ort
@@ -95,7 +95,7 @@ class OnnxBackend:
             _noise(preprocessing, batch_size if tensorrt else SIGNATURE_ROWS), preprocessing
         )
         self._fixed_batch = self._signature.input.rows
-        self._batch_size = self._fixed_batch or batch_size
+        self._batch_size = self._fixed_batch or (1 if quantises_batches(path) else batch_size)
         if tensorrt:
             self._fixed_batch = self._batch_size
         self._binding: Binding | None = None

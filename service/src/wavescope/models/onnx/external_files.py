@@ -57,6 +57,16 @@ def referenced_files(path: Path, *, block_bytes: int = BLOCK_BYTES) -> list[Path
     return sorted(found)
 
 
+def quantises_batches(path: Path, *, block_bytes: int = BLOCK_BYTES) -> bool:
+    """Whether a model quantises its activations by a scale of the whole batch, so that images change each other.
+
+    Args:
+        path: path of the ONNX file.
+        block_bytes: bytes read at once.
+    """
+    return any(b"DynamicQuantizeLinear" in block for block in _blocks(path, block_bytes))
+
+
 def check_external_files(spec: ModelSpec, path: Path, *, field: str) -> None:
     """Check that the files beside an ONNX file are there, and are what was downloaded.
 

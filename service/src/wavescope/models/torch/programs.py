@@ -93,7 +93,9 @@ def build_torchscript(spec: ModelSpec, device: torch.device) -> Built:
             module = torch.jit.load(path, map_location=device).eval()
     except _LOAD_ERRORS as error:
         raise _unusable(spec, path, "TorchScript file", error) from error
-    return Built(Program(module), preprocessing, None, program=True)
+    # Activations are quantised by one scale of the whole batch, so that images would change each other.
+    quantised = "_dynamic(" in str(module.inlined_graph)
+    return Built(Program(module), preprocessing, None, program=True, max_rows=1 if quantised else None)
 
 
 def build_exported(spec: ModelSpec, device: torch.device) -> Built:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -46,11 +47,18 @@ class InferReply:
     Attributes:
         model: the name that was called.
         explanations: what the tensors were made of; empty where it was none.
+        warnings: of predictions, sentences about each image; those of an explanation are in its JSON.
     """
 
     model: str
     outputs: tuple[Output, ...]
     explanations: tuple[Explanation, ...] = field(default=())
+    warnings: tuple[tuple[str, ...], ...] = field(default=())
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Parameters of the reply: ``warnings`` as JSON, lists of sentences in order, where there is one."""
+        return {"warnings": json.dumps(self.warnings)} if any(self.warnings) else {}
 
 
 async def infer(
@@ -118,7 +126,8 @@ async def _predict(
         raise InvalidRequest(f"{name[:64]!r} is no parameter: model {named.name} takes none", field=name[:64])
     with renamed_errors(_places(request)):
         predictions = await plane.predict(PredictRequest(named.model, request.images[IMAGE], top_k=1), call)
-    return InferReply(named.name, (Output("outputs", finite(predictions.outputs, "outputs")),))
+    outputs = (Output("outputs", finite(predictions.outputs, "outputs")),)
+    return InferReply(named.name, outputs, warnings=predictions.warnings)
 
 
 def _places(request: InferRequest) -> dict[str, str]:

@@ -83,4 +83,7 @@ def from_infer_reply(inferred: InferReply, request_id: str) -> pb.ModelInferResp
             for output in inferred.outputs
         ],
         raw_output_contents=[output.raw() for output in inferred.outputs],
+        parameters={
+            name: pb.InferParameter(string_param=value) for name, value in inferred.parameters.items()
+        },
     )

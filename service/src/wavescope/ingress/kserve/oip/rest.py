@@ -283,6 +283,8 @@ def _reply(inferred: InferReply, content: InferBody, request_id: str) -> Respons
         "id": content.id or request_id,
         "outputs": outputs,
     }
+    if inferred.parameters:
+        reply["parameters"] = inferred.parameters
     head = json.dumps(reply, allow_nan=False, separators=(",", ":")).encode("ascii")
     headers = {CACHE_HEADER: format_cache_header(inferred.explanations)} if inferred.explanations else {}
     if not binary:
