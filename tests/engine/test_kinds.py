@@ -373,12 +373,67 @@ def test_the_runner_up_is_the_best_class_that_is_not_explained() -> None:
     assert run(three_classes(), make_request(target=second, **FEW)).worth.runner_up.index == first
 
 
-def test_the_contrast_of_two_classes_that_mirror_each_other_is_zero() -> None:
+@pytest.mark.parametrize("score", ["probability", "margin"])
+def test_two_classes_that_mirror_each_other_have_no_contrast(score: str) -> None:
     """Probabilities p and 1 - p vary together: one map, whichever class is explained."""
-    done = run(linear_classifier(weights(21) / 20), make_request(**FEW))
+    done = run(linear_classifier(weights(21) / 20), make_request(score=score, **FEW))
+    assert done.worth.runner_up.index == 1 - done.target.index
+    assert done.worth.class_contrast is None
+    assert not [warning for warning in done.warnings if "runner-up" in warning]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "score"), [("logits", "logit"), ("logits", "log_probability"), ("sigmoid", "probability")]
+)
+def test_two_classes_of_their_own_scores_have_a_contrast(outputs: Any, score: str) -> None:
+    w = np.random.default_rng(22).normal(size=(2, *SHAPE)) / 20
+
+    def of_image(image: np.ndarray) -> Any:
+        z = np.tensordot(w, image, 3)
+        return 1 / (1 + np.exp(-z)) if outputs == "sigmoid" else z
+
+    done = run(
+        FunctionClassifier(of_image, details(SHAPE, outputs=outputs)), make_request(score=score, **FEW)
+    )
+    assert done.worth.class_contrast is not None
+
+
+def test_nearly_the_same_map_of_the_runner_up_is_told() -> None:
+    w = weights(21) / 20
+    of_image = lambda image: (value := float(np.sum(w * image)), 0.9 * value, -50.0)  # noqa: E731
+    done = run(FunctionClassifier(of_image, details(SHAPE, classes=3)), make_request(score="logit", **FEW))
     assert done.worth.class_contrast == pytest.approx(0, abs=1e-9)
     (told,) = [warning for warning in done.warnings if "runner-up" in warning]
     assert "ranks the factors alike to 1.00" in told
+
+
+@pytest.mark.parametrize(
+    ("outputs", "score", "offset", "end", "offered"),
+    [
+        ("logits", "probability", 1.2, "upper", ["logit", "margin"]),
+        ("logits", "probability", 0.0, "lower", ["logit", "log_probability"]),
+        ("logits", "log_probability", 1.2, "upper", ["logit", "margin"]),
+        ("probabilities", "probability", 1.2, "upper", ["margin"]),
+        ("probabilities", "probability", 0.0, "lower", ["log_probability"]),
+    ],
+)
+def test_a_saturated_score_is_named_with_what_the_model_can_do(
+    outputs: Any, score: str, offset: float, end: str, offered: list[str]
+) -> None:
+    """The brightness, from -1.6 to 0.4 over the rows, decides steeply: nearly all of them are at one end."""
+
+    def of_image(image: np.ndarray) -> Any:
+        z = np.array([100 * (image.mean() + offset), 0.0, -1.0])
+        if outputs == "logits":
+            return z
+        return np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+
+    request = make_request(score=score, target=0, grid_size=2, levels=2, nb_design=16)
+    done = run(FunctionClassifier(of_image, details(SHAPE, outputs=outputs, classes=3)), request)
+    told = [warning for warning in done.warnings if "saturated" in warning]
+    assert len(told) == 1, done.warnings
+    assert f"from its {end} end: score {score!r} of 'class 0' is saturated" in told[0]
+    assert told[0].endswith(f"; try {' or '.join(f'score {name!r}' for name in offered)}, or raise nb_design")
 
 
 def test_figures_in_warnings_are_those_of_the_explanation() -> None:

@@ -176,7 +176,8 @@ class Worth:
             whole design (Spearman-Brown); ``None`` with a single row, or where ranks are all tied.
         runner_up: the most probable class other than the target; ``None`` for a model of one class.
         class_contrast: 1 - Spearman correlation with the runner-up's indices: 0 for the same map, 1 for an unrelated
-            one.
+            one; ``None`` without a runner-up, and where the scores of two classes mirror each other, as p and 1 - p
+            do.
     """
 
     variance: float

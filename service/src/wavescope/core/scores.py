@@ -31,6 +31,37 @@ def check_score(score: str, outputs: str, *, classes: int) -> None:
         )
 
 
+def possible_scores(outputs: str, *, classes: int) -> tuple[str, ...]:
+    """Scores that a model's output can give: those that :func:`check_score` accepts.
+
+    Example:
+        >>> possible_scores("probabilities", classes=3)
+        ('probability', 'log_probability', 'margin')
+    """
+    lacking = {"logit"} if outputs == "probabilities" else set[str]()
+    return tuple(name for name in SCORES if name not in lacking and (classes > 1 or name != "margin"))
+
+
+def is_mirrored(score: str, outputs: str, *, classes: int, binary: bool) -> bool:
+    """Whether the scores of a model's two classes mirror each other, so that both have the same indices.
+
+    Args:
+        score: that is explained.
+        outputs: what the model returns.
+        classes: number of its classes.
+        binary: whether both are made of one output.
+
+    Example:
+        >>> is_mirrored("probability", "logits", classes=2, binary=False)  # p and 1 - p
+        True
+    """
+    if classes != 2:
+        return False
+    return score == "margin" or (
+        score in ("probability", "logit") if binary else score == "probability" and outputs != "sigmoid"
+    )
+
+
 def _log_probabilities(outputs: Float[Array, "n c"], kind: str) -> Float[Array, "n c"]:
     xp = namespace(outputs)
     if kind == "logits":

@@ -12,7 +12,7 @@ from wavescope.core import maps, wavelets
 from wavescope.core.adaptive.estimator import AdaptiveEstimator, Estimate
 from wavescope.core.partition import Partition
 from wavescope.core.reference import maps as reference_maps
-from wavescope.core.scores import check_score, predicted_classes, probabilities
+from wavescope.core.scores import check_score, is_mirrored, possible_scores, predicted_classes, probabilities
 from wavescope.core.sobol import diagnostics
 from wavescope.core.sobol.bootstrap import index_errors, share_errors
 from wavescope.core.sobol.estimators import ESTIMATORS, Scores, VarianceRows, variance
@@ -266,13 +266,14 @@ def build(
         outcome="explained",
         indices=found.indices,
         maps=drawn,
-        worth=_worth(clean, found),
+        worth=_worth(clean, found, request, details),
         levels=_levels(plan, factors, drawn, found.indices) if transform == "wavelet" else None,
         radial=_radial(plan, found.indices, drawn) if transform == "fourier" else None,
         profile=_profile(plan, factors, found) if "profile" in KINDS[request.kind].sections else None,
         screening=found.screening,
     )
-    further = of_scores(explained, found.independent, found.interaction)
+    possible = possible_scores(details.outputs, classes=len(details.labels))
+    further = of_scores(explained, found.independent, found.interaction, possible)
     return replace(explained, warnings=(*explanation.warnings, *further))
 
 
@@ -280,10 +281,18 @@ def _variance_rows(request: ExplanationRequest) -> VarianceRows:
     return "a" if request.compat == "reference" else "ab"  # paper, below equation 7: V over A alone
 
 
-def _worth(clean: CleanPrediction, found: SampleResult) -> Worth:
+def _worth(
+    clean: CleanPrediction, found: SampleResult, request: ExplanationRequest, details: ModelDetails
+) -> Worth:
     contrast = None
     own = found.indices.resolved
-    if found.runner_up is not None and (own is None or own.any()):
+    mirrored = is_mirrored(
+        request.score,
+        details.outputs,
+        classes=len(details.labels),
+        binary=details.threshold is not None,
+    )
+    if found.runner_up is not None and not mirrored and (own is None or own.any()):
         # Factors that were not perturbed by themselves are alike for all classes: they have the same traits.
         which = slice(None) if own is None else own
         contrast = diagnostics.class_contrast(found.indices.total[which], found.runner_up[which])

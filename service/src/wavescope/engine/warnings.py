@@ -6,7 +6,7 @@ import numpy as np
 import pywt
 from jaxtyping import Float
 
-from wavescope.core.sobol.diagnostics import saturation, unresolved_share
+from wavescope.core.sobol.diagnostics import saturation_of_ends, unresolved_share
 from wavescope.engine.plan import PlanSpec
 from wavescope.engine.types import Explanation, Indices
 
@@ -57,7 +57,10 @@ def of_left_out(step: str) -> str:
 
 
 def of_scores(
-    explanation: Explanation, independent: Float[np.ndarray, " n"], interaction: float | None
+    explanation: Explanation,
+    independent: Float[np.ndarray, " n"],
+    interaction: float | None,
+    possible: tuple[str, ...],
 ) -> tuple[str, ...]:
     """Warnings that follow from the scores: how far the map can be relied on.
 
@@ -65,6 +68,7 @@ def of_scores(
         explanation: explained, with its worth.
         independent: scores of the target for independent rows.
         interaction: see :func:`wavescope.core.sobol.diagnostics.interaction`; ``None`` where it was not measured.
+        possible: scores that the model can give.
     """
     assert explanation.indices is not None
     assert explanation.worth is not None
@@ -73,7 +77,7 @@ def of_scores(
         _split_half(explanation.worth.split_half, more),
         _contrast(explanation),
         _unresolved(explanation.indices, more),
-        _saturated(independent, more),
+        _saturated(explanation, independent, possible, more),
         _interacting(interaction),
     ]
     return tuple(sentence for sentence in found if sentence is not None)
@@ -114,13 +118,26 @@ def _unresolved(indices: Indices, more: str) -> str | None:
     )
 
 
-def _saturated(independent: Float[np.ndarray, " n"], more: str) -> str | None:
-    share = saturation(independent)
+def _saturated(
+    explanation: Explanation, independent: Float[np.ndarray, " n"], possible: tuple[str, ...], more: str
+) -> str | None:
+    ends = saturation_of_ends(independent)
+    share = max(ends)
     if share < MOST_SATURATED:
         return None
+    upper = ends[1] >= ends[0]
+    score = str(explanation.parameters["score"])
+    # Near 1 a logarithm is as flat as the probability itself.
+    wider = {
+        "probability": ("logit", "margin") if upper else ("logit", "log_probability"),
+        "log_probability": ("logit", "margin"),
+    }
+    offered = [f"score {name!r}" for name in wider.get(score, ()) if name in possible]
+    remedy = f"try {' or '.join(offered)}, or {more}" if offered else more
+    end = "upper" if upper else "lower"
     return (
-        f"{100 * share:.0f} % of the independent perturbations score within 1 % of the range from its fuller end: the "
-        f"score is saturated and few rows decide the indices; try score 'logit' or 'log_probability', or {more}"
+        f"{100 * share:.0f} % of the independent perturbations score within 1 % of the range from its {end} end: score "
+        f"{score!r} of {explanation.target.label!r} is saturated and few rows decide the indices; {remedy}"
     )
 
 

@@ -133,7 +133,17 @@ def saturation(rows: Float[np.ndarray, " n"]) -> float:
         >>> saturation(np.array([0.999, 1.0, 1.0, 0.998, 0.3]))
         0.75
     """
+    return max(saturation_of_ends(rows))
+
+
+def saturation_of_ends(rows: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """Shares of :func:`saturation` at the lower and at the upper end of the range.
+
+    Example:
+        >>> saturation_of_ends(np.array([0.999, 1.0, 1.0, 0.998, 0.3]))
+        (0.0, 0.75)
+    """
     low, high = rows.min(), rows.max()
     near = 0.01 * (high - low)
-    stuck = max(int((rows <= low + near).sum()), int((rows >= high - near).sum()))
-    return (stuck - 1) / (len(rows) - 1)
+    ends = int((rows <= low + near).sum()), int((rows >= high - near).sum())
+    return (ends[0] - 1) / (len(rows) - 1), (ends[1] - 1) / (len(rows) - 1)
