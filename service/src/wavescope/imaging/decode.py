@@ -32,7 +32,7 @@ from wavescope.imaging.samples import (
     read_sample_format,
     to_eight_bits,
 )
-from wavescope.imaging.unread_formats import check_preview, recognise_unread
+from wavescope.imaging.unread_formats import check_tiff, recognise_unread
 
 Result = TypeVar("Result")
 
@@ -173,6 +173,10 @@ def prepare(
         raise InvalidRequest(
             f"image must be bytes, a PIL image or an array, not {type(image).__name__}", field="image"
         )
+    if isinstance(image, np.ma.MaskedArray):
+        if np.ma.is_masked(image):
+            raise InvalidRequest("the image array has masked samples: fill them", field="image")
+        image = image.data
     assumptions: list[str] = []
     try:
         planes = _to_planes(image, assumptions, grey=grey, max_pixels=limits.max_pixels)
@@ -225,7 +229,7 @@ def _open(data: bytes, limits: ImageLimits) -> Iterator[tuple[Image.Image, Decod
     check_structure(data)
     try:
         with Image.open(io.BytesIO(data), formats=_supported_formats()) as image:
-            check_preview(image, data)
+            check_tiff(image, data)
             _check_size(image.size, limits.max_pixels)
             frames = check_frames(image, data, limits.max_frames)
             yield image, check_cost(image, data, limits.max_decode_s), frames
@@ -361,10 +365,14 @@ def flatten(upright: UprightImage, assumptions: list[str], *, grey: bool) -> Ima
         NotAnImage: the range of the samples is ambiguous: see :mod:`wavescope.imaging.samples`.
     """
     image = upright.image
-    if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(to_eight_bits(np.asarray(image), upright.samples, assumptions))
-    elif image.mode in ("P", "PA", "RGBa", "La") or image.has_transparency_data:
+    if image.mode.startswith(("I", "F")) or upright.samples.signed:
+        samples = np.asarray(image).view(np.int8) if upright.samples.signed else np.asarray(image)
+        image = Image.fromarray(to_eight_bits(samples, upright.samples, assumptions))
+    elif image.mode == "La":
+        image = image.convert("LA")
+    elif image.mode in ("P", "PA", "RGBa") or image.has_transparency_data:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    stored = image
     image = to_srgb(image, upright.colours, assumptions)
     if image.mode in ("LA", "RGBA"):
         above = image.convert("RGBA")
@@ -373,6 +381,8 @@ def flatten(upright: UprightImage, assumptions: list[str], *, grey: bool) -> Ima
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), above)
     image = image.convert("L" if grey else "RGB")
     largest = int(np.max(image.getextrema()))
+    if largest == 0 and stored.mode in ("L", "RGB"):  # a profile may make black of 1
+        largest = int(np.max(stored.getextrema()))
     check_brightness(largest, reduced=upright.samples.reduced, assumptions=assumptions)
     return image
 
@@ -393,7 +403,7 @@ def _to_planes(
         return tuple(Image.fromarray(plane) for plane in _split_float_channels(array, grey=grey))
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
-    elif np.issubdtype(array.dtype, np.integer):
+    elif array.dtype.kind in "iu":  # intervals of time are integers to np.issubdtype
         declared = SampleFormat(_DECLARED_PEAKS.get(array.dtype.name))
         array = to_eight_bits(array, declared, assumptions)
     else:

@@ -20,6 +20,7 @@ _TWELVE_BITS: Final = 2**12
 _FOURTEEN_BITS: Final = 2**14
 _NEARLY_BLACK: Final = 16  # of 256: what 12 bits in 16 come to
 _WHITE_IS_ZERO: Final = 0
+_SIGNED: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,14 @@ class SampleFormat:
         peak: number that stands for white (black, if ``inverted``), 1 of floats; ``None`` where the file declares none.
         inverted: whether 0 is white, and Pillow has not turned it.
         reduced: whether Pillow drops the lower 8 of 16 bits as it reads the file.
+        signed: whether samples of 8 bits, which Pillow gives as 0 to 255, are -128 to 127.
         assumptions: sentences about what the metadata only suggest.
     """
 
     peak: int | None = 255
     inverted: bool = False
     reduced: bool = False
+    signed: bool = False
     assumptions: tuple[str, ...] = ()
 
 
@@ -50,8 +53,12 @@ def read_sample_format(image: Image.Image) -> SampleFormat:
         return SampleFormat(
             1, inverted=_tag(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO
         )
-    tiles = getattr(image, "tile", None) or ()
-    return SampleFormat(reduced=any(";16" in str(tile[-1]) for tile in tiles))
+    if image.mode == "L" and _tag(image, TiffImagePlugin.SAMPLEFORMAT) == _SIGNED:
+        return SampleFormat(None, signed=True)
+    tiles = [tile[-1] for tile in getattr(image, "tile", None) or ()]
+    # Arguments of Pillow's decoders: a raw mode, behind it for PPM the number that is white.
+    wide = image.format == "PPM" and any(65535 in tile for tile in tiles if isinstance(tile, tuple))
+    return SampleFormat(reduced=wide or any(";16" in str(tile) for tile in tiles))
 
 
 def _read_sixteen_bits(image: Image.Image) -> SampleFormat:
@@ -115,11 +122,9 @@ def check_floats(samples: np.ndarray) -> None:
         raise NotAnImage("the image has float samples that are not finite numbers", field="image")
     least, largest = float(samples.min()), float(samples.max())
     if least < 0 or largest > 1:
-        remedy = (
-            "divide them by 255"
-            if least >= 0 and largest <= 255
-            else "give them before mean and std are applied"
-        )
+        remedy = "divide them by 255" if largest <= 255 else "divide them by the number that is white"
+        if least < 0:
+            remedy = "give them before mean and std are applied"
         raise NotAnImage(
             f"the image has float samples from {least:.4g} to {largest:.4g}, and must have them in [0, 1]: {remedy}",
             field="image",
@@ -140,11 +145,13 @@ def check_brightness(largest: int, *, reduced: bool, assumptions: list[str]) -> 
     Args:
         largest: largest sample, 0 to 255.
         reduced: whether the file has 16 bits per sample.
-        assumptions: a sentence is appended where the image is nearly black.
+        assumptions: a sentence is appended where the image is nearly black, or black in the bits that are read.
 
     Raises:
         NotAnImage: the samples are 0 and 1 alone, or seem to be 12 bits in 16.
     """
+    if largest == 1 and reduced:
+        raise _ambiguous(511, colours=True)
     if largest == 1:
         raise NotAnImage(
             "the image has the samples 0 and 1 alone, of 255: send 255 for white, or numbers with fractions in [0, 1]",
@@ -152,8 +159,13 @@ def check_brightness(largest: int, *, reduced: bool, assumptions: list[str]) -> 
         )
     if 0 < largest < _NEARLY_BLACK:
         if reduced:
-            raise _ambiguous(256 * largest + 255)
+            raise _ambiguous(256 * largest + 255, colours=True)
         assumptions.append(f"the image is nearly black: its largest sample is {largest} of 255")
+    if largest == 0 and reduced:
+        assumptions.append(
+            "the image is black: its samples have 16 bits, and all are below 256 of 65535; if they are 8 bits or "
+            "fewer in 16, scale them"
+        )
 
 
 def _check_sixteen_bits(largest: int, assumptions: list[str]) -> None:
@@ -163,10 +175,12 @@ def _check_sixteen_bits(largest: int, assumptions: list[str]) -> None:
         assumptions.append(f"the image has 16-bit samples of at most {largest}: 65535 was taken for white")
 
 
-def _ambiguous(largest: int) -> NotAnImage:
+def _ambiguous(largest: int, *, colours: bool = False) -> NotAnImage:
+    # Tags do not help where Pillow has dropped the lower 8 bits.
+    declare = "" if colours else "declare BitsPerSample or MaxSampleValue in a TIFF, "
     return NotAnImage(
         f"the image has 16-bit samples of at most {largest}: they are 12 bits or fewer in 16, or the image is nearly "
-        "black. Scale them to 0 to 65535, declare BitsPerSample or MaxSampleValue in a TIFF, or send 8 bits",
+        f"black. Scale them to 0 to 65535, {declare}or send 8 bits",
         field="image",
     )
 

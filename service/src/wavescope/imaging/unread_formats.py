@@ -17,6 +17,8 @@ _PRINTABLE: Final = frozenset(string.printable.encode())
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_\s-]{16,}=*\s*")
 _DNG_VERSION, _NEW_SUBFILE_TYPE, _SUB_IFDS = 50706, 254, 330
 _REDUCED_RESOLUTION: Final = 1
+_COMPRESSION, _PHOTOMETRIC = 259, 262
+_UNCOMPRESSED, _YCBCR = 1, 6
 _CR2: Final = b"CR\x02\x00"
 
 
@@ -61,7 +63,8 @@ _NPZ: Final = UnreadFormat("an archive of NumPy arrays (.npz)", _ARRAY)
 _ZIP: Final = UnreadFormat("a zip archive", _UNPACK)
 _MANGLED: Final = UnreadFormat("an image whose bytes were converted as if they were text", _BINARY)
 _TIFF: Final = UnreadFormat(
-    "a TIFF whose samples have no rule here: more than 4 channels, 64 bits, complex numbers, or a damaged header",
+    "a TIFF whose samples have no rule here (more than 4 channels, 10 or 64 bits, 12 bits of colours, floats of 16 "
+    "bits, complex numbers and the like), or whose header is damaged",
     "send 8 or 16 bits, grey or RGB",
 )
 
@@ -192,8 +195,8 @@ def _is_base64(text: bytes) -> bool:
     return not all(byte in _PRINTABLE for byte in decoded)
 
 
-def check_preview(image: Image.Image, data: bytes) -> None:
-    """Check that a TIFF is no raw file of a camera, of which a small preview alone would be read.
+def check_tiff(image: Image.Image, data: bytes) -> None:
+    """Check that a TIFF is not misread: no raw file of a camera, whose preview alone is read, nor plain YCbCr.
 
     Args:
         image: opened.
@@ -210,4 +213,10 @@ def check_preview(image: Image.Image, data: bytes) -> None:
     if _DNG_VERSION in tags or preview or data[8:12] == _CR2:
         raise NotAnImage(
             f"the image is {_RAW.name}, whose preview alone could be read: {_RAW.remedy}", field="image"
+        )
+    if tags.get(_PHOTOMETRIC) == _YCBCR and tags.get(_COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED:
+        # Pillow takes four bytes of a pixel's three.
+        raise NotAnImage(
+            "the image is a TIFF of YCbCr colours without compression, which is not read: send RGB, or PNG or JPEG",
+            field="image",
         )
