@@ -338,7 +338,7 @@ def test_a_bare_word_is_named_with_its_line(tmp_path: Path) -> None:
     [
         (
             "models: [{name: a, source: 'timm:x', labels: [2024-13-45]}]",
-            "is not YAML: month must be in 1..12",
+            "is not YAML: '2024-13-45' is no timestamp",
         ),
         ("", "one key 'models'"),
         ("- name: m", "one key 'models'"),

@@ -150,7 +150,7 @@ def value_of_node(node: yaml.Node, known: dict[int, Any] | None = None) -> Any:
 def _construct(node: yaml.Node) -> Any:
     try:
         return yaml.SafeLoader("").construct_object(node)
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError):
         return f"a wrong {node.tag.rpartition(':')[2]}"
 
 
@@ -162,6 +162,12 @@ def _read_bytes(path: Path) -> bytes:
             data = file.read(MAX_LABELS_BYTES + 1)
     except OSError as error:
         raise LabelsInvalid(f"cannot be read: {error.strerror}") from error
+    except (UnicodeError, ValueError) as error:  # half a character, or NUL
+        if isinstance(error, LabelsInvalid):
+            raise
+        raise LabelsInvalid(
+            "cannot be read: its name holds a character that no name of a file has"
+        ) from error
     if len(data) > MAX_LABELS_BYTES:
         raise LabelsInvalid(f"is larger than {MAX_LABELS_BYTES >> 20} MiB, which no list of names is")
     return data

@@ -27,7 +27,7 @@ DEFAULT_THRESHOLD = 0.5
 REMOTE_NUM_CPUS = 0.1
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_DEVICE = re.compile(r"auto|cpu|(?:cuda|tensorrt)(?::\d+)?")
+_DEVICE = re.compile(r"auto|cpu|(?:cuda|tensorrt)(?::[0-9]+)?")
 # An entry of torchvision as it is written in Python: its class, and its name.
 WEIGHTS_ENTRY = re.compile(r"(?:torchvision\.models\.)?(\w+_Weights)\.(\w+)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -9,7 +9,21 @@ import yaml
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice, where YAML silently keeps the last."""
+    """A safe loader that refuses a key given twice, where YAML silently keeps the last.
+
+    What is no value of the type that it has, such as ``2024-02-31`` or ``!!bool maybe``, is an error with its
+    place.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """See PyYAML."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError) as error:
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{str(node.value)[:80]!r} is no {kind}", node.start_mark
+            ) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """See PyYAML."""

@@ -70,7 +70,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StrictStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from wavescope.engine.types import Outputs, Preprocessing
 from wavescope.errors import RegistryInvalid
@@ -87,6 +95,18 @@ _IMAGENET = "imagenet"  # of ``labels``: no file
 
 class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_bare_words(cls, value: Any, info: ValidationInfo) -> Any:
+        """No field is true or false, which would count as 1 or 0."""
+        parts = value if isinstance(value, list | tuple) else [value]
+        if info.field_name != "labels" and any(isinstance(part, bool) for part in parts):
+            raise ValueError(
+                f"{value!r} is no value of it; YAML reads bare words such as yes, no, on and off as true or false: "
+                "write the word in quotes, or a number"
+            )
+        return value
 
 
 def _repeat_size(value: Any) -> Any:
@@ -206,11 +226,7 @@ def _read_entries(path: Path) -> list[Any]:
         document = yaml.load(text, UniqueKeyLoader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise invalid(f"cannot be read: {error.strerror}") from error
-    except (
-        yaml.YAMLError,
-        ValueError,
-        RecursionError,
-    ) as error:  # not UTF-8, or a date that the calendar does not have
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8
         raise invalid(f"is not YAML: {error}") from error
     if not isinstance(document, dict) or set(document) != {"models"}:
         raise invalid("must hold the one key 'models'")
@@ -272,9 +288,9 @@ def _parse_entry(entry: Any, position: int) -> _ModelEntry:
     except ValidationError as error:
         problems = error.errors(include_url=False)
         first = problems[0]
-        field = ".".join(_list_field_keys(first["loc"]))
+        field = ".".join(_list_field_keys(first["loc"])) or "models"
         limits: dict[str, Any] = {"model": name} if isinstance(name, str) else {}
-        reason = first["msg"]
+        reason = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             limits["allowed"] = sorted(_list_known_keys(first["loc"]))
             reason = f"no such key; there are {', '.join(limits['allowed'])}"
@@ -289,7 +305,7 @@ def _list_field_keys(location: tuple[int | str, ...]) -> list[str]:
     """List the keys that lead to a value, without the tags of a union that pydantic puts between them."""
     if len(location) > 1 and location[0] not in _NESTED:
         location = (location[0], *(part for part in location[1:] if isinstance(part, int)))
-    return [str(part) for part in location]
+    return [str(part) if str(part).strip() else repr(part) for part in location]
 
 
 def _list_known_keys(location: tuple[int | str, ...]) -> set[str]:
@@ -326,9 +342,9 @@ def _build_remote(entry: _RemoteEntry, model: str, folder: Path) -> RemoteOption
 
 
 def _load_labels(parsed: _ModelEntry, folder: Path) -> tuple[str, ...] | None:
-    if parsed.labels == _IMAGENET:
-        return IMAGENET
     if isinstance(parsed.labels, str):
+        if parsed.labels == _IMAGENET:
+            return IMAGENET
         try:
             return read_labels(_resolve(parsed.labels, folder))
         except RegistryInvalid as error:
