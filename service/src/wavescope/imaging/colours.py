@@ -100,19 +100,20 @@ def _convert(image: Image.Image, declared: ColourSpace, assumptions: list[str]) 
 
 def _apply_profile(image: Image.Image, profile: bytes, assumptions: list[str]) -> Image.Image | None:
     """Convert by a profile; ``None``, with a sentence, for one that cannot be followed."""
+    found = _read_profile(profile)
+    if found is None:
+        assumptions.append(_ignored("is damaged, or of a kind that is not followed"))
+        return None
+    mode, changes = found
+    if not _describes(mode, image.mode):
+        assumptions.append(_ignored(f"is one of {mode}, and the image is {image.mode}"))
+        return None
+    if not changes:
+        return image if image.mode in ("L", "LA", "RGB", "RGBA") else image.convert("RGB")
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        space = profile[16:20].decode("latin-1").strip()
-        mode = _MODES.get(space)
-        if mode is None or not _describes(mode, image.mode):
-            assumptions.append(_ignored(f"is one of {space}, and the image is {image.mode}"))
-            return None
-        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
-        if mode == "RGB" and not changes_colours(profile):
-            return image if image.mode in ("L", "LA", "RGB", "RGBA") else image.convert("RGB")
-        return ImageCms.applyTransform(image.convert(mode), transform)
+        return ImageCms.applyTransform(image.convert(mode), _make_transform(profile, mode))
     except _PROFILE_ERRORS:
-        assumptions.append(_ignored("is damaged"))
+        assumptions.append(_ignored("is damaged, or of a kind that is not followed"))
         return None
 
 
@@ -123,23 +124,33 @@ def _describes(mode: str, image_mode: str) -> bool:
     return image_mode.removesuffix("A") == mode or (mode == "L" and image_mode == "1")
 
 
-@lru_cache(maxsize=16)
 def changes_colours(profile: bytes) -> bool:
     """Whether an image of a profile is converted: it is readable, and not sRGB's to one step of 8 bits."""
+    found = _read_profile(profile)
+    return found is not None and found[1]
+
+
+@lru_cache(maxsize=16)
+def _read_profile(profile: bytes) -> tuple[str, bool] | None:
+    """Mode of the images that a profile describes, and whether it differs from sRGB's; ``None`` for a damaged one."""
     mode = _MODES.get(profile[16:20].decode("latin-1").strip())
     if mode is None:
-        return False
+        return None
+    steps = np.linspace(0, 255, _STEPS).round().astype(np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(_STEPS, -1, 3)
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        transform = _make_transform(profile, mode)
         if mode != "RGB":
-            return True
-        steps = np.linspace(0, 255, _STEPS).round().astype(np.uint8)
-        colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(_STEPS, -1, 3)
+            return mode, True
         converted = np.asarray(ImageCms.applyTransform(Image.fromarray(colours), transform))
-        return int(np.abs(converted.astype(int) - colours).max()) > 1
     except _PROFILE_ERRORS:
-        return False
+        return None
+    return mode, int(np.abs(converted.astype(int) - colours).max()) > 1
+
+
+def _make_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform:
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
 
 
 def _gamma_curve(gamma: float) -> list[int]:

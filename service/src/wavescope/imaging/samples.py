@@ -20,6 +20,7 @@ _TWELVE_BITS: Final = 2**12
 _FOURTEEN_BITS: Final = 2**14
 _NEARLY_BLACK: Final = 16  # of 256: what 12 bits in 16 come to
 _WHITE_IS_ZERO: Final = 0
+_MAX_SAMPLE_VALUE: Final = 281  # the tag
 _SIGNED: Final = 2
 
 
@@ -64,7 +65,7 @@ def read_sample_format(image: Image.Image) -> SampleFormat:
 def _read_sixteen_bits(image: Image.Image) -> SampleFormat:
     inverted = _tag(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO
     bits = _tag(image, TiffImagePlugin.BITSPERSAMPLE) or 16
-    largest = _tag(image, 281)  # MaxSampleValue: a statistic by TIFF 6.0, and how cameras tell their bits
+    largest = _tag(image, _MAX_SAMPLE_VALUE)  # a statistic by TIFF 6.0, and how cameras tell their bits
     if bits == 16 and largest is not None and 255 <= largest < 65535 and (largest + 1) & largest == 0:
         said = f"the image has 16-bit samples and MaxSampleValue {largest}: this was taken for white"
         return SampleFormat(largest, inverted, assumptions=(said,))
