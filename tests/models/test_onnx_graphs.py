@@ -28,9 +28,10 @@ from tests.fakes.onnx_graphs import (
 import wavescope
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import RegistryInvalid
+from wavescope.models.faults import run_reason
 from wavescope.models.load import load
 from wavescope.models.onnx.backend import OnnxBackend
-from wavescope.models.onnx.faults import load_reason, run_reason
+from wavescope.models.onnx.faults import RUNTIME, load_reason, probe_refusal
 from wavescope.models.spec import ModelSpec
 
 TOLERANCES = {"float32": 1e-4, "float64": 1e-4, "uint8": 1e-3, "float16": 2e-2}
@@ -383,7 +384,19 @@ def test_weights_beside_the_file_that_are_not_there_are_named(
 def test_want_of_memory_is_said(text: str) -> None:
     error = RuntimeError(f"[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : /onnxruntime_src/a.cc:1 {text}")
     assert load_reason(error, model="toy") == "there is not enough memory for it"
-    assert run_reason(error, model="toy") == "there is not enough memory for a batch; lower its batch_size"
+    reason = run_reason(error, runtime=RUNTIME, model="toy")
+    assert reason == "there is not enough memory for a batch; lower its batch_size"
+
+
+def test_want_of_memory_is_no_wrong_size(tmp_path: Path) -> None:
+    spec = Graph().write(tmp_path)
+    error = RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : /a.cc:1 Failed to allocate memory")
+    for rows, words in ((1, "one image:"), (8, "8 images, of which its file makes a batch:")):
+        refused = probe_refusal(spec, (rows, 3, 8, 9), error)
+        assert refused.field == "source"
+        assert f"there is not enough memory to run it on {words}" in refused.message
+    other = probe_refusal(spec, (1, 3, 8, 9), RuntimeError("Got invalid dimensions"))
+    assert other.field == "preprocessing.size"
 
 
 def test_nothing_but_our_log_has_what_onnx_runtime_says_of_a_run(

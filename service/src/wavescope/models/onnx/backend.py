@@ -21,9 +21,10 @@ from wavescope.models.backend import (
     probe_images,
     threshold_of,
 )
+from wavescope.models.faults import run_reason
 from wavescope.models.file_types import ONNX, check_type
 from wavescope.models.onnx.external_files import check_external_files, external_files, quantises_batches
-from wavescope.models.onnx.faults import LOAD_ERRORS, RUN_ERRORS, load_reason, run_reason
+from wavescope.models.onnx.faults import LOAD_ERRORS, RUN_ERRORS, RUNTIME, load_reason
 from wavescope.models.onnx.probe import Signature, probe
 from wavescope.models.onnx.runtime import ort
 from wavescope.models.onnx.signature import read_inputs, read_outputs
@@ -185,7 +186,7 @@ class OnnxBackend:
 
     def _failure(self, error: Exception) -> ModelFailure:
         name = self._spec.name
-        return ModelFailure(f"model {name!r} failed to run: {run_reason(error, model=name)}")
+        return ModelFailure(f"model {name!r} failed to run: {run_reason(error, runtime=RUNTIME, model=name)}")
 
     def _probed(self, images: np.ndarray, preprocessing: Preprocessing) -> Signature:
         readings = read_inputs(self._spec, self._session, preprocessing)

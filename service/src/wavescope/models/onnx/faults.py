@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import re
 
+from wavescope.errors import RegistryInvalid
+from wavescope.models.faults import lacks_memory, logged_text
 from wavescope.models.onnx.runtime import ort, ort_errors
+from wavescope.models.spec import ModelSpec
 
-log = logging.getLogger(__name__)
-
+RUNTIME = "ONNX Runtime"
 # ONNX Runtime's exceptions share no base but Exception. Where it has no name for one, it raises RuntimeError.
 RUN_ERRORS = (
     ort_errors.EngineError,
@@ -36,15 +37,12 @@ _UNREGISTERED = re.compile(r"Fatal error: (\S*?):?(\w+)\(-?\d+\) is not a regist
 _NO_DOMAIN = re.compile(r"In Node, \(\".*?\", (\w+), \"(.*?)\".*No opset import for domain", re.DOTALL)
 _NO_OPERATOR = re.compile(r"No Op registered for (\w+) with domain_version of (\d+)")
 _NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\)")
-_MEMORY = re.compile(
-    r"failed to allocate memory|out of memory|bad_?alloc|bad allocation|CUDA failure 2\b", re.IGNORECASE
-)
 _EXTERNAL = re.compile(r"external (data|initializer)|ExtData", re.IGNORECASE)
 
 
 def load_reason(error: Exception, *, model: str) -> str:
     """The reason why ONNX Runtime does not load a file, and what to do; logs its own text."""
-    text = _logged(error, model)
+    text = logged_text(error, runtime=RUNTIME, model=model)
     version = f"ONNX Runtime {ort.__version__}"
     if found := _IR.search(text):
         return (
@@ -72,18 +70,32 @@ def load_reason(error: Exception, *, model: str) -> str:
             "it keeps weights in other files, of which one is missing, cut off or outside its folder:"
             " put them beside it, as they were saved"
         )
-    if _MEMORY.search(text):
+    if lacks_memory(text):
         return "there is not enough memory for it"
     if isinstance(error, ort_errors.InvalidProtobuf | ort_errors.NoModel) or "No graph was found" in text:
         return "it is no ONNX file, or damaged: export or fetch it again"
     return "its graph is not valid: export it again; onnx.checker.check_model(PATH) says what is wrong"
 
 
-def run_reason(error: Exception, *, model: str) -> str:
-    """The reason why a loaded model does not run; logs the runtime's own text."""
-    if _MEMORY.search(_logged(error, model)):
-        return "there is not enough memory for a batch; lower its batch_size"
-    return "ONNX Runtime cannot compute it; the service's log has the reason in its own words"
+def probe_refusal(spec: ModelSpec, shape: tuple[int, ...], error: Exception) -> RegistryInvalid:
+    """The error that says why a model does not run on images as preprocessing makes them, and what to do.
+
+    Args:
+        spec: of the model.
+        shape: of the fewest images that it was run on: (images, channels, height, width).
+        error: of ONNX Runtime, whose text is logged.
+    """
+    rows, channels, height, width = shape
+    if lacks_memory(logged_text(error, runtime=RUNTIME, model=spec.name)):
+        count = "one image" if rows == 1 else f"{rows} images, of which its file makes a batch"
+        return spec.invalid(
+            "source", f"there is not enough memory to run it on {count}: load it where there is more"
+        )
+    return spec.invalid(
+        "preprocessing.size",
+        f"the model does not run on images of {height} x {width} (height x width) with {channels} channels: give"
+        " the size and the channels (mean, std) that it was made for",
+    )
 
 
 def _custom(operator: str, domain: str) -> str:
@@ -91,9 +103,3 @@ def _custom(operator: str, domain: str) -> str:
         f"its operator {operator} is a custom one, of the domain {domain or 'ai.onnx'}, and libraries of custom"
         " operators are not loaded: export it without"
     )
-
-
-def _logged(error: Exception, model: str) -> str:
-    text = str(error)
-    log.warning("model %r: the runtime says: %s", model, text.strip())
-    return text

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from wavescope.errors import RegistryInvalid
-from wavescope.models.onnx.faults import RUN_ERRORS, run_reason
+from wavescope.models.faults import lacks_memory
+from wavescope.models.onnx.faults import RUN_ERRORS, probe_refusal
 from wavescope.models.onnx.runtime import ort
 from wavescope.models.onnx.signature import ImageInput, class_count
 from wavescope.models.output_names import FEATURES
@@ -57,6 +58,7 @@ def probe(
         RegistryInvalid: it runs in no reading or in two, or has no scores or two outputs that may hold them.
     """
     failed: Exception | None = None
+    rows = images.shape[0]
     for rows in _row_counts(readings[0], images.shape[0]):
         feed = np.resize(images, (rows, *images.shape[1:]))
         ran: list[tuple[ImageInput, dict[str, np.ndarray]]] = []
@@ -64,7 +66,8 @@ def probe(
             try:
                 values = session.run(list(names), {reading.name: reading.arranged(feed)})
             except RUN_ERRORS as error:
-                failed = failed or error
+                if failed is None or lacks_memory(str(error)):
+                    failed = error
             else:
                 found = dict(zip(names, map(np.asarray, values), strict=True))
                 ran.append((reading, found))
@@ -79,13 +82,7 @@ def probe(
                 reading = replace(reading, rows=rows)
             return Signature(reading, output, found[output].shape[1:], found[output].dtype)
     assert failed is not None
-    run_reason(failed, model=spec.name)  # into the log
-    height, width = images.shape[2:]
-    raise spec.invalid(
-        "preprocessing.size",
-        f"the model does not run on images of {height} x {width} (height x width) with {images.shape[1]} channels: give"
-        " the size and the channels (mean, std) that it was made for",
-    ) from failed
+    raise probe_refusal(spec, (rows, *images.shape[1:]), failed) from failed
 
 
 def _row_counts(reading: ImageInput, count: int) -> Iterator[int]:

@@ -23,10 +23,11 @@ from wavescope.models.backend import (
     probe_images,
     threshold_of,
 )
+from wavescope.models.faults import run_reason
 from wavescope.models.revision import revision
 from wavescope.models.spec import ModelSpec
 from wavescope.models.torch.device import FixedBatch, RenderStream, fetch, fixed_batch, to_tensor
-from wavescope.models.torch.faults import probe_refusal, run_reason
+from wavescope.models.torch.faults import RUNTIME, probe_refusal
 from wavescope.models.torch.outputs import NoScoresError
 from wavescope.models.torch.weights import weights_digest
 
@@ -135,7 +136,7 @@ class TorchBackend:
             return as_classes(scores, self._outputs)
         except RuntimeError as error:
             raise ModelFailure(
-                f"model {self._name!r} failed to run: {run_reason(error, model=self._name)}"
+                f"model {self._name!r} failed to run: {run_reason(error, runtime=RUNTIME, model=self._name)}"
             ) from error
 
     def rendering(self) -> AbstractContextManager[None]:

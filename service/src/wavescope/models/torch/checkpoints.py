@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import pickle
 import re
-import struct
 import threading
 import zipfile
 from collections import OrderedDict
@@ -22,32 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from wavescope.errors import WavescopeError
 from wavescope.models.backend import check_file
 from wavescope.models.file_types import SAFETENSORS, TORCH, check_type, recognise
 from wavescope.models.spec import ModelSpec
+from wavescope.models.torch.faults import LOAD_ERRORS
 
 log = logging.getLogger(__name__)
 
 MAX_DEPTH = 3
-LOAD_ERRORS = (
-    SafetensorError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    struct.error,
-    AssertionError,
-    RuntimeError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    EOFError,
-    OSError,
-    OverflowError,
-)
 _WRITE = "torch.save(model.state_dict(), 'weights.pth')"
 _REFUSED = re.compile(r"GLOBAL ([\w.<>]+) (?:was not an allowed|whose module)")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.\w+$")

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-import logging
+import pickle
 import re
+import struct
+import zipfile
 
 import torch
+from safetensors import SafetensorError
 
 from wavescope.errors import WavescopeError
+from wavescope.models.faults import lacks_memory, logged_text
 from wavescope.models.spec import ModelSpec
 
-log = logging.getLogger(__name__)
+RUNTIME = "torch"
+# What its loaders raise for files that are damaged or something else, for they check little themselves.
+LOAD_ERRORS = (
+    SafetensorError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    struct.error,
+    AssertionError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    EOFError,
+    OSError,
+    OverflowError,
+)
 
-_MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory|bad_?alloc", re.IGNORECASE)
 _NO_OPERATOR = re.compile(
     r"Unknown builtin op: ([\w:]+)|_OpNamespace' '(\w+)' object has no attribute '(\w+)'"
 )
@@ -23,20 +42,13 @@ _INPUTS = re.compile(r"missing value for argument|missing \d+ required positiona
 _PICKLE = re.compile(r"[Uu]npickl|GLOBAL |pickle")
 
 
-def run_reason(error: Exception, *, model: str) -> str:
-    """The reason why a loaded model does not run; logs torch's own text."""
-    if _MEMORY.search(_logged(error, model)):
-        return "there is not enough memory for a batch; lower its batch_size"
-    return "torch cannot compute it; the service's log has the reason in its own words"
-
-
 def load_reason(error: Exception, *, model: str) -> str:
     """The reason why torch does not load a program, and what to do; logs its own text."""
-    text = _logged(error, model)
+    text = logged_text(error, runtime=RUNTIME, model=model)
     if found := _NO_OPERATOR.search(text):
         operator = found[1] or f"{found[2]}::{found[3]}"
         return f"its operator {operator} is none of torch {torch.__version__}, and libraries of others are not loaded"
-    if _MEMORY.search(text):
+    if lacks_memory(text):
         return "there is not enough memory for it"
     if _PICKLE.search(text):
         return "it holds pickled objects, which are never unpickled: export it again"
@@ -61,7 +73,7 @@ def probe_refusal(
         size: (height, width) that the weights are for, where it is known.
         error: of torch, whose text is logged.
     """
-    if _MEMORY.search(_logged(error, spec.name)):
+    if lacks_memory(logged_text(error, runtime=RUNTIME, model=spec.name)):
         return spec.invalid("batch_size", "there is not enough memory for a batch: give a smaller batch_size")
     if _INPUTS.search(str(error)):
         return spec.invalid("source", "a classifier has one input, the images: this model has others")
@@ -87,9 +99,3 @@ def probe_refusal(
         "preprocessing",
         f"{where}: give the size, and as many numbers of mean and std, as it was trained with",
     )
-
-
-def _logged(error: Exception, model: str) -> str:
-    text = str(error)
-    log.warning("model %r: torch says: %s", model, text.strip())
-    return text

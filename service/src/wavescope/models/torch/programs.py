@@ -7,7 +7,6 @@ unpickle, and is kept from it here.
 
 from __future__ import annotations
 
-import pickle
 import re
 import warnings
 import zipfile
@@ -23,22 +22,11 @@ from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import ModelSpec
 from wavescope.models.torch.backend import Built, TorchBackend, torch_device
 from wavescope.models.torch.checkpoints import weights_only_loads
-from wavescope.models.torch.faults import load_reason
+from wavescope.models.torch.faults import LOAD_ERRORS, load_reason
 from wavescope.models.torch.outputs import find_scores, scores_at
 
 # torch.export.load loads these by plain pickle, by torch's own unpickler of C++ objects, or as compiled libraries.
 _FORBIDDEN = re.compile(r"(^|/)data/(constants/(custom_obj_|opaque_obj_)|aotinductor/)")
-_LOAD_ERRORS = (
-    RuntimeError,
-    ValueError,
-    TypeError,
-    AssertionError,
-    LookupError,
-    AttributeError,
-    EOFError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-)
 MANY_ROWS = 2**31
 
 
@@ -91,7 +79,7 @@ def build_torchscript(spec: ModelSpec, device: torch.device) -> Built:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of its end, which the documentation announces
             module = torch.jit.load(path, map_location=device).eval()
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         raise _unusable(spec, path, "TorchScript file", error) from error
     # Activations are quantised by one scale of the whole batch, so that images would change each other.
     quantised = "_dynamic(" in str(module.inlined_graph)
@@ -123,7 +111,7 @@ def build_exported(spec: ModelSpec, device: torch.device) -> Built:
 
             program = move_to_device_pass(program, device)
         module = program.module()
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         raise _unusable(spec, path, "exported program", error) from error
     return Built(Program(module, min_rows=fewest), preprocessing, None, program=True, max_rows=most)
 
