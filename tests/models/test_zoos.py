@@ -258,14 +258,26 @@ def test_a_repository_may_have_its_weights_in_a_file_of_ones_own(hub_cache: Path
         (b'{"a": 1}', "names no architecture"),
         (b"{", "is damaged: delete"),
         (config(num_classes=0), "have no classifier"),
+        (config(num_classes="ten"), r"num_classes in the config\.json .* is not a number of classes"),
+        (config(num_classes=True), "is not a number of classes"),
+        (config(pretrained_cfg=None), r"pretrained_cfg in the config\.json .* is not an object"),
+        (config(pretrained_cfg=["a"]), "is not an object"),
+        (config(pretrained_cfg={"input_size": 96}), r"input_size .* is not \[channels, height, width\]"),
+        (config(pretrained_cfg={"mean": [0.5, "x"]}), "mean .* is not a list of numbers"),
+        (config(pretrained_cfg={"crop_pct": 0}), "crop_pct .* is not a number above 0"),
+        (config(model_args=[1]), r"model_args in the config\.json .* is not an object"),
+        (config(model_args={"nope": 1}), "model_args name an argument or a value that the architecture does"),
+        (config(model_args={"in_chans": "x"}), "model_args name an argument or a value"),
     ],
 )
 def test_a_repository_that_is_no_classifier_of_timm_is_refused(
     hub_cache: Path, content: bytes, expected: str
 ) -> None:
-    cached(hub_cache, "me/birds", config__json=content)
-    with pytest.raises(RegistryInvalid, match=expected):
-        backend("timm:hf-hub:me/birds", weights="random")
+    snapshot = cached(hub_cache, "me/birds", config__json=content)
+    save_file(timm.create_model(TINY, num_classes=3).state_dict(), snapshot / "model.safetensors")
+    for weights in ("random", None):
+        with pytest.raises(RegistryInvalid, match=expected):
+            backend("timm:hf-hub:me/birds", weights=weights)
 
 
 @pytest.mark.parametrize(
@@ -279,6 +291,19 @@ def test_a_hub_that_does_not_answer_is_an_error_at_once(
     ):
         backend(source)
     assert not offline, "the hub's client would retry for most of a minute"
+
+
+def test_a_description_without_its_weights_is_no_answer_of_the_hub(
+    hub_cache: Path, offline: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in no cache may be in the repository all the same, which nobody was asked for."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    cached(hub_cache, "me/birds", config__json=config())
+    with pytest.raises(
+        WeightsUnavailable, match=r"not cached, and the hub was not asked .* HF_HUB_OFFLINE is"
+    ):
+        backend("timm:hf-hub:me/birds")
+    assert not offline
 
 
 class Hub(BaseHTTPRequestHandler):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import timm
 from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 from timm.models import PretrainedCfg
 
+from wavescope.errors import RegistryInvalid
 from wavescope.models.spec import ModelSpec
 from wavescope.models.torch.weights import check_reachable, unavailable
 
@@ -25,6 +27,38 @@ _HUB = re.compile(r"hf[-_]hub:(.*)", re.IGNORECASE)
 _REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 _FIELDS = frozenset(field.name for field in fields(PretrainedCfg)) - {"architecture"}
 _TIMM_OWNER = "timm/"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(map(_is_number, value))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(_is_count(side) and side > 0 for side in value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+# What is read of a description, here or by timm while it makes the model: the check, and the words for it.
+_TYPES: dict[str, tuple[Callable[[object], bool], str]] = {
+    "num_classes": (_is_count, "a number of classes"),
+    "input_size": (_is_size, "[channels, height, width]"),
+    "mean": (_are_numbers, "a list of numbers"),
+    "std": (_are_numbers, "a list of numbers"),
+    "crop_pct": (lambda value: _is_number(value) and value > 0, "a number above 0"),
+    "crop_mode": (_is_text, "text"),
+    "interpolation": (_is_text, "text"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +95,7 @@ def read_hub_model(spec: ModelSpec) -> HubModel:
     """The description of the model that ``spec.source`` names, from the cache, else from the hub.
 
     Raises:
-        RegistryInvalid: the repository holds no model of timm.
+        RegistryInvalid: the repository holds no model of timm, or its description is malformed.
         WeightsUnavailable: it is neither cached nor reachable.
     """
     path = _file(spec, CONFIG)
@@ -81,10 +115,14 @@ def read_hub_model(spec: ModelSpec) -> HubModel:
         raise spec.invalid(
             "source", f"{spec.source!r} is a {architecture!r}, which timm {timm.__version__} has not"
         )
+    inner, arguments = _mapping(spec, found, "pretrained_cfg"), _mapping(spec, found, "model_args")
     # Older ones have all in one; the outer ones hold where both say something.
-    config = {**found.get("pretrained_cfg", {}), **{name: found[name] for name in _FIELDS if name in found}}
-    config = {name: value for name, value in config.items() if name in _FIELDS}
-    return HubModel(path.parent, architecture, config, found.get("model_args") or {}, _labels(found, config))
+    config = {**inner, **{name: found[name] for name in _FIELDS if name in found}}
+    config = {name: value for name, value in config.items() if name in _FIELDS and value is not None}
+    for name, (is_right, what) in _TYPES.items():
+        if name in config and not is_right(config[name]):
+            raise _malformed(spec, name, what)
+    return HubModel(path.parent, architecture, config, arguments, _labels(found, config))
 
 
 def cached_hub_weights(spec: ModelSpec) -> Path | None:
@@ -107,6 +145,19 @@ def hub_weights(spec: ModelSpec) -> Path:
         if path is not None:
             return path
     raise spec.invalid("source", f"{spec.source!r} has no weights that are read: {' or '.join(WEIGHTS)}")
+
+
+def _mapping(spec: ModelSpec, found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = found.get(name, {})
+    if not isinstance(value, Mapping):
+        raise _malformed(spec, name, "an object")
+    return value
+
+
+def _malformed(spec: ModelSpec, name: str, what: str) -> RegistryInvalid:
+    return spec.invalid(
+        "source", f"{name} in the {CONFIG} of {spec.source!r} is not {what}, as timm reads it"
+    )
 
 
 def _repository(spec: ModelSpec) -> tuple[str, str | None]:
@@ -137,6 +188,10 @@ def _file(spec: ModelSpec, name: str) -> Path | None:
         check_reachable(spec, hf_hub_url(repository, name, revision=revision))
     try:
         return Path(hf_hub_download(repository, name, revision=revision))
+    except LocalEntryNotFoundError as error:  # an EntryNotFoundError, too, of which the hub has said nothing
+        raise unavailable(
+            spec, f"the hub was not asked for {name}: HF_HUB_OFFLINE is set, or it did not answer"
+        ) from error
     except EntryNotFoundError:
         return None
     except (OSError, HFValidationError) as error:

@@ -18,13 +18,15 @@ from huggingface_hub import hf_hub_url, try_to_load_from_cache
 
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import RegistryInvalid, WavescopeError, WeightsUnavailable
+from wavescope.models.faults import lacks_memory, logged_text
 from wavescope.models.file_types import SAFETENSORS, TORCH, recognise
 from wavescope.models.files import URL, is_path
 from wavescope.models.labels import IMAGENET
 from wavescope.models.sources import LoadOptions
 from wavescope.models.spec import INTERPOLATIONS, WEIGHTS_ENTRY, ModelSpec, check_preprocessing
 from wavescope.models.torch.backend import Built, TorchBackend
-from wavescope.models.torch.checkpoints import LOAD_ERRORS, StateDict, read_state_dicts, weights_only_loads
+from wavescope.models.torch.checkpoints import StateDict, read_state_dicts, weights_only_loads
+from wavescope.models.torch.faults import LOAD_ERRORS
 from wavescope.models.torch.fitting import fit
 from wavescope.models.torch.hub import (
     WEIGHTS,
@@ -131,15 +133,18 @@ def build_timm(spec: ModelSpec) -> Built:
     # timm names no classes; a thousand of them is ImageNet-1k.
     if labels is None and classes == len(IMAGENET):
         labels = IMAGENET
+    count = len(spec.labels) if spec.weights is not None and spec.labels is not None else classes
+
+    def make() -> torch.nn.Module:
+        try:
+            return timm.create_model(name, pretrained=False, **{**arguments, "num_classes": count})
+        except LOAD_ERRORS as error:
+            raise _not_made(spec, name, error) from error
+
     if spec.weights is None:
         _refuse_digest(spec)
-        module = _timm_pretrained(spec, name)
+        module = _timm_pretrained(spec, name, make)
     else:
-        count = len(spec.labels) if spec.labels is not None else classes
-
-        def make() -> torch.nn.Module:
-            return timm.create_model(name, pretrained=False, **{**arguments, "num_classes": count})
-
         module = _random_or_file(spec, make, [])
     height, width = timm.data.config.resolve_model_data_config(module)["input_size"][1:]
     return Built(module, spec.preprocessing or _from_timm(spec, module), labels, size=(height, width))
@@ -305,7 +310,21 @@ def _torchvision_cached(entry: Any) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(entry.url).path).name
 
 
-def _timm_pretrained(spec: ModelSpec, name: str) -> torch.nn.Module:
+def _not_made(spec: ModelSpec, name: str, error: Exception) -> RegistryInvalid:
+    """The error that says why timm does not make a model; its own text goes to the log alone."""
+    if lacks_memory(logged_text(error, runtime="timm", model=spec.name)):
+        return spec.invalid("source", "there is not enough memory for it")
+    if not is_repository(spec.reference):
+        return spec.invalid("source", f"timm {timm.__version__} does not make {name!r} here: see the log")
+    return spec.invalid(
+        "source",
+        f"timm {timm.__version__} does not make a {name!r} of the config.json of {spec.source!r}: its model_args name"
+        " an argument or a value that the architecture does not take",
+    )
+
+
+def _timm_pretrained(spec: ModelSpec, name: str, make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """A module with timm's own weights; ``make`` makes it without, to tell bad arguments from bad weights."""
     if is_repository(spec.reference):
         cached: Path | None = hub_weights(spec)
         name, options = f"local-dir:{cached.parent}", {}
@@ -317,6 +336,8 @@ def _timm_pretrained(spec: ModelSpec, name: str) -> torch.nn.Module:
         with weights_only_loads():
             return timm.create_model(name, pretrained=True, **options)
     except LOAD_ERRORS as error:
+        if is_repository(spec.reference):
+            make()
         raise _not_loaded(spec, cached, error) from error
 
 
