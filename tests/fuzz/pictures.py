@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import random
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -163,7 +164,8 @@ def _pillow(choose: Choose) -> Drawn:
     options: dict[str, Any] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(form, {})
     buffer, given = io.BytesIO(), None
     try:
-        image.save(buffer, form, **options, **({} if profile is None else {"icc_profile": profile}))
+        with warnings.catch_warnings(action="ignore"):  # numbers of 32 bits in a PNG are not for ever
+            image.save(buffer, form, **options, **({} if profile is None else {"icc_profile": profile}))
         given = buffer.getvalue()
     except (OSError, KeyError, ValueError):  # a format that does not hold the mode
         if profile is not None:
@@ -302,7 +304,7 @@ def _tiff(choose: Choose) -> Drawn:
         numbers = np.rint(colours * peak)
         numbers[:, :, :seen] = np.rint(shown * peak * reach)
         numbers = peak - numbers if inverted else numbers
-        values = np.minimum(numbers, float(2**63)).astype(np.uint64 if form == "unsigned" else np.int64)
+        values = np.minimum(numbers, 2.0**62).astype(np.uint64 if form == "unsigned" else np.int64)
     told = form == "unsigned" and bits == 16 and channels < 3 and choose("largest_is_told")
     strip = _packed(values, bits, big_endian=big_endian)
     code = {"unsigned": 1, "signed": 2, "float": 3}[form]

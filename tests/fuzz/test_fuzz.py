@@ -20,7 +20,7 @@ from tests.fuzz.served import served
 from tests.polling import DEADLINE_S
 from tools.faults.memory import private_mb
 from tools.fuzz import sections, wire
-from tools.fuzz.requests import DOCUMENTS, Draft, Shot, shots
+from tools.fuzz.requests import DOCUMENTS, Draft, Shot, files_sent, shots
 from tools.fuzz.rpcs import rpcs
 from tools.fuzz.target import Target
 
@@ -41,7 +41,7 @@ def test_bad_input_is_refused_or_answered(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("make", [shots, rpcs])
+@pytest.mark.parametrize("make", [shots, files_sent, rpcs])
 def test_what_was_sent_can_be_sent_again(make: Callable[[int], Iterator[Any]]):
     first, again, other = (list(islice(make(seed), 50)) for seed in (3, 3, 4))
     assert first == again != other

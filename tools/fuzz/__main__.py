@@ -2,9 +2,9 @@
 
     python -m tools.fuzz [--seed 0] [--count 32000] [--out FILE]
 
-Starts ``wavescope serve`` with small limits. Inputs: damaged image files, through the decoder and over HTTP; requests
-and RPCs with something wrong in them; what schemathesis makes of the OpenAPI document. They come in rounds; after each
-the service's memory is read. What ended badly is kept in build/fuzz. Linux.
+Starts ``wavescope serve`` with small limits. Inputs: damaged image files, through the decoder and over HTTP, where
+drawn ones join them; requests and RPCs with something wrong in them; what schemathesis makes of the OpenAPI document.
+They come in rounds; after each the service's memory is read. What ended badly is kept in build/fuzz. Linux.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 from tests.fuzz.images import mutated_files
+from tests.fuzz.pictures import drawn_files
 from tests.imaging import expensive
 from tools.fuzz.hostile import TOKENS, damaged, damaged_json, text
 
@@ -19,6 +20,7 @@ from wavescope.ingress.openapi.request_examples import TINY_PNG
 
 MODEL = "efficientnet-lite0"
 DEAR = 0.03  # of the image files: those that are sound, and cost much
+DRAWN = 0.4  # and those of any type of samples, mode, bits, profile and format
 IMAGE = {"base64": TINY_PNG}
 CHEAP = {"kind": "sobol", "plan": "full", "grid_size": 2, "nb_design": 2}
 TENSOR = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [TINY_PNG]}
@@ -148,10 +150,14 @@ def shots(seed: int) -> Iterator[Shot]:
 
 
 def files_sent(seed: int) -> Iterator[Shot]:
-    """Without end: damaged image files, and sound ones that cost much, in every place that takes one."""
-    rng, files = random.Random(f"files {seed}"), mutated_files(seed)
+    """Without end: damaged image files, drawn ones, and those that cost much, in every place that takes one."""
+    rng, files, drawn = random.Random(f"files {seed}"), mutated_files(seed), drawn_files(seed)
     while True:
-        yield _wrong_file(rng, rng.choice(dear()) if rng.random() < DEAR else next(files))
+        share = rng.random()
+        if share < DEAR:
+            yield _wrong_file(rng, rng.choice(dear()))
+        else:
+            yield _wrong_file(rng, next(drawn if share < DEAR + DRAWN else files))
 
 
 @cache
