@@ -20,7 +20,7 @@ import wavescope
 from wavescope import api
 from wavescope.engine.protocols import Classifier
 from wavescope.engine.types import Preprocessing
-from wavescope.errors import InvalidRequest, ModelChanged, UnknownTarget
+from wavescope.errors import InvalidRequest, ModelChanged, UnknownModel, UnknownTarget
 from wavescope.figures.terminal import report
 from wavescope.ingress.replies import encode_json
 from wavescope.models.load import load
@@ -293,3 +293,31 @@ def test_images_of_other_forms_are_told_what_to_give(tmp_path: Path, image: Any,
     with pytest.raises(InvalidRequest, match=r"images\[1\]") as raised:
         wavescope.explain_batch([IMAGE, image], model=TOY.write(tmp_path), **SMALL)
     assert raised.value.field == "images[1]"
+
+
+def test_a_model_of_another_type_is_told_what_to_give() -> None:
+    message = (
+        r"model must be a name in the registry, a ModelSpec, or .*load_model returned, not Linear; export"
+    )
+    with pytest.raises(InvalidRequest, match=message) as raised:
+        wavescope.explain(IMAGE, model=torch.nn.Linear(2, 2), **SMALL)
+    assert raised.value.field == "model"
+    with pytest.raises(InvalidRequest, match=message):
+        wavescope.load_model(torch.nn.Linear(2, 2))  # pyright: ignore[reportArgumentType]
+
+
+def test_without_a_name_the_only_model_of_a_registry_is_explained(tmp_path: Path) -> None:
+    spec = TOY.write(tmp_path)
+    entry = f"{{source: '{spec.source}', outputs: {spec.outputs}, preprocessing: {{size: [32, 32], resize: 256}}, "
+    registry = tmp_path / "models.yaml"
+    registry.write_text(f"models: [{entry} name: birds}}]")
+    explanation = wavescope.explain(IMAGE, models_file=registry, **SMALL)
+    assert explanation.model == "birds"
+    registry.write_text(f"models: [{entry} name: birds}}, {entry} name: bees}}]")
+    with pytest.raises(UnknownModel, match=r"registered: bees, birds"):
+        wavescope.explain(IMAGE, models_file=registry, **SMALL)
+
+
+def test_an_explanation_is_drawn(tmp_path: Path) -> None:
+    explanation = wavescope.explain(IMAGE, model=TOY.write(tmp_path), **SMALL)
+    assert Image.open(io.BytesIO(wavescope.draw_png(explanation, dpi=50))).size[0] == 600

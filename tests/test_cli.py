@@ -221,7 +221,8 @@ def test_a_wrong_option_is_named(
     ("image", "told"),
     [
         ("absent.png", "IMAGE: cannot read absent.png: No such file or directory"),
-        (".", "IMAGE: cannot read .: Is a directory"),
+        (".", "IMAGE: . is a directory: give its files, such as *.png"),
+        ("photographs", "IMAGE: photographs is a directory: give its files, such as photographs/*.png"),
         ("words.png/deeper", "IMAGE: cannot read words.png/deeper: Not a directory"),
         ("words.png", "image"),
         ("empty.png", "image"),
@@ -233,6 +234,7 @@ def test_an_image_that_cannot_be_used_is_told(
     monkeypatch.chdir(tmp_path)
     Path("words.png").write_text("not an image")
     Path("empty.png").touch()
+    Path("photographs").mkdir()
     assert told in failing("explain", image, *QUICK)
 
 
@@ -241,8 +243,11 @@ def test_the_image_of_a_batch_that_cannot_be_used_is_named(
 ) -> None:
     words = tmp_path / "words.png"
     words.write_text("not an image")
-    assert "IMAGE 2: " in failing("explain", photograph, words, *QUICK)
-    assert "IMAGE 2: " in failing("explain", photograph, tmp_path / "absent.png", *QUICK)
+    told = failing("explain", photograph, words, *QUICK)
+    assert told.startswith(f"wavescope: error: {words}: ")
+    assert "images[" not in told
+    absent = tmp_path / "absent.png"
+    assert f"error: cannot read {absent}: No such file" in failing("explain", photograph, absent, *QUICK)
 
 
 def test_a_numbered_picture_writes_over_no_image(failing: Failing, photograph: Path, tmp_path: Path) -> None:

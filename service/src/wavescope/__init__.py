@@ -13,12 +13,14 @@ from wavescope._version import __version__
 if TYPE_CHECKING:
     from wavescope.api import explain, explain_batch, keep_models, load_model
     from wavescope.engine.types import Explanation, ExplanationRequest
+    from wavescope.figures.draw import draw_png
 
 
 __all__ = [
     "Explanation",
     "ExplanationRequest",
     "__version__",
+    "draw_png",
     "explain",
     "explain_batch",
     "keep_models",
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 _EXPORTS = {
+    "draw_png": "wavescope.figures.draw",
     "explain": "wavescope.api",
     "explain_batch": "wavescope.api",
     "keep_models": "wavescope.api",

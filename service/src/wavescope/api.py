@@ -23,7 +23,7 @@ from wavescope.models.cores import usable_cores
 from wavescope.models.labels import find_target
 from wavescope.models.load import load
 from wavescope.models.model_cache import KeptModels
-from wavescope.models.spec import DEFAULT_MODEL, ModelSpec, find_spec
+from wavescope.models.spec import ModelSpec, find_spec
 from wavescope.settings import Settings, load_registry, load_settings
 
 _kept = KeptModels(1)
@@ -48,7 +48,7 @@ def keep_models(count: int) -> None:
 
 
 def load_model(
-    model: str | ModelSpec = DEFAULT_MODEL.name,
+    model: str | ModelSpec | None = None,
     *,
     models_file: Path | str | None = None,
     settings: Settings | None = None,
@@ -56,11 +56,13 @@ def load_model(
     """Loads a model, for any number of explanations; the caller's own for as long as they refer to it.
 
     Args:
-        model: a name in the registry, or a specification.
+        model: a name in the registry, or a specification; ``None`` for the only model of the registry, or, where it has
+            several, the one called ``efficientnet-lite0``.
         models_file: path of the registry; ``None`` for the embedded default model.
         settings: where the cache is; ``None`` reads the environment.
 
     Raises:
+        InvalidRequest: ``model`` is neither.
         UnknownModel: not in the registry.
         RegistryInvalid: the registry cannot be read.
         WeightsUnavailable: the weights are neither cached nor reachable.
@@ -73,7 +75,7 @@ def explain(
     image: Any,
     *,
     other: Any = None,
-    model: str | ModelSpec | Classifier = DEFAULT_MODEL.name,
+    model: str | ModelSpec | Classifier | None = None,
     models_file: Path | str | None = None,
     progress: Callable[[int, int], None] | None = None,
     settings: Settings | None = None,
@@ -83,16 +85,18 @@ def explain(
 
     Args:
         image: a path, the bytes of an image file or the file opened in binary mode, a PIL image, or an array or tensor:
-            (h, w), (h, w, 3) or (h, w, 4), uint8 or floats in [0, 1].
+            (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), of bool, uint8, uint16 (white is 65535) or floats in [0, 1].
+            Integers of another type have no declared white: a warning says which number was taken for it.
         other: the image that kind ``compare`` compares with.
-        model: a name in the registry, a specification, or a model that ``load_model`` returned. The last one loaded by
-            name or specification is kept: see :func:`keep_models`.
+        model: a name in the registry, a ``wavescope.models.spec.ModelSpec``, or a model that ``load_model`` returned;
+            ``None`` for the only model of the registry, or, where it has several, the one called
+            ``efficientnet-lite0``. The last one loaded by name or specification is kept: see :func:`keep_models`.
         models_file: path of the registry, for a name.
         progress: called with (forwards done, forwards in all) after every device batch; an adaptive plan or a deadline
             may take fewer.
         settings: limits and directories; ``None`` reads the environment.
         **fields: of :class:`wavescope.ExplanationRequest`, such as ``kind="fam"``, ``target="lynx"``,
-            ``nb_design=16``, or ``plan="adaptive"`` with ``max_forwards=628``; and ``deadline_s=2``.
+            ``nb_design=16``, or ``plan="adaptive"`` with ``max_forwards=2000``; and ``deadline_s=2``.
 
     Raises:
         InvalidRequest: names the field that is wrong.
@@ -122,7 +126,7 @@ def explain_batch(
     images: Sequence[Any],
     targets: Sequence[Any] | None = None,
     *,
-    model: str | ModelSpec | Classifier = DEFAULT_MODEL.name,
+    model: str | ModelSpec | Classifier | None = None,
     models_file: Path | str | None = None,
     progress: Callable[[int, int], None] | None = None,
     settings: Settings | None = None,
@@ -172,7 +176,7 @@ def _explain(
     fields: dict[str, Any],
     *,
     names: tuple[str, ...],
-    model: str | ModelSpec | Classifier,
+    model: str | ModelSpec | Classifier | None,
     models_file: Path | str | None,
     progress: Callable[[int, int], None] | None,
     settings: Settings | None,
@@ -184,7 +188,7 @@ def _explain(
     def explained(classifier: Classifier) -> list[Explanation]:
         return _explained(opened, targets, request, classifier, names, settings, progress)
 
-    if not isinstance(model, str | ModelSpec):
+    if isinstance(model, Classifier):
         return explained(model)
     spec = _find(model, models_file)
     try:
@@ -286,7 +290,14 @@ def _loading(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _find(model: str | ModelSpec, models_file: Path | str | None) -> ModelSpec:
+def _find(model: str | ModelSpec | None, models_file: Path | str | None) -> ModelSpec:
     if isinstance(model, ModelSpec):
         return model
+    if model is not None and not isinstance(model, str):
+        raise InvalidRequest(
+            "model must be a name in the registry, a ModelSpec, or a model that wavescope.load_model returned, not "
+            f"{type(model).__name__}; export a network to a file (torch.onnx.export, torch.export.save), and give "
+            "ModelSpec(name, 'onnx:FILE', …)",
+            field="model",
+        )
     return find_spec(load_registry(None if models_file is None else Path(models_file)), model)

@@ -58,7 +58,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         arguments.run(arguments)
         sys.stdout.flush()
     except WavescopeError as error:
-        sys.stderr.write(f"wavescope: error: {_format_error(error)}\n")
+        sys.stderr.write(f"wavescope: error: {_format_error(error, vars(arguments).get('images', []))}\n")
         return EXIT_ERROR
     except BrokenPipeError:
         # The interpreter flushes once more on its way out, and would complain about the same pipe.
@@ -119,8 +119,8 @@ def _list_models(arguments: argparse.Namespace) -> None:
     console.print(table)
 
 
-def _format_error(error: WavescopeError) -> str:
-    """Format an error as one line that names the option at fault as it is written on the command line."""
+def _format_error(error: WavescopeError, images: Sequence[str]) -> str:
+    """Format an error as one line that names the option, or the one of several images, as the command line has it."""
     message = " ".join(error.message.split())
     field = error.field
     if field is None:
@@ -130,7 +130,9 @@ def _format_error(error: WavescopeError) -> str:
     }
     options |= {"image": "IMAGE", "other": "--other", "targets": "--target", **OUTPUTS}
     if batched := re.fullmatch(r"images\[(\d+)\]", field):
-        return f"IMAGE {int(batched[1]) + 1}: {message}"
+        path = images[int(batched[1])]
+        named = message.startswith((f"cannot read {path}: ", f"{path} is a directory"))
+        return message if named else f"{path}: {message.replace(field, 'the image')}"
     if field not in options and field in message:
         return message  # a field of a file: it says where itself
     return f"{options.get(field, field)}: {message}"

@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
 examples:
   wavescope explain cat.jpg -o cat.png
-      where and on which scales the model looks, with the parameters of the paper
+      where and on which scales the model looks, with the parameters of the paper but for the plan, which is
+      adaptive: a tenth of the forwards; what was not perturbed by itself is predicted, and hatched in the picture
   wavescope explain cat.jpg --grid-size 8 --nb-design 4 --target tabby --score logit
       a quick look, 264 forwards: another class than the predicted one, another score
   curl -s https://host/cat.jpg | wavescope explain - --kind profile --json -
       importance per sub-band only, for 96 forwards, from a pipe to a pipe
-  wavescope explain cat.jpg --plan adaptive --max-forwards 628 --deadline-s 2 -o cat.png
-      a tenth of the forwards: what was not perturbed by itself is predicted, and hatched in the picture
+  wavescope explain cat.jpg --max-forwards 2000 --deadline-s 60 -o cat.png
+      smaller errors, from three times the forwards, or from as many as a minute allows
+  wavescope explain cat.jpg --plan full
+      the paper's own design of 6,288 forwards
   wavescope explain cat.jpg --kind sufficient-image --sufficient-image least.png
       the least of the image that keeps its label; --kind robustness sets it beside 19 corruptions
   wavescope explain cat.jpg --kind compare --other noisy.jpg -o moved.png
@@ -38,6 +41,8 @@ examples:
       the frequencies that count; --kind sobol: the pixels; --kind zoom: what enlarging shows
   wavescope explain a.jpg b.jpg --target tabby --target lynx -o map.png --json all.json
       every image for every class: map-1.png to map-4.png, one JSON document
+  wavescope explain photographs/*.png -o map.png
+      a folder: map-1.png, map-2.png ... in the order of the files
 """
 
 
@@ -70,7 +75,9 @@ def add_explain(commands: Commands) -> None:
     outputs.add_argument("--npz", metavar="FILE", help="write the arrays as a NumPy archive")
     model = parser.add_argument_group("model")
     model.add_argument(
-        "--model", metavar="NAME", help="a model of the registry (default: efficientnet-lite0)"
+        "--model",
+        metavar="NAME",
+        help="a model of the registry (default: its only one; of several efficientnet-lite0)",
     )
     add_models_file(model)
     request = parser.add_argument_group(

@@ -73,6 +73,11 @@ def read_image(source: str, field: str) -> bytes:
         return sys.stdin.buffer.read()
     try:
         return Path(source).read_bytes()
+    except IsADirectoryError as error:
+        files = Path(source) / "*.png"
+        raise InvalidRequest(
+            f"{source} is a directory: give its files, such as {files}", field=field
+        ) from error
     except OSError as error:
         raise InvalidRequest(f"cannot read {source}: {error.strerror}", field=field) from error
 

