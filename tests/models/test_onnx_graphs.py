@@ -174,13 +174,13 @@ def test_of_several_outputs_the_only_one_that_can_have_the_scores_is_taken(
 
 
 def test_two_outputs_that_may_have_the_scores_are_listed(tmp_path: Path) -> None:
-    graph = Graph(outputs=(output("probabilities", "Softmax"), FEATURES, scores("logits")))
+    graph = Graph(outputs=(output("probabilities", "Softmax"), FEATURES, scores("raw")))
     message = refusal(tmp_path, graph, "output")
-    assert message.endswith("probabilities (n, 3), logits (n, 3); write output: probabilities, or another")
-    check(opened(graph.write(tmp_path, output="logits")), graph)
+    assert message.endswith("probabilities (n, 3), raw (n, 3); write output: probabilities, or another")
+    check(opened(graph.write(tmp_path, output="raw")), graph)
     taken = opened(graph.write(tmp_path, output="probabilities", outputs="probabilities"))
     np.testing.assert_allclose(taken.forward(images(graph, 3)).sum(axis=1), 1, rtol=1e-5)
-    assert taken.details.revision != opened(graph.write(tmp_path, output="logits")).details.revision
+    assert taken.details.revision != opened(graph.write(tmp_path, output="raw")).details.revision
 
 
 @pytest.mark.parametrize(

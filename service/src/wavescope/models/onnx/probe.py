@@ -14,8 +14,8 @@ from wavescope.errors import RegistryInvalid
 from wavescope.models.faults import lacks_memory
 from wavescope.models.onnx.faults import RUN_ERRORS, probe_refusal
 from wavescope.models.onnx.runtime import ort
-from wavescope.models.onnx.signature import ImageInput, class_count
-from wavescope.models.output_names import FEATURES
+from wavescope.models.onnx.signature import ImageInput
+from wavescope.models.score_output import choose_scores, class_count
 from wavescope.models.spec import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -103,32 +103,30 @@ def _ambiguous_layout(spec: ModelSpec, reading: ImageInput) -> RegistryInvalid:
 
 
 def _chosen(spec: ModelSpec, shapes: dict[str, tuple[int, ...]], rows: int) -> str:
-    counts = {name: class_count(shape, rows) for name, shape in shapes.items()}
-    scores = [name for name, count in counts.items() if count]
-    # A single number beside scores, such as an uncertainty, is not them.
-    several = [name for name in scores if counts[name] != 1] or scores
-    if len(several) > 1:
+    found = choose_scores(shapes, rows, spec.output)
+    able = found.able
+    if len(able) > 1:
         raise spec.invalid(
             "output",
-            f"several may hold the scores: {_described(shapes, several, rows)}; write output: {several[0]}, or another",
-            allowed=several,
+            f"several may hold the scores: {_described(shapes, able, rows)}; write output: {able[0]}, or another",
+            allowed=list(able),
         )
-    if not several:
+    if not able and found.features:
+        raise spec.invalid(
+            "output",
+            f"{_described(shapes, found.features, rows)} is named as features are, not the scores of classes: export"
+            f" the model with its head, or, if these are scores, write output: {found.features[0]}",
+            allowed=list(found.features),
+        )
+    if not able:
         raise spec.invalid(
             "source" if spec.output is None else "output",
             f"not a classifier: for {rows} {'image' if rows == 1 else 'images'} it returned"
             f" {_described(shapes, list(shapes), 0)}, not (n, classes). {_guess(next(iter(shapes.values())), rows)}",
         )
-    if spec.output is None and FEATURES.search(several[0]):
-        raise spec.invalid(
-            "output",
-            f"{_described(shapes, several, rows)} is named as features are, not the scores of classes: export the model"
-            f" with its head, or, if these are scores, write output: {several[0]}",
-            allowed=several,
-        )
     if len(shapes) > 1:
-        log.info("model %r: the scores are taken from the output %r", spec.name, several[0])
-    return several[0]
+        log.info("model %r: the scores are taken from the output %r", spec.name, able[0])
+    return able[0]
 
 
 def _described(shapes: dict[str, tuple[int, ...]], names: Sequence[str], rows: int) -> str:

@@ -128,14 +128,6 @@ def read_outputs(spec: ModelSpec, session: ort.InferenceSession) -> list[str]:
     return names
 
 
-def class_count(shape: Sequence[int], rows: int) -> int | None:
-    """Classes of an output of ``rows`` images, (n, classes) but for axes of one; ``None`` of another shape."""
-    if len(shape) < 2 or shape[0] != rows:
-        return None
-    longer = [side for side in shape[1:] if side != 1]
-    return None if len(longer) > 1 or 0 in longer else (longer or [1])[0]
-
-
 def type_name(name: str) -> str:
     """ONNX Runtime's name of a type in NumPy's words, for messages."""
     inner = name.removeprefix("tensor(").removesuffix(")") if name.startswith("tensor(") else name

@@ -8,9 +8,7 @@ from typing import Any
 
 import torch
 
-from wavescope.models.output_names import FEATURES
-
-LOGITS = "logits"
+from wavescope.models.score_output import choose_scores
 
 Key = str | int
 Path = tuple[Key, ...]
@@ -21,9 +19,7 @@ class NoScoresError(Exception):
 
 
 def find_scores(output: object, rows: int) -> Path:
-    """The place of the scores: the one floating-point part (rows, classes), or the one such part named ``logits``.
-
-    Parts that are named as features are, such as ``pooler_output``, are none.
+    """The place of the scores among the floating-point parts, chosen as those of every model are.
 
     Args:
         output: of a model, for so many images.
@@ -35,17 +31,13 @@ def find_scores(output: object, rows: int) -> Path:
     if isinstance(output, torch.Tensor):
         return ()
     parts = list(_parts(output))
-    able = [
-        path
-        for path, part in parts
-        if part.is_floating_point() and _is_scores(part, rows) and not FEATURES.search(str(path[-1]))
-    ]
-    named = [path for path in able if path[-1] == LOGITS]
-    found = able if len(able) == 1 else named
-    if len(found) == 1:
-        return found[0]
+    paths = {_name(path): path for path, part in parts if part.is_floating_point()}
+    shapes = {_name(path): tuple(part.shape) for path, part in parts if part.is_floating_point()}
+    able = choose_scores(shapes, rows).able
+    if len(able) == 1:
+        return paths[able[0]]
     listed = ", ".join(
-        f"{'.'.join(map(str, path))}: {str(part.dtype).removeprefix('torch.')} {tuple(part.shape)}"
+        f"{_name(path)}: {str(part.dtype).removeprefix('torch.')} {tuple(part.shape)}"
         for path, part in parts[:8]
     )
     count = "none" if not able else str(len(able))
@@ -65,11 +57,8 @@ def scores_at(output: Any, path: Path) -> torch.Tensor:
     return output
 
 
-def _is_scores(part: torch.Tensor, rows: int) -> bool:
-    sides = part.shape[1:]
-    return (
-        part.ndim >= 2 and part.shape[0] == rows and (part.ndim == 2 or sum(side != 1 for side in sides) == 1)
-    )
+def _name(path: Path) -> str:
+    return ".".join(map(str, path))
 
 
 def _parts(output: object, path: Path = ()) -> Iterator[tuple[Path, torch.Tensor]]:
