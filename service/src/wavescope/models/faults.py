@@ -1,4 +1,4 @@
-"""What errors of ONNX Runtime and of torch have in common: their own text goes to the log alone, sentences to users."""
+"""Errors of ONNX Runtime and of torch, as far as both are alike: their own text goes to the log, sentences to users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of the outputs of a model has the scores: one rule for every runtime."""
+"""Choice of the output that has the scores, among all that a model has: one rule for every runtime."""
 
 from __future__ import annotations
 
