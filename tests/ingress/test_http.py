@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import pytest
 from starlette import formparsers
+from starlette.requests import ClientDisconnect, Request
 from tests.ingress.fakes import (
     FIGURE,
     IMAGE,
@@ -38,6 +39,9 @@ from wavescope.engine.types import Explanation
 from wavescope.ingress.app import build_app
 from wavescope.ingress.openapi.request_examples import TINY_PNG
 from wavescope.ingress.plane import IngressLimits
+from wavescope.ingress.rest import bodies
+from wavescope.ingress.rest.bodies import limited_body
+from wavescope.ingress.rest.gzip_bodies import MAX_MEMBERS, SLICE_BYTES, Inflate, slices
 from wavescope.ingress.schemas.reply import ExplanationReply
 
 
@@ -248,6 +252,129 @@ def test_a_body_that_is_not_packed_as_it_says_is_refused(plane: FakePlane, packe
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     told = assert_problem(post(make_app(plane), content=packed, headers=headers), 422, "invalid_request")
     assert told["field"] == "Content-Encoding"
+
+
+def test_many_empty_members_are_refused_after_bounded_work(
+    plane: FakePlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[int] = []
+
+    class Counted:
+        def __init__(self, wbits: int) -> None:
+            self._stream = decompressobj(wbits)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._stream, name)
+
+        def decompress(self, packed: bytes, most: int) -> bytes:
+            handed.append(len(packed))
+            return self._stream.decompress(packed, most)
+
+    decompressobj = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", Counted)
+    member = gzip.compress(b"")
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    response = post(make_app(plane), content=member * (2**22 // len(member)), headers=headers)
+    told = assert_problem(response, 422, "invalid_request")
+    assert (
+        told["message"] == "the body is gzip of more than 1000 members after each other: compress it as one"
+    )
+    assert (told["field"], told["limits"]) == ("Content-Encoding", {"maximum": 1000})
+    assert len(handed) == MAX_MEMBERS
+    assert sum(handed) <= MAX_MEMBERS * SLICE_BYTES
+
+
+def test_blocks_that_unpack_to_nothing_are_read_slice_by_slice() -> None:
+    packer = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+    blocks = b"".join(packer.flush(zlib.Z_FULL_FLUSH) for _ in range(3))
+    packed = blocks + b"\0\0\0\xff\xff" * 2**20 + packer.flush()
+    inflate = Inflate()
+    for part in slices(packed):
+        inflate.feed(part)
+        assert inflate.read() == b""
+    inflate.check_end()
+
+
+@pytest.mark.parametrize("members", [MAX_MEMBERS, 1])
+def test_members_up_to_the_limit_and_zeros_behind_them_are_taken(plane: FakePlane, members: int) -> None:
+    body = json.dumps({"image": {"base64": TINY_PNG}, "seed": 9}).encode()
+    packed = gzip.compress(b"") * (members - 1) + gzip.compress(body) + bytes(100_000)
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    response = post(make_app(plane), content=packed, headers=headers)
+    assert response.status_code == 200, response.text
+    assert (plane.calls[0].images, plane.calls[0].request.seed) == ((IMAGE,), 9)
+
+
+def test_unpacking_stops_when_the_request_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[int] = []
+
+    class Cancelling(Inflate):
+        def feed(self, packed: bytes) -> None:
+            super().feed(packed)
+            fed.append(len(packed))
+            if len(fed) == 3:
+                reading.cancel()
+
+    async def receive() -> dict[str, Any]:
+        packed = zlib.compress(bytes(2**22), level=0, wbits=16 + zlib.MAX_WBITS)
+        return {"type": "http.request", "body": packed}
+
+    monkeypatch.setattr(bodies, "Inflate", Cancelling)
+    request = Request({"type": "http", "headers": [(b"content-encoding", b"gzip")]}, receive)
+
+    async def run() -> None:
+        nonlocal reading
+        reading = asyncio.create_task(limited_body(request, IngressLimits()))
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+    reading: asyncio.Task[bytes]
+    asyncio.run(run())
+    assert fed == [SLICE_BYTES] * 3
+
+
+def test_unpacking_stops_when_the_client_leaves() -> None:
+    messages = iter(
+        [
+            {"type": "http.request", "body": gzip.compress(b"{}")[:10], "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+
+    async def receive() -> dict[str, Any]:
+        return next(messages)
+
+    request = Request({"type": "http", "headers": [(b"content-encoding", b"gzip")]}, receive)
+    with pytest.raises(ClientDisconnect, match=r"^$"):
+        asyncio.run(limited_body(request, IngressLimits()))
+
+
+@pytest.mark.parametrize(
+    "encodings",
+    [["gzip, identity"], ["identity,gzip"], ["gzip,"], ["identity", "gzip"], ["gzip", ""], [" , X-GZIP"]],
+    ids=" | ".join,
+)
+def test_identity_is_no_encoding_of_a_body(plane: FakePlane, encodings: list[str]) -> None:
+    headers = [("Content-Type", "application/json"), *(("Content-Encoding", value) for value in encodings)]
+    body = gzip.compress(json.dumps({"image": {"base64": TINY_PNG}}).encode())
+    response = post(make_app(plane), content=body, headers=headers)
+    assert response.status_code == 200, response.text
+
+
+@pytest.mark.parametrize(
+    "encodings", [["identity,"], ["identity, identity"], [","], ["", "Identity"]], ids=" | ".join
+)
+def test_a_body_of_no_encoding_but_identity_is_read_as_it_is(plane: FakePlane, encodings: list[str]) -> None:
+    headers = [("Content-Type", "application/json"), *(("Content-Encoding", value) for value in encodings)]
+    response = post(make_app(plane), content=json.dumps({"image": {"base64": TINY_PNG}}), headers=headers)
+    assert response.status_code == 200, response.text
+
+
+@pytest.mark.parametrize("encodings", [["gzip", "br"], ["br", "gzip"], ["gzip", "gzip"]], ids=" | ".join)
+def test_every_line_of_content_encoding_counts(plane: FakePlane, encodings: list[str]) -> None:
+    headers = [("Content-Type", "application/json"), *(("Content-Encoding", value) for value in encodings)]
+    told = assert_problem(post(make_app(plane), content=b"x", headers=headers), 415, "unsupported_media_type")
+    assert told["message"] == f"Content-Encoding must be gzip or absent, not {', '.join(encodings)!r}"
 
 
 @pytest.mark.parametrize("encoding", ["br", "deflate", "zstd", "gzip, gzip"])

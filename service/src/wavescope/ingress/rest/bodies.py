@@ -14,7 +14,7 @@ from starlette.requests import Request
 from wavescope.errors import BodyTooLarge, InvalidRequest
 from wavescope.ingress.plane import ExplainRequest, IngressLimits, PredictRequest
 from wavescope.ingress.problems import UnsupportedMediaType
-from wavescope.ingress.rest.gzip_bodies import Inflate
+from wavescope.ingress.rest.gzip_bodies import Inflate, slices
 from wavescope.ingress.schemas.parsing import (
     Files,
     parse_json,
@@ -105,12 +105,14 @@ async def _limited(request: Request, max_body_bytes: int) -> AsyncGenerator[byte
         if inflate is None:
             yield chunk
             continue
-        inflate.feed(chunk)
-        while piece := await asyncio.to_thread(inflate.read):
-            unpacked += len(piece)
-            if unpacked > max_body_bytes:
-                raise _too_large(max_body_bytes, "the body is unpacked to more than")
-            yield piece
+        for packed in slices(chunk):
+            inflate.feed(packed)
+            # Each read is bounded, and between two of them the request can be cancelled.
+            while piece := await asyncio.to_thread(inflate.read):
+                unpacked += len(piece)
+                if unpacked > max_body_bytes:
+                    raise _too_large(max_body_bytes, "the body is unpacked to more than")
+                yield piece
     if inflate is not None:
         inflate.check_end()
 
@@ -121,13 +123,15 @@ def _is_gzip(request: Request) -> bool:
     Raises:
         UnsupportedMediaType: by something else than gzip.
     """
-    encoding = request.headers.get("content-encoding", "").strip().lower()
-    if encoding in ("", "identity"):
+    # One list, in however many header lines (RFC 9110, 5.3), of which identity is no encoding.
+    listed = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
+    encodings = [encoding for entry in listed if (encoding := entry.strip()) not in ("", "identity")]
+    if not encodings:
         return False
-    if encoding in ("gzip", "x-gzip"):
+    if encodings in (["gzip"], ["x-gzip"]):
         return True
     raise UnsupportedMediaType(
-        f"Content-Encoding must be gzip or absent, not {encoding[:32]!r}",
+        f"Content-Encoding must be gzip or absent, not {', '.join(encodings)[:32]!r}",
         field="Content-Encoding",
         supported=["gzip", "identity"],
     )
