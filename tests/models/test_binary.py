@@ -146,7 +146,8 @@ def test_thresholds_make_other_revisions(tmp_path: Path) -> None:
             "1 names for a model of 2 classes, which has one output: name its negative, then",
         ),
         ({"labels": ("a", "b", "c")}, "3 names for a model of 2 classes"),
-        ({"threshold": 0.0}, "threshold: 0 must lie between 0 and 1"),
+        ({"threshold": "0.5"}, "threshold: 0.5 must lie between 0 and 1"),
+        ({"threshold": 0.0}, "threshold: 0.0 must lie between 0 and 1"),
         ({"threshold": 1.5}, "threshold: 1.5 must lie between 0 and 1"),
         ({"threshold": float("nan")}, "threshold: nan must lie between 0 and 1"),
     ],
@@ -183,6 +184,8 @@ SIGMOIDS = np.random.default_rng(0).random((ROWS, 3), dtype=np.float32)
         ("sigmoid", SIGMOIDS * 3, "declared sigmoid, but outputs lie outside .*: declare logits"),
         ("probabilities", SIGMOIDS, "do not sum to 1: declare sigmoid"),
         ("probabilities", SIGMOIDS * 3 - 1, "do not sum to 1: declare logits"),
+        ("logits", SOFTMAX * 100, "percentages: they sum to 100"),
+        ("probabilities", SOFTMAX * 100, "percentages: they sum to 100"),
         ("logits", SIGMOIDS * np.nan, "not finite"),
         ("sigmoid", SIGMOIDS * np.inf, "not finite"),
     ],
@@ -225,3 +228,25 @@ def test_mean_and_std_of_0_to_255_are_refused_with_the_divided_ones(
             name="m", source="onnx:m.onnx", outputs="logits", preprocessing=Preprocessing(**{field: values})
         )
     assert caught.value.field == f"preprocessing.{field}"
+
+
+def test_a_std_divided_by_255_twice_is_refused() -> None:
+    twice = Preprocessing(std=(0.229 / 255 / 255,) * 3)
+    with pytest.raises(RegistryInvalid, match="it seems to be divided by 255 twice"):
+        ModelSpec(name="m", source="onnx:m.onnx", outputs="logits", preprocessing=twice)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("threads", 10**9),
+        ("batch_size", 10**12),
+        ("max_replicas", 10**20),
+        ("num_cpus", 1e300),
+        ("num_gpus", 1e9),
+    ],
+)
+def test_amounts_that_no_machine_has_are_refused_with_the_limit(field: str, value: float) -> None:
+    with pytest.raises(RegistryInvalid, match=f"{field}: .* at most") as caught:
+        ModelSpec(name="m", source="embedded:efficientnet-lite0", **{field: value})
+    assert caught.value.field == field

@@ -313,23 +313,30 @@ def test_loading_leaves_no_file_of_onnx_runtime_behind(tmp_path):
 
 
 def write_in_training_mode(path: Path, kind: str) -> Path:
-    """The linear classifier with a dropout that is on, or a normalisation by the mean of its batch."""
+    """The linear classifier with scores of chance, or that depend on the other images of the batch.
+
+    An offset that all scores share hides neither: no probability depends on it.
+    """
     nodes = [
         helper.make_node("Flatten", ["images"], ["flat"]),
         helper.make_node("MatMul", ["flat", "weights"], ["scores"]),
     ]
     initializers = [numpy_helper.from_array(WEIGHTS, "weights")]
-    if kind == "dropout":
-        initializers += [
-            numpy_helper.from_array(np.array(0.5, np.float32), "ratio"),
-            numpy_helper.from_array(np.array(True), "on"),
+    if kind == "noise":
+        nodes += [
+            helper.make_node("RandomNormalLike", ["scores"], ["noise"], scale=2.0),
+            helper.make_node("Add", ["scores", "noise"], ["changed"]),
         ]
-        nodes.append(helper.make_node("Dropout", ["scores", "ratio", "on"], ["out"]))
-    else:
+    elif kind == "batch":
         nodes += [
             helper.make_node("ReduceMean", ["scores"], ["mean"], axes=[0], keepdims=1),
-            helper.make_node("Sub", ["scores", "mean"], ["out"]),
+            helper.make_node("Sub", ["scores", "mean"], ["changed"]),
         ]
+    else:
+        initializers.append(numpy_helper.from_array(np.array(0), "axis"))
+        nodes.append(helper.make_node("CumSum", ["scores", "axis"], ["changed"]))
+    initializers.append(numpy_helper.from_array(np.array(1000, np.float32), "offset"))
+    nodes.append(helper.make_node("Add", ["changed", "offset"], ["out"]))
     graph = helper.make_graph(
         nodes,
         "training",
@@ -349,7 +356,7 @@ def test_a_file_whose_activations_are_quantised_by_the_batch_runs_image_by_image
     assert b"DynamicQuantizeLinear" in quantised.read_bytes()
     model = backend(quantised)
     assert model.details.batch_size == 1
-    given = images(5) * np.float32([1, 0.01, 3, 1, 0])[:, None, None, None]
+    given = images(5) * np.array([1, 0.01, 3, 1, 0], np.float32)[:, None, None, None]
     together = np.asarray(model.forward(given))
     alone = np.concatenate([np.asarray(model.forward(given[row : row + 1])) for row in range(5)])
     np.testing.assert_array_equal(together, alone)
@@ -358,7 +365,11 @@ def test_a_file_whose_activations_are_quantised_by_the_batch_runs_image_by_image
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [("dropout", "differ from run to run"), ("batch", "depend on the other images of a batch")],
+    [
+        ("noise", "differ from run to run"),
+        ("batch", "depend on the other images of a batch"),
+        ("later rows", "depend on the other images of a batch"),
+    ],
 )
 def test_a_file_that_was_saved_in_training_mode_is_refused(tmp_path: Path, kind: str, reason: str) -> None:
     with pytest.raises(RegistryInvalid, match=f"its scores {reason}, as in training mode"):

@@ -19,9 +19,11 @@ Array = Any
 PROBE_ROWS = 4
 # Numbers in [0, 1] alone, from which logits are no longer believed.
 _FEW_NUMBERS = 8
-# Of the largest score: far above what other kernels make of another number of rows, far below dropout.
+# Far above what other kernels make of another number of rows, far below dropout: of the spread of an image's scores, or
+# of the largest score, where that is rounded more coarsely.
 SAME_SCORES = 0.01
-MIN_SCALE = 1e-6
+ROUNDING = 1e-5
+MIN_SCALE = 1e-8
 _LABELS_OF_BINARY = ("negative", "positive")
 
 
@@ -70,6 +72,13 @@ def check_scores(
     within = bool(np.all((scores >= -1e-6) & (scores <= 1 + 1e-6)))
     # One output says nothing about the others.
     normalised = within and classes > 1 and bool(np.all(np.abs(scores.sum(axis=1) - 1) < 1e-3))
+    if classes > 1 and bool(
+        np.all((scores >= -1e-4) & (np.abs(scores.sum(axis=1, keepdims=True) - 100) < 0.1))
+    ):
+        raise spec.invalid(
+            "outputs",
+            "the outputs are percentages: they sum to 100. Divide them by 100, and declare probabilities",
+        )
     if outputs == "probabilities" and not (normalised or (classes == 1 and within)):
         remedy = "sigmoid" if within else "logits"
         raise spec.invalid(
@@ -121,15 +130,18 @@ def check_mode(
         scores: of the images, of an earlier run.
 
     Raises:
-        RegistryInvalid: another run, or the first image alone, gives other scores.
+        RegistryInvalid: another run, or the first or the last image alone, gives other scores.
     """
-    allowed = SAME_SCORES * max(float(np.abs(scores).max()), MIN_SCALE)
+    # Of what the scores of an image differ by: an offset of all of them changes no probability.
+    spread = float(np.ptp(scores, axis=1 if scores.shape[1] > 1 else 0).max())
+    allowed = max(SAME_SCORES * spread, ROUNDING * float(np.abs(scores).max()), MIN_SCALE)
     if float(np.abs(run(images) - scores).max()) > allowed:
         raise spec.invalid(
             "source",
             "its scores differ from run to run, as in training mode: save it anew after model.eval()",
         )
-    if float(np.abs(run(images[:1]) - scores[:1]).max()) > allowed:
+    alone = np.concatenate([run(images[:1]), run(images[-1:])])
+    if float(np.abs(alone - scores[[0, -1]]).max()) > allowed:
         raise spec.invalid(
             "source",
             "its scores depend on the other images of a batch, as in training mode, or where a batch is quantised by "

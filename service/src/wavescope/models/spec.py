@@ -22,6 +22,9 @@ MIN_SIZE_PX = 8
 MAX_SIZE_PX = 4096
 MAX_CHANNELS = 16
 MAX_NORMALISATION = 2.0
+MIN_STD = 1e-4  # below 1/255, of models of 0 to 255, and above 1/255²
+MAX_CPUS = 4096
+MAX_COUNT = 65_536  # replicas, images of a batch, threads
 DEFAULT_THRESHOLD = 0.5
 # A remote model's replica only renders and waits.
 REMOTE_NUM_CPUS = 0.1
@@ -178,9 +181,11 @@ class ModelSpec:
             raise self.invalid("device", f"{self.device!r} is none of {', '.join(allowed)}", allowed=allowed)
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
             raise self.invalid("sha256", "must be 64 lower-case hexadecimal digits")
-        if self.threshold is not None and not 0 < self.threshold < 1:
+        if self.threshold is not None and not (
+            isinstance(self.threshold, float | int) and 0 < self.threshold < 1
+        ):
             raise self.invalid(
-                "threshold", f"{self.threshold:g} must lie between 0 and 1", minimum=0, maximum=1
+                "threshold", f"{self.threshold} must lie between 0 and 1", minimum=0, maximum=1
             )
         if self.labels is not None:
             try:
@@ -193,10 +198,17 @@ class ModelSpec:
             raise self.invalid(field, f"{value!r} is none of {', '.join(allowed)}", allowed=list(allowed))
 
     def _check_amounts(self) -> None:
-        if not 0 < self.num_cpus < math.inf:
-            raise self.invalid("num_cpus", f"{self.num_cpus} must be above 0")
-        if not 0 <= self.num_gpus < math.inf:
-            raise self.invalid("num_gpus", f"{self.num_gpus} must be at least 0", minimum=0)
+        if not 0 < self.num_cpus <= MAX_CPUS:
+            raise self.invalid(
+                "num_cpus", f"{self.num_cpus:g} must be above 0 and at most {MAX_CPUS}", maximum=MAX_CPUS
+            )
+        if not 0 <= self.num_gpus <= MAX_CPUS:
+            raise self.invalid(
+                "num_gpus",
+                f"{self.num_gpus:g} must be at least 0 and at most {MAX_CPUS}",
+                minimum=0,
+                maximum=MAX_CPUS,
+            )
         if self.min_replicas < 0:
             raise self.invalid("min_replicas", f"{self.min_replicas} must be at least 0", minimum=0)
         at_least_one = {
@@ -206,8 +218,11 @@ class ModelSpec:
             "threads": self.threads,
         }
         for field, value in at_least_one.items():
-            if value is not None and value < 1:
-                raise self.invalid(field, f"{value} must be at least 1", minimum=1)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+                raise self.invalid(field, f"{value!r} must be an integer")
+            if value is not None and not 1 <= value <= MAX_COUNT:
+                least = "at least 1" if value < 1 else f"at most {MAX_COUNT}"
+                raise self.invalid(field, f"{value} must be {least}", minimum=1, maximum=MAX_COUNT)
         if self.max_replicas < self.min_replicas:
             raise self.invalid(
                 "max_replicas",
@@ -293,6 +308,10 @@ def check_preprocessing(preprocessing: Preprocessing, *, model: str) -> None:
     if len(std) != len(mean):
         raise invalid(
             "std", f"has {len(std)} numbers where mean has {len(mean)}: one per channel", expected=len(mean)
+        )
+    if all(0 < value < MIN_STD for value in std):
+        raise invalid(
+            "std", f"{list(std)} is below {MIN_STD:g}: it seems to be divided by 255 twice", minimum=MIN_STD
         )
     if not all(0 < value < math.inf for value in std):
         raise invalid("std", f"{list(std)} must be above 0, for images are divided by it")
