@@ -15,7 +15,8 @@ from helm_python.errors import HelmRenderError, HelmValuesError
 
 from wavescope.engine.types import Preprocessing
 from wavescope.models import spec
-from wavescope.models.remote.options import LAYOUTS, RemoteOptions, Tls
+from wavescope.models.layouts import LAYOUTS
+from wavescope.models.remote.options import RemoteOptions, Tls
 from wavescope.models.sources import SOURCES, SourceKind
 from wavescope.models.spec import ModelSpec
 from wavescope.settings import Settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from jaxtyping import Float32
 from wavescope.core.arrays import namespace
 from wavescope.engine.types import Outputs, Preprocessing
 from wavescope.errors import WeightsUnavailable
+from wavescope.models.files import sha256_of
 from wavescope.models.spec import DEFAULT_THRESHOLD, ModelSpec
 
 Array = Any
@@ -215,8 +215,8 @@ def check_file(spec: ModelSpec, path: Path, *, field: str) -> Path:
             f"model {spec.name!r}: {field}: there is no file {str(path)!r}", field=field, model=spec.name
         )
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest() if spec.sha256 else None
+        path.open("rb").close()
+        digest = sha256_of(path) if spec.sha256 else None
     except OSError as error:
         raise WeightsUnavailable(
             f"model {spec.name!r}: {field}: {str(path)!r} cannot be read: {error.strerror}",

@@ -7,6 +7,7 @@ from dataclasses import astuple, replace
 from pathlib import Path
 
 from wavescope.engine.types import ModelDetails
+from wavescope.models.files import sha256_of
 
 LENGTH = 32
 
@@ -36,6 +37,5 @@ def file_digest(*paths: Path) -> str:
     """SHA-256 over the bytes of files, in order."""
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(sha256_of(path)))
     return digest.hexdigest()

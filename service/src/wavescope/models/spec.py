@@ -11,8 +11,9 @@ from typing import get_args
 from wavescope.engine.types import Outputs, Preprocessing
 from wavescope.errors import RegistryInvalid, UnknownModel
 from wavescope.models.label_files import LabelsInvalid, parse_names
+from wavescope.models.layouts import LAYOUTS, Layout
 from wavescope.models.remote.address import parse
-from wavescope.models.remote.options import LAYOUTS, Layout, RemoteOptions
+from wavescope.models.remote.options import RemoteOptions
 from wavescope.models.sources import SOURCES, SourceKind
 
 OUTPUTS: tuple[str, ...] = get_args(Outputs)

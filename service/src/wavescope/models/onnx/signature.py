@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from wavescope.engine.types import Preprocessing
+from wavescope.models.layouts import Layout
 from wavescope.models.onnx.runtime import ort
-from wavescope.models.remote.options import Layout
 from wavescope.models.spec import ModelSpec
 
 # What images may be sent as. uint8 are pixel values, which the model normalises by itself.

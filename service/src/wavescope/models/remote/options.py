@@ -6,16 +6,14 @@ import math
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
+from wavescope.models.layouts import LAYOUTS, Layout
 from wavescope.retries import RetryPolicy
 
 if TYPE_CHECKING:
     from wavescope.models.spec import ModelSpec
 
-Layout = Literal["nchw", "nhwc"]
-
-LAYOUTS: tuple[str, ...] = ("nchw", "nhwc")
 DEFAULT_TIMEOUT_S = 60.0
 MAX_CONCURRENCY = 64
 MAX_ATTEMPTS = 20

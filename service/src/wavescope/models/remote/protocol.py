@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float32
 
-from wavescope.models.remote.options import Layout
+from wavescope.models.layouts import Layout
 from wavescope.models.remote.tensors import Described, Scores
 
 
