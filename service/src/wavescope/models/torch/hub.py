@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import timm
 from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
@@ -29,7 +29,7 @@ _FIELDS = frozenset(field.name for field in fields(PretrainedCfg)) - {"architect
 _TIMM_OWNER = "timm/"
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
