@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wavescope.errors import RegistryInvalid
-from wavescope.models.label_files import MAX_LABELS_BYTES, LabelsInvalid, parse_names, parse_yaml, read_labels
+from wavescope.models.label_files import (
+    MAX_LABELS_BYTES,
+    MAX_NAME_CHARS,
+    LabelsInvalid,
+    parse_names,
+    parse_yaml,
+    read_labels,
+)
 from wavescope.models.spec import ModelSpec
 
 WREN_ROBIN = ("wren", "robin")
@@ -45,6 +54,11 @@ def read(folder: Path, name: str, content: bytes | str) -> tuple[str, ...]:
         ("semicolon.csv", "0;wren\r\n1;robin\r\n"),
         ("tab.tsv", "0\twren\n1\trobin\n"),
         ("quoted.csv", '0,"wren"\n1,"robin"\n'),
+        ("all-quoted.csv", '"0","wren"\n"1","robin"\n'),
+        ("lines.csv", '"wren"\n"robin"\n'),
+        ("lines.txt", '"wren"\n"robin"\n'),
+        ("single.txt", "'wren'\n'robin'\n"),
+        ("with-index.txt", '"0 wren"\n"1 robin"\n'),
         ("any-order.txt", "1 robin\n0 wren\n"),
         ("synset.txt", "n01530575 wren\nn01558993 robin\n"),
         ("both.txt", "0 n01530575 wren\n1 n01558993 robin\n"),
@@ -92,6 +106,11 @@ def test_names_are_read(tmp_path: Path, name: str, content: bytes | str) -> None
         ("sorted.json", '{"0": 0, "1": 1, "10": 2, "2": 3}', ("0", "1", "10", "2")),
         ("twice.txt", "crane\ncrane\n", ("crane", "crane")),
         ("norway.yaml", "- 'no'\n- \"1.5\"\n", ("no", "1.5")),
+        ("quotes.txt", '"wren"\nrobin\n', ('"wren"', "robin")),
+        ("quotes.csv", '"tench, Tinca tinca"\ngoldfish\n', ("tench, Tinca tinca", "goldfish")),
+        ("doubled.csv", '"the ""king"" wren"\n"robin"\n', ('the "king" wren', "robin")),
+        ("two.csv", '"a","b"\n"c","d"\n', ('"a","b"', '"c","d"')),
+        ("trailing.txt", "wren\nplane: 747\n", ("wren", "plane: 747")),
         ("persian.txt", "\u0646\u200c\u0646\n", ("\u0646\u200c\u0646",)),
     ],
 )
@@ -115,10 +134,16 @@ def test_names_stay_as_they_are(tmp_path: Path, name: str, content: str, expecte
         ("gap.txt", "0 wren\n2 robin\n", "1 is missing, though they go up to 2; if the numbers belong to the names"),
         ("twice.txt", "0 wren\n0 robin\n", "0 is there twice"),
         ("minus.txt", "-1 wren\n0 robin\n", "-1 is negative"),
+        ("empty.csv", '0,wren\n1,""\n', "has an empty name as the name of class 1"),
         ("bare.csv", "0,wren\n1,\n", "has an index without a name on line 2"),
         ("clsloc.txt", "n01530575 1 wren\nn01558993 2 robin\n", "count from 1 to 2"),
         ("heading.csv", "index,name\n0,wren\n1,robin\n", "looks like a heading: remove it"),
         ("after.csv", "wren,0\nrobin,1\n", "ends in a number on every line"),
+        ("heading.csv", "name,index\nwren,0\nrobin,1\n", "on every line but the first, which looks like a heading"),
+        ("heading.tsv", "name\tindex\nwren\t1\nrobin\t2\n", "on every line but the first, which looks like a heading"),
+        ("quoted.csv", '"name","index"\n"wren","0"\n"robin","1"\n', "on every line but the first, which looks like"),
+        ("quoted.csv", '"index","name"\n"0","wren"\n"1","robin"\n', "looks like a heading: remove it"),
+        ("after.csv", '"wren","0"\n"robin","1"\n', "ends in a number on every line"),
         ("mixed.txt", "n01530575 wren\nrobin\n", "has no WordNet identifier for name 2"),
         # Maps.
         ("a.json", '{"1": "wren", "2": "robin"}', "is a map in which they count from 1 to 2"),
@@ -227,6 +252,25 @@ def test_aliases_of_aliases_are_read_once() -> None:
         parse_names(parse_yaml("\n".join(lines)))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"{start}{blank * 1000}{end}"
+        for start in ("a", "0", "n01440764", '"')
+        for blank in ("\t", "\t ", ",", "0", '"')
+        for end in ("b", "0", '"')
+    ],
+    ids=lambda line: repr(line[:3] + line[-3:]),
+)
+def test_a_line_takes_time_in_proportion_to_its_length(tmp_path: Path, line: str) -> None:
+    """Five hundred such lines; with nested repeats a single one took seconds."""
+    content = "\n".join([line[:MAX_NAME_CHARS]] * 500)
+    began = time.process_time()
+    with contextlib.suppress(RegistryInvalid):
+        read(tmp_path, "a.txt", content)
+    assert time.process_time() - began < 2
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(RegistryInvalid, match=r"absent\.txt' cannot be read: No such file"):
         read_labels(tmp_path / "absent.txt")
@@ -272,6 +316,9 @@ def test_what_is_written_is_read_back_in_every_form(names: list[str], random: An
     for content in (names, dict(entries), {str(index): name for index, name in entries}):
         assert parse_names(json.loads(json.dumps(content))) == expected
         assert parse_names(parse_yaml(yaml.safe_dump(content))) == expected
+    by_text = {str(index): name for index, name in entries}
+    assert parse_names({"id2label": by_text, "label2id": {}}) == expected
+    assert parse_names({"names": by_text, "nc": len(names)}) == expected
     if len(set(names)) == len(names):
         assert parse_names({name: index for index, name in entries}) == expected
 

@@ -26,8 +26,8 @@ MAX_NAME_CHARS: Final = 1024
 _AS_TEXT = "save it as UTF-8"
 _JSON_LIST = "write the names as a JSON list, in index order"
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_INDEXED = re.compile(r"([+-]?[0-9]{1,9})(?:\s*[,;:]|\s)\s*(.*)")
-_ENDS_IN_INDEX = re.compile(r".*?\s*[,;:\t]\s*([0-9]{1,9})")
+_INDEXED = re.compile(r"""("?)([+-]?[0-9]{1,9})\1(?:\s*[,;:]|\s)\s*(.*)""")
+_SEPARATORS = (",", ";", ":", "\t")
 _SYNSET = re.compile(r"(n[0-9]{8})(?:\s*[,;:]|\s)\s*(.+)")
 _WORDNET_ID = re.compile(r"n[0-9]{8}")
 _INDEX = re.compile(r"[+-]?[0-9]{1,9}")
@@ -82,7 +82,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
             return parse_names(_parse_json(text))
         if suffix in (".yaml", ".yml"):
             return parse_names(parse_yaml(text))
-        return _parse_text(text)
+        return _parse_text(text, table=suffix in (".csv", ".tsv"))
     except LabelsInvalid as error:
         raise RegistryInvalid(f"labels: {str(path)!r} {error}", field="labels") from error
 
@@ -99,15 +99,19 @@ def parse_names(content: Any) -> tuple[str, ...]:
         LabelsInvalid: it is something else, an entry is no name, the indices are not 0..n - 1, or a map could be read
             in both directions.
     """
-    if isinstance(content, Mapping):
-        content = Pairs(content.items())
+    content = _as_pairs(content)
     if isinstance(content, Pairs):
-        return _parse_map(content)
+        return _parse_map(Pairs((key, _as_pairs(value)) for key, value in content))
     if isinstance(content, str | bytes | BareWord) or not isinstance(content, Sequence):
         raise LabelsInvalid(f"holds {_describe(content)}: write a list of names, in index order")
     if not content:
         raise LabelsInvalid("names no class: there must be at least one class")
     return tuple(_parse_name(entry, f"the name of class {index}") for index, entry in enumerate(content))
+
+
+def _as_pairs(value: Any) -> Any:
+    """Turn a mapping into :class:`Pairs`; anything else stays."""
+    return Pairs(value.items()) if isinstance(value, Mapping) else value
 
 
 def parse_yaml(text: str) -> Any:
@@ -208,8 +212,13 @@ def _parse_json(text: str) -> Any:
 # ---- text ---------------------------------------------------------------------------------------
 
 
-def _parse_text(text: str) -> tuple[str, ...]:
-    """The names of a file without a known ending: lines, or after all a list or map of JSON, YAML or Python."""
+def _parse_text(text: str, *, table: bool) -> tuple[str, ...]:
+    """The names of a file of lines, which may after all hold a list or map of JSON, YAML or Python.
+
+    Args:
+        text: of the file.
+        table: the file's ending is of a table (CSV), in which only the names that need quotes may have them.
+    """
     start = clean_name(text[:1024])
     for pattern, reason in _OTHER_FILES.items():
         if re.match(pattern, start, re.IGNORECASE):
@@ -220,7 +229,7 @@ def _parse_text(text: str) -> tuple[str, ...]:
             return parse_names(structure)
         if start.startswith("{"):
             raise LabelsInvalid("begins with '{' but is neither JSON nor YAML")
-    lines = _split_lines(text)
+    lines = _without_quotes(_split_lines(text), table=table)
     names = _without_indices(lines)
     without = _without_wordnet_ids(names)
     if without != names and names == lines:
@@ -268,7 +277,7 @@ def _without_indices(lines: list[str]) -> list[str]:
     matches = [_INDEXED.fullmatch(line) for line in lines]
     found = [match for match in matches if match is not None]
     if len(found) == len(lines):
-        indices = [int(match[1]) for match in found]
+        indices = [int(match[2]) for match in found]
         try:
             order = _check_indices(indices)
         except LabelsInvalid as error:
@@ -277,23 +286,58 @@ def _without_indices(lines: list[str]) -> list[str]:
                 f"names, {_JSON_LIST}"
             ) from error
         for number, match in enumerate(found, 1):
-            if not clean_name(match[2]):
+            if not clean_name(match[3]):
                 raise LabelsInvalid(f"has an index without a name on line {number}")
-        return [_unquote(clean_name(found[place][2])) for place in order]
+        return [_unquote(clean_name(found[place][3])) for place in order]
     if matches[0] is None and len(found) == len(lines) - 1 > 0:
-        counted = sorted(int(match[1]) for match in found)
+        counted = sorted(int(match[2]) for match in found)
         if counted == list(range(len(found))):
             raise LabelsInvalid(
                 "has an index on every line but the first, which looks like a heading: remove it"
             )
-    trailing = [_ENDS_IN_INDEX.fullmatch(line) for line in lines]
-    numbers = sorted(int(match[1]) for match in trailing if match is not None)
-    if len(lines) > 1 and numbers in (list(range(len(lines))), list(range(1, len(lines) + 1))):
+    _check_trailing_numbers(lines)
+    return lines
+
+
+def _check_trailing_numbers(lines: list[str]) -> None:
+    """Check that the lines, or all but a heading, do not end in 0, 1, … or 1, 2, …, which may be indices.
+
+    Raises:
+        LabelsInvalid: they do.
+    """
+    trailing = [_trailing_number(line) for line in lines]
+    numbers = sorted(number for number in trailing if number is not None)
+    count = len(numbers)
+    heading = count == len(lines) - 1 and trailing[0] is None
+    if len(lines) == 1 or not (heading or count == len(lines)):
+        return
+    if numbers in (list(range(count)), list(range(1, count + 1))):
+        but = " but the first, which looks like a heading: remove it; the number" if heading else ", which"
         raise LabelsInvalid(
-            "ends in a number on every line, which may be an index or belong to the name: write the index first, or "
+            f"ends in a number on every line{but} may be an index or belong to the name: write the index first, or "
             f"{_JSON_LIST.removeprefix('write ')}"
         )
-    return lines
+
+
+def _trailing_number(line: str) -> int | None:
+    """The number at the end of a line such as ``cat,0`` and ``"cat","0"``; ``None`` where there is none."""
+    quote = '"' if line.endswith('"') else ""
+    rest = line.removesuffix(quote)
+    stem = rest.rstrip("0123456789")
+    digits = rest[len(stem) :]
+    before = stem.removesuffix(quote)
+    if not 1 <= len(digits) <= 9 or (quote and before == stem):
+        return None
+    name = before.rstrip()
+    separated = name.endswith(_SEPARATORS) or "\t" in before[len(name) :]
+    return int(digits) if separated else None
+
+
+def _without_quotes(lines: list[str], *, table: bool) -> list[str]:
+    """Lines such as ``"cat"`` without the quotes, where all have them or the file is a table; others as they are."""
+    if table or all(_is_quoted(line, '"') for line in lines):
+        return [_unquote(line) for line in lines]
+    return [line[1:-1] for line in lines] if all(_is_quoted(line, "'") for line in lines) else lines
 
 
 def _without_wordnet_ids(lines: list[str]) -> list[str]:
@@ -308,8 +352,13 @@ def _without_wordnet_ids(lines: list[str]) -> list[str]:
 
 
 def _unquote(name: str) -> str:
-    quoted = len(name) > 1 and name.startswith('"') and name.endswith('"')
-    return name[1:-1].replace('""', '"') if quoted else name
+    return name[1:-1].replace('""', '"') if _is_quoted(name, '"') else name
+
+
+def _is_quoted(text: str, quote: str) -> bool:
+    """Whether a text is one field in quotes, and not several such as ``"0","cat"``; quotes within are doubled."""
+    within = text[1:-1].replace(2 * quote, "")
+    return len(text) > 1 and text.startswith(quote) and text.endswith(quote) and quote not in within
 
 
 # ---- lists and maps -----------------------------------------------------------------------------
@@ -384,10 +433,10 @@ def _parse_map(entries: Pairs) -> tuple[str, ...]:
         if key in seen:
             raise LabelsInvalid(f"has the key {key[:80]!r} twice")
         seen.add(key)
-    if isinstance(known.get("id2label"), Pairs | dict):
+    if isinstance(known.get("id2label"), Pairs):
         return _parse_config(known)
     names = known.get("names")
-    if isinstance(names, list | tuple | dict):
+    if isinstance(names, list | tuple):
         found = parse_names(names)
         count = _as_index(known.get("nc"))
         if count is not None and count != len(found):
@@ -400,11 +449,10 @@ def _parse_map(entries: Pairs) -> tuple[str, ...]:
 
 def _parse_config(known: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of a configuration of Hugging Face."""
-    found = _order(known["id2label"].items() if isinstance(known["id2label"], dict) else known["id2label"])
+    found = _order(known["id2label"])
     other = known.get("label2id")
-    if isinstance(other, Pairs | dict) and len(other):
-        pairs = other.items() if isinstance(other, dict) else other
-        for name, index in pairs:
+    if isinstance(other, Pairs):
+        for name, index in other:
             place = _as_index(index)
             if (
                 isinstance(name, str)
