@@ -297,7 +297,7 @@ def _find(model: str | ModelSpec | None, models_file: Path | str | None) -> Mode
         raise InvalidRequest(
             "model must be a name in the registry, a ModelSpec, or a model that wavescope.load_model returned, not "
             f"{type(model).__name__}; export a network to a file (torch.onnx.export, torch.export.save), and give "
-            "ModelSpec(name, 'onnx:FILE', …)",
+            "ModelSpec(name='NAME', source='onnx:FILE', …)",
             field="model",
         )
     return find_spec(load_registry(None if models_file is None else Path(models_file)), model)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
 examples:
   wavescope explain cat.jpg -o cat.png
-      where and on which scales the model looks, with the parameters of the paper but for the plan, which is
-      adaptive: a tenth of the forwards; what was not perturbed by itself is predicted, and hatched in the picture
+      where and on which scales the model looks; the parameters are the paper's but for the plan: adaptive,
+      a tenth of the forwards; what was not perturbed by itself is predicted, and hatched in the picture
   wavescope explain cat.jpg --grid-size 8 --nb-design 4 --target tabby --score logit
       a quick look, 264 forwards: another class than the predicted one, another score
   curl -s https://host/cat.jpg | wavescope explain - --kind profile --json -
