@@ -244,7 +244,7 @@ def test_the_image_of_a_batch_that_cannot_be_used_is_named(
     words = tmp_path / "words.png"
     words.write_text("not an image")
     told = failing("explain", photograph, words, *QUICK)
-    assert told.startswith(f"wavescope: error: {words}: ")
+    assert told.startswith(f"wavescope: error: {words}: the image is in none of the formats")
     assert "images[" not in told
     absent = tmp_path / "absent.png"
     assert f"error: cannot read {absent}: No such file" in failing("explain", photograph, absent, *QUICK)

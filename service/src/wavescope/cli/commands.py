@@ -131,8 +131,9 @@ def _format_error(error: WavescopeError, images: Sequence[str]) -> str:
     options |= {"image": "IMAGE", "other": "--other", "targets": "--target", **OUTPUTS}
     if batched := re.fullmatch(r"images\[(\d+)\]", field):
         path = images[int(batched[1])]
-        named = message.startswith((f"cannot read {path}: ", f"{path} is a directory"))
-        return message if named else f"{path}: {message.replace(field, 'the image')}"
+        if message.startswith((f"cannot read {path}: ", f"{path} is a directory")):
+            return message
+        return f"{path}: {message.removeprefix(f'{field}: ').replace(field, 'the image')}"
     if field not in options and field in message:
         return message  # a field of a file: it says where itself
     return f"{options.get(field, field)}: {message}"
