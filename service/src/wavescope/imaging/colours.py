@@ -105,6 +105,10 @@ def _apply_profile(image: Image.Image, profile: bytes, assumptions: list[str]) -
         assumptions.append(_ignored("is damaged, or of a kind that is not followed"))
         return None
     mode, changes = found
+    if (
+        mode == "L" and image.mode in ("RGB", "RGBA") and _is_grey(image)
+    ):  # of palettes, and of grey with alpha
+        image = image.getchannel("R")
     if not _describes(mode, image.mode):
         assumptions.append(_ignored(f"is one of {mode}, and the image is {image.mode}"))
         return None
@@ -122,6 +126,11 @@ def _describes(mode: str, image_mode: str) -> bool:
     if mode == "RGB":
         return image_mode not in ("CMYK", "LAB")
     return image_mode.removesuffix("A") == mode or (mode == "L" and image_mode == "1")
+
+
+def _is_grey(image: Image.Image) -> bool:
+    red, green, blue = (np.asarray(image.getchannel(band)) for band in "RGB")
+    return bool((red == green).all() and (green == blue).all())
 
 
 def changes_colours(profile: bytes) -> bool:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import numpy as np
 from PIL import Image
@@ -22,17 +22,20 @@ from wavescope.errors import ImageTooLarge, InvalidRequest, NotAnImage
 from wavescope.imaging.colours import ColourSpace, read_colour_space, to_srgb
 from wavescope.imaging.crop import resize_and_crop
 from wavescope.imaging.decode_cost import DecodeCost, check_cost
+from wavescope.imaging.file_parts import file_of
 from wavescope.imaging.file_structure import MAX_EXIF_BYTES, check_structure
 from wavescope.imaging.frame_count import check_frames
 from wavescope.imaging.limits import DEFAULT_LIMITS, ImageLimits
 from wavescope.imaging.samples import (
     SampleFormat,
     check_brightness,
+    check_float_brightness,
     check_floats,
     read_sample_format,
+    read_transparent_sample,
     to_eight_bits,
 )
-from wavescope.imaging.unread_formats import check_tiff, recognise_unread
+from wavescope.imaging.unread_formats import check_misread, recognise_unread
 
 Result = TypeVar("Result")
 
@@ -41,6 +44,7 @@ log = logging.getLogger(__name__)
 MIN_SIDE_PX: Final = 8
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
+_OVER_WHITE: Final = "the image has transparent pixels, which were laid over white"
 _ORIENTATION_TAG: Final = 0x0112
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -167,7 +171,9 @@ def prepare(
     grey = _takes_grey(preprocessing)
     if isinstance(image, Image.Image):
         _check_size(image.size, limits.max_pixels)
-        upright = _translate_errors(lambda: _load(image))
+        file = file_of(image)
+        check_misread(image, file)
+        upright = _translate_errors(lambda: _load(image, file))
         return _crop(upright, preprocessing, grey=grey, max_pixels=limits.max_pixels, zoom=zoom)
     if not isinstance(image, np.ndarray):
         raise InvalidRequest(
@@ -229,7 +235,7 @@ def _open(data: bytes, limits: ImageLimits) -> Iterator[tuple[Image.Image, Decod
     check_structure(data)
     try:
         with Image.open(io.BytesIO(data), formats=_supported_formats()) as image:
-            check_tiff(image, data)
+            check_misread(image, data)
             _check_size(image.size, limits.max_pixels)
             frames = check_frames(image, data, limits.max_frames)
             yield image, check_cost(image, data, limits.max_decode_s), frames
@@ -300,13 +306,19 @@ def _takes_grey(preprocessing: Preprocessing) -> bool:
 def _load(image: Image.Image, data: bytes = b"", frames: int = 1) -> UprightImage:
     """Load the pixels of an image, turned upright, and its metadata."""
     samples = read_sample_format(image)  # before the pixels: it says how they are stored
+    transparent, said = read_transparent_sample(image)
     # The others after the pixels: Pillow turns a TIFF itself as it loads, and then drops the tag.
     image.load()
     exif = _exif(image)
     turn = _UPRIGHT.get(_orientation(exif))
     colours = read_colour_space(image, data, exif)
-    several = (f"the image has {frames} frames, of which the first was taken",) if frames > 1 else ()
-    return UprightImage(image.copy() if turn is None else image.transpose(turn), samples, colours, several)
+    assumptions = [f"the image has {frames} frames, of which the first was taken"] if frames > 1 else []
+    if said is not None:
+        assumptions.append(said)
+    turned = image.copy() if turn is None else image.transpose(turn)
+    if transparent is not None:
+        turned.info["transparency"] = transparent
+    return UprightImage(turned, samples, colours, tuple(assumptions))
 
 
 def _exif(image: Image.Image) -> Image.Exif | None:
@@ -367,24 +379,49 @@ def flatten(upright: UprightImage, assumptions: list[str], *, grey: bool) -> Ima
     image = upright.image
     if image.mode.startswith(("I", "F")) or upright.samples.signed:
         samples = np.asarray(image).view(np.int8) if upright.samples.signed else np.asarray(image)
+        transparent = image.info.get("transparency")
         image = Image.fromarray(to_eight_bits(samples, upright.samples, assumptions))
-    elif image.mode == "La":
+        if isinstance(transparent, int) and not upright.samples.signed:
+            image.putalpha(Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8)))
+    elif image.mode == "La" or (image.mode in ("1", "L") and image.has_transparency_data):
         image = image.convert("LA")
+    elif image.mode == "LA":
+        pass  # grey, as its profile may say
     elif image.mode in ("P", "PA", "RGBa") or image.has_transparency_data:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     stored = image
     image = to_srgb(image, upright.colours, assumptions)
+    transparent = False
     if image.mode in ("LA", "RGBA"):
         above = image.convert("RGBA")
-        if np.asarray(above.getchannel("A")).min() < 255:
-            assumptions.append("the image has transparent pixels, which were laid over white")
+        least, most = cast(tuple[int, int], above.getchannel("A").getextrema())
+        transparent = least < 255 and most > 1
+        if least < 255:
+            assumptions.append(_OVER_WHITE)
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), above)
     image = image.convert("L" if grey else "RGB")
-    largest = int(np.max(image.getextrema()))
-    if largest == 0 and stored.mode in ("L", "RGB"):  # a profile may make black of 1
-        largest = int(np.max(stored.getextrema()))
-    check_brightness(largest, reduced=upright.samples.reduced, assumptions=assumptions)
+    check_brightness(
+        _largest(stored, image, upright.samples), upright.samples, assumptions, transparent=transparent
+    )
     return image
+
+
+def _largest(stored: Image.Image, shown: Image.Image, samples: SampleFormat) -> int:
+    """Largest sample of an image of 8 bits.
+
+    Args:
+        stored: as its file has it: of alpha, which hides dark colours under white, and of samples of 16 bits.
+        shown: as the model sees it.
+        samples: format of the file's samples.
+    """
+    largest = int(np.max(shown.getextrema()))
+    # A profile may make black of 1.
+    if stored.mode in ("LA", "RGBA") or (stored.mode in ("L", "RGB") and (samples.reduced or largest == 0)):
+        bands = [band for band in stored.getbands() if band != "A"]
+        return max(int(np.max(stored.getchannel(band).getextrema())) for band in bands)
+    if stored.mode == "CMYK" and samples.reduced:
+        return int(np.max(stored.getextrema())) or largest
+    return largest
 
 
 def _to_planes(
@@ -400,6 +437,11 @@ def _to_planes(
     _check_size((array.shape[1], array.shape[0]), max_pixels)
     if np.issubdtype(array.dtype, np.floating):
         check_floats(array)
+        colours = array[:, :, :3] if array.ndim == 3 else array
+        check_floats(colours)  # without alpha, which hides that colours are too small
+        if array.ndim == 3 and array.shape[2] == 4 and array[:, :, 3].min() < 1:
+            assumptions.append(_OVER_WHITE)
+        check_float_brightness(colours, assumptions)
         return tuple(Image.fromarray(plane) for plane in _split_float_channels(array, grey=grey))
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255

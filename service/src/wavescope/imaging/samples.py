@@ -22,6 +22,9 @@ _NEARLY_BLACK: Final = 16  # of 256: what 12 bits in 16 come to
 _WHITE_IS_ZERO: Final = 0
 _MAX_SAMPLE_VALUE: Final = 281  # the tag
 _SIGNED: Final = 2
+_PACKED_GREY: Final = {"L;2": 2, "L;4": 4}  # raw modes of PNG, and their bits
+_FOURTH_IS_ALPHA: Final = 4
+_CLIPPING: Final = 0.01  # what resampling and rounding leave beyond [0, 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class SampleFormat:
         peak: number that stands for white (black, if ``inverted``), 1 of floats; ``None`` where the file declares none.
         inverted: whether 0 is white, and Pillow has not turned it.
         reduced: whether Pillow drops the lower 8 of 16 bits as it reads the file.
+        rounded: whether it rounds as it drops them.
         signed: whether samples of 8 bits, which Pillow gives as 0 to 255, are -128 to 127.
         assumptions: sentences about what the metadata only suggest.
     """
@@ -39,6 +43,7 @@ class SampleFormat:
     peak: int | None = 255
     inverted: bool = False
     reduced: bool = False
+    rounded: bool = False
     signed: bool = False
     assumptions: tuple[str, ...] = ()
 
@@ -59,7 +64,35 @@ def read_sample_format(image: Image.Image) -> SampleFormat:
     tiles = [tile[-1] for tile in getattr(image, "tile", None) or ()]
     # Arguments of Pillow's decoders: a raw mode, behind it for PPM the number that is white.
     wide = image.format == "PPM" and any(65535 in tile for tile in tiles if isinstance(tile, tuple))
-    return SampleFormat(reduced=wide or any(";16" in str(tile) for tile in tiles))
+    # BMP's "BGR;16" has 16 bits per pixel.
+    cut = image.format != "BMP" and any(";16" in str(tile) for tile in tiles)
+    return SampleFormat(reduced=wide or cut, rounded=wide)
+
+
+def read_transparent_sample(image: Image.Image) -> tuple[object, str | None]:
+    """Read which sample of an image without alpha is transparent, before its pixels are loaded.
+
+    Returns:
+        The sample on the scale on which Pillow gives the pixels, ``None`` where there is none, and a sentence about
+        what is assumed, or ``None``.
+    """
+    sample = image.info.get("transparency")
+    tiles = [tile[-1] for tile in getattr(image, "tile", None) or ()]
+    raw_mode = tiles[0] if image.format == "PNG" and tiles else None
+    if isinstance(sample, int) and raw_mode in _PACKED_GREY:
+        bits = _PACKED_GREY[raw_mode]
+        return (sample & (2**bits - 1)) * 255 // (2**bits - 1), None
+    if isinstance(sample, int) and raw_mode == "L":
+        return sample & 255, None
+    if isinstance(sample, tuple) and raw_mode == "RGB":
+        return tuple(value & 255 for value in sample), None
+    if isinstance(sample, tuple) and str(raw_mode).startswith("RGB;16"):
+        upper = tuple(value >> 8 for value in sample)
+        return (
+            upper,
+            f"the image declares the transparent colour {sample} of 16 bits: the upper 8 were compared",
+        )
+    return sample, None
 
 
 def _read_sixteen_bits(image: Image.Image) -> SampleFormat:
@@ -97,9 +130,13 @@ def to_eight_bits(samples: np.ndarray, declared: SampleFormat, assumptions: list
         return _scale(samples, 1, declared)
     assumptions.extend(declared.assumptions)
     least, largest = int(samples.min()), int(samples.max())
+    alpha = samples.ndim == 3 and samples.shape[2] == _FOURTH_IS_ALPHA
+    brightest = int(samples[:, :, :3].max()) if alpha else largest
     peak = declared.peak
     if peak is None:
         peak = _assume_peak(least, largest)
+        if peak == 65535 and 0 < brightest < _TWELVE_BITS:  # alpha alone has 16 bits
+            raise _ambiguous(brightest)
         assumptions.append(
             f"the image has integer samples of no declared range, {least} to {largest}: {peak} was taken for white"
         )
@@ -109,7 +146,7 @@ def to_eight_bits(samples: np.ndarray, declared: SampleFormat, assumptions: list
             field="image",
         )
     elif peak == 65535:
-        _check_sixteen_bits(largest, assumptions)
+        _check_sixteen_bits(brightest, assumptions)
     return _scale(samples, peak, declared)
 
 
@@ -124,10 +161,14 @@ def check_floats(samples: np.ndarray) -> None:
     least, largest = float(samples.min()), float(samples.max())
     if least < 0 or largest > 1:
         remedy = "divide them by 255" if largest <= 255 else "divide them by the number that is white"
-        if least < 0:
+        digits = 4
+        if least >= -_CLIPPING and largest <= 1 + _CLIPPING:
+            remedy, digits = "clip them to it", 9
+        elif least < 0:
             remedy = "give them before mean and std are applied"
         raise NotAnImage(
-            f"the image has float samples from {least:.4g} to {largest:.4g}, and must have them in [0, 1]: {remedy}",
+            f"the image has float samples from {least:.{digits}g} to {largest:.{digits}g}, and must have them in "
+            f"[0, 1]: {remedy}",
             field="image",
             minimum=0,
             maximum=1,
@@ -140,33 +181,58 @@ def check_floats(samples: np.ndarray) -> None:
         )
 
 
-def check_brightness(largest: int, *, reduced: bool, assumptions: list[str]) -> None:
+def check_brightness(
+    largest: int, stored: SampleFormat, assumptions: list[str], *, transparent: bool = False
+) -> None:
     """Check the largest sample of an image of 8 bits: one that is nearly black was often meant otherwise.
 
     Args:
-        largest: largest sample, 0 to 255.
-        reduced: whether the file has 16 bits per sample.
+        largest: largest sample, 0 to 255, of colours.
+        stored: format of the file's samples.
         assumptions: a sentence is appended where the image is nearly black, or black in the bits that are read.
+        transparent: whether it has transparent pixels, as drawings in black have.
 
     Raises:
         NotAnImage: the samples are 0 and 1 alone, or seem to be 12 bits in 16.
     """
-    if largest == 1 and reduced:
-        raise _ambiguous(511, colours=True)
-    if largest == 1:
+    if stored.reduced:
+        _check_reduced(largest, stored, assumptions)
+    elif largest == 1 and not transparent:
         raise NotAnImage(
             "the image has the samples 0 and 1 alone, of 255: send 255 for white, or numbers with fractions in [0, 1]",
             field="image",
         )
-    if 0 < largest < _NEARLY_BLACK:
-        if reduced:
-            raise _ambiguous(256 * largest + 255, colours=True)
+    elif 0 < largest < _NEARLY_BLACK:
         assumptions.append(f"the image is nearly black: its largest sample is {largest} of 255")
-    if largest == 0 and reduced:
+
+
+def check_float_brightness(samples: np.ndarray, assumptions: list[str]) -> None:
+    """Append a sentence where floats are nearly black.
+
+    Args:
+        samples: in [0, 1], without alpha.
+        assumptions: a sentence is appended.
+    """
+    largest = float(samples.max())
+    if 0 < largest < _NEARLY_BLACK / 255:
+        assumptions.append(f"the image is nearly black: its largest sample is {largest:.4g} of 1")
+
+
+def _check_reduced(largest: int, stored: SampleFormat, assumptions: list[str]) -> None:
+    """Check samples of which Pillow has kept the upper 8 of 16 bits."""
+    if largest == 0:
         assumptions.append(
             "the image is black: its samples have 16 bits, and all are below 256 of 65535; if they are 8 bits or "
             "fewer in 16, scale them"
         )
+        return
+    least, most = (
+        (257 * largest - 128, 257 * largest + 128) if stored.rounded else (256 * largest, 256 * largest + 255)
+    )
+    if least < _TWELVE_BITS:
+        raise _ambiguous(most, colours=True)
+    if least < _FOURTEEN_BITS:
+        assumptions.append(f"the image has 16-bit samples of at most {most}: 65535 was taken for white")
 
 
 def _check_sixteen_bits(largest: int, assumptions: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Formats that are recognised by their first bytes, and not read: what to do with a file of one."""
+"""Formats that are recognised and not read, or that Pillow would misread: what to do with a file of one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final
 from PIL import Image, TiffImagePlugin
 
 from wavescope.errors import NotAnImage
+from wavescope.imaging.file_parts import jp2_header, jpeg2000_bits
 
 _HEAD_BYTES: Final = 4096
 _PRINTABLE: Final = frozenset(string.printable.encode())
@@ -19,6 +20,8 @@ _DNG_VERSION, _NEW_SUBFILE_TYPE, _SUB_IFDS = 50706, 254, 330
 _REDUCED_RESOLUTION: Final = 1
 _COMPRESSION, _PHOTOMETRIC = 259, 262
 _UNCOMPRESSED, _YCBCR = 1, 6
+_BITS_PER_SAMPLE: Final = 258
+_APPEARANCES: Final = (14, 19)  # enumerated colour spaces of JPEG 2000: CIELab, CIEJab
 _CR2: Final = b"CR\x02\x00"
 
 
@@ -63,8 +66,8 @@ _NPZ: Final = UnreadFormat("an archive of NumPy arrays (.npz)", _ARRAY)
 _ZIP: Final = UnreadFormat("a zip archive", _UNPACK)
 _MANGLED: Final = UnreadFormat("an image whose bytes were converted as if they were text", _BINARY)
 _TIFF: Final = UnreadFormat(
-    "a TIFF whose samples have no rule here (more than 4 channels, 10 or 64 bits, 12 bits of colours, floats of 16 "
-    "bits, complex numbers and the like), or whose header is damaged",
+    "a TIFF whose samples have no rule here (more than 4 channels, 10 or 64 bits, 12 bits of colours, grey with alpha "
+    "of 16 bits, floats of 16 or 64 bits, complex numbers and the like), or whose header is damaged",
     "send 8 or 16 bits, grey or RGB",
 )
 
@@ -195,18 +198,23 @@ def _is_base64(text: bytes) -> bool:
     return not all(byte in _PRINTABLE for byte in decoded)
 
 
-def check_tiff(image: Image.Image, data: bytes) -> None:
-    """Check that a TIFF is not misread: no raw file of a camera, whose preview alone is read, nor plain YCbCr.
+def check_misread(image: Image.Image, data: bytes) -> None:
+    """Check that Pillow does not misread a file: raw files of cameras, depths and layouts that it scrambles.
 
     Args:
         image: opened.
         data: bytes of its file.
 
     Raises:
-        NotAnImage: it is one.
+        NotAnImage: it would.
     """
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _check_tiff(image, data)
+    elif image.format == "JPEG2000":
+        _check_jpeg2000(data)
+
+
+def _check_tiff(image: TiffImagePlugin.TiffImageFile, data: bytes) -> None:
     tags = image.tag_v2
     reduced = tags.get(_NEW_SUBFILE_TYPE)
     preview = isinstance(reduced, int) and reduced & _REDUCED_RESOLUTION and _SUB_IFDS in tags
@@ -218,5 +226,33 @@ def check_tiff(image: Image.Image, data: bytes) -> None:
         # Pillow takes four bytes of a pixel's three.
         raise NotAnImage(
             "the image is a TIFF of YCbCr colours without compression, which is not read: send RGB, or PNG or JPEG",
+            field="image",
+        )
+    bits = tags.get(_BITS_PER_SAMPLE) or (1,)
+    deepest = max(bits) if isinstance(bits, tuple) else 1
+    raw_modes = [tile[-1][0] for tile in image.tile if isinstance(tile[-1], tuple) and tile[-1]]
+    if deepest > 8 and len(image.getbands()) > 1 and not all(";16" in str(mode) for mode in raw_modes):
+        # Pillow takes the two bytes of a sample for two samples.
+        raise NotAnImage(
+            f"the image is a TIFF of {deepest} bits per sample with its channels in separate planes, which is not "
+            "read: save its channels pixel by pixel (PlanarConfiguration 1), or send 8 bits, or PNG",
+            field="image",
+        )
+
+
+def _check_jpeg2000(data: bytes) -> None:
+    bits = jpeg2000_bits(data)
+    if any(depth < 8 for depth in bits) or (len(bits) > 1 and max(bits) > 8):
+        # Of several channels Pillow rounds up until white becomes black, and fewer bits do not reach white.
+        raise NotAnImage(
+            f"the image is a JPEG 2000 file of {', '.join(map(str, sorted(set(bits))))} bits per sample and "
+            f"{len(bits)} {'channel' if len(bits) == 1 else 'channels'}, which is not read: send 8 bits, or PNG "
+            "or TIFF",
+            field="image",
+        )
+    spaces = [box for name, box in jp2_header(data) if name == b"colr"]
+    if any(box[:1] == b"\x01" and int.from_bytes(box[3:7], "big") in _APPEARANCES for box in spaces):
+        raise NotAnImage(
+            "the image is a JPEG 2000 file of CIELAB colours, which is not read: convert it to sRGB",
             field="image",
         )
