@@ -102,7 +102,7 @@ def test_png_of_many_chunks_is_refused():
 )
 def test_compressed_metadata_is_not_blown_up(bomb):
     file = encoded("PNG")
-    with pytest.raises(NotAnImage, match=r"text chunk|MAX_TEXT"):
+    with pytest.raises(NotAnImage, match="damaged or truncated"):
         open_image(file[:33] + bomb + file[33:])
 
 

@@ -113,7 +113,7 @@ def test_memory_is_bounded() -> None:
         memory_bytes=150 * 2**20,
         parent=task().parent,
     )
-    with pytest.raises(NotAnImage, match="damaged or truncated"):
+    with pytest.raises(NotAnImage, match="not enough memory to decode the image"):
         SubprocessDecoder(data, bounded).run()
 
 
