@@ -230,7 +230,7 @@ def _check_tiff(image: TiffImagePlugin.TiffImageFile, data: bytes) -> None:
         )
     bits = tags.get(_BITS_PER_SAMPLE) or (1,)
     deepest = max(bits) if isinstance(bits, tuple) else 1
-    raw_modes = [tile[-1][0] for tile in image.tile if isinstance(tile[-1], tuple) and tile[-1]]
+    raw_modes = [arguments[0] for *_, arguments in image.tile if isinstance(arguments, tuple) and arguments]
     if deepest > 8 and len(image.getbands()) > 1 and not all(";16" in str(mode) for mode in raw_modes):
         # Pillow takes the two bytes of a sample for two samples.
         raise NotAnImage(
