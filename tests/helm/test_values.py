@@ -201,13 +201,14 @@ def test_models_take_the_sources_of_the_registry(chart_path: Path) -> None:
     assert source["pattern"] == beginning(lambda kind: True) + ".+$"
     listed = [f"{kind.name}:{kind.reference}" for kind in kinds]
     assert source["description"] == f"{', '.join(listed[:-1])} or {listed[-1]}"
-    declared, digest, remote, tensors = (
+    declared, digest, remote, layout, output = (
         rule["if"]["properties"]["source"]["pattern"] for rule in model["allOf"]
     )
     assert declared == beginning(lambda kind: not kind.describes_itself)
     assert digest == beginning(lambda kind: kind.program)
     assert remote == beginning(lambda kind: kind.remote)
-    assert tensors == "^onnx:"
+    assert layout == "^onnx:"
+    assert output == beginning(lambda kind: kind.whole_file)
     devices = dict.fromkeys(device for kind in kinds for device in kind.devices)
     for device in devices:
         assert re.match(model["properties"]["device"]["pattern"], device)

@@ -214,6 +214,28 @@ def test_the_scores_are_found_among_what_a_program_returns(
         torch.testing.assert_close(found, net(images(rows)), rtol=1e-5, atol=1e-5)
 
 
+def test_the_part_that_the_registry_names_is_taken(net: torch.nn.Module, tmp_path: Path) -> None:
+    path = export(Parts(net, "nested").eval(), tmp_path / "a.pt2")
+    model = backend("torch-export", path, output="head.aux")
+    torch.testing.assert_close(model.forward(images(3)), net(images(3)) * 2, rtol=1e-5, atol=1e-5)
+    plain = backend("torch-export", path)
+    assert model.details.revision != plain.details.revision
+    features = backend("torch-export", path, output="maps.features")
+    torch.testing.assert_close(features.forward(images(3)), images(3).mean((2, 3)), rtol=1e-5, atol=1e-5)
+    with pytest.raises(
+        RegistryInvalid, match=r"head\.logits: float32 .* of which 'head' is none that can"
+    ) as caught:
+        backend("torch-export", path, output="head")
+    assert caught.value.field == "output"
+    with pytest.raises(RegistryInvalid, match="one tensor, of no name: remove output"):
+        backend("torchscript", script(net, tmp_path / "b.pt"), output="logits")
+    pair = script(Pair(), tmp_path / "c.pt")
+    with pytest.raises(RegistryInvalid, match=r"of which 2 can be scores .*: write output: 0, or another"):
+        backend("torchscript", pair)
+    maxima = backend("torchscript", pair, output="1")
+    torch.testing.assert_close(maxima.forward(images(3)), images(3).amax((2, 3)))
+
+
 class Inception(torch.nn.Module):
     """Returns as scripted GoogLeNet and Inception do."""
 

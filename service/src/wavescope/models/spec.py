@@ -69,7 +69,8 @@ class ModelSpec:
         batch_size: images per device batch, ≥ 1; ``None`` takes the backend's measured default.
         threads: of the CPU runtime, ≥ 1; ``None`` takes ``num_cpus`` rounded up.
         input_layout: order of the axes of an ONNX file's input, ``nchw`` | ``nhwc``; ``None`` takes it from the file.
-        output: name of the output of an ONNX file that has the scores; ``None`` takes the only one that can have them.
+        output: name of the output with the scores, of an ONNX file or among what a program of torch returns; ``None``
+            takes the only one that can have them.
         remote: how to talk to a model that is served elsewhere; ``None`` for the defaults.
 
     Raises:
@@ -244,10 +245,15 @@ class ModelSpec:
             )
 
     def _check_tensors(self) -> None:
-        for field, value in (("input_layout", self.input_layout), ("output", self.output)):
-            if value is not None and self.kind != "onnx":
-                there = f"; here it is remote.{field}" if self.source_kind.remote else ""
-                raise self.invalid(field, f"is for ONNX files: remove the field{there}")
+        there = "; here it is remote.{}" if self.source_kind.remote else ""
+        if self.input_layout is not None and self.kind != "onnx":
+            raise self.invalid(
+                "input_layout", f"is for ONNX files: remove the field{there.format('input_layout')}"
+            )
+        if self.output is not None and not self.source_kind.whole_file:
+            raise self.invalid(
+                "output", f"is for ONNX files and programs of torch: remove the field{there.format('output')}"
+            )
         if self.input_layout is not None:
             self._check_choice("input_layout", self.input_layout, LAYOUTS)
         if self.output == "":

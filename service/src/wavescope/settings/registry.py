@@ -27,7 +27,7 @@
         outputs: probabilities                  # logits | probabilities | sigmoid; required for onnx, torchscript,
                                                 #   torch-export, oip and kserve-v1
         input_layout: nchw                      # nchw | nhwc, of an ONNX file; default: as the file says
-        output: logits                          # of an ONNX file of several; default: the one that can be the scores
+        output: logits                          # of a model in a file of several; default: the one that can be scores
         labels: birds.txt                       # a file (docs/models.md lists the forms), a list or map, or imagenet
         preprocessing:                          # required where outputs are, else the weights' own
           size: [240, 320]                      # height, width, px; or one number

@@ -86,7 +86,8 @@ class TorchBackend:
         plain = built.program or (self._device.type == "cuda" and self._dtype == torch.float32)
         self._layout = torch.contiguous_format if plain else torch.channels_last
         # A program's file is pinned by its digest, of which the weights are a part.
-        content = f"{spec.source} {weights_digest(built.module)}" if not built.program else str(spec.sha256)
+        pinned = f"{spec.sha256} {spec.output}" if spec.output is not None else str(spec.sha256)
+        content = pinned if built.program else f"{spec.source} {weights_digest(built.module)}"
         module = built.module if built.program else built.module.eval()  # a program's mode cannot be changed
         module = module.requires_grad_(False)
         self._module = module.to(self._device).to(memory_format=self._layout)
@@ -185,7 +186,9 @@ class TorchBackend:
         try:
             scores = run(images)
         except NoScoresError as error:
-            raise spec.invalid("source", f"not a classifier: {error}") from error
+            raise spec.invalid(
+                "source" if spec.output is None else "output", f"not a classifier: {error}"
+            ) from error
         except (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError) as error:
             raise probe_refusal(spec, built.module, built.preprocessing.shape, built.size, error) from error
         if scores.ndim != 2 or scores.shape[0] != PROBE_ROWS:

@@ -18,33 +18,36 @@ class NoScoresError(Exception):
     """A model returns no part that is the scores, or several that could be."""
 
 
-def find_scores(output: object, rows: int) -> Path:
+def find_scores(output: object, rows: int, named: str | None = None) -> Path:
     """The place of the scores among the floating-point parts, chosen as those of every model are.
 
     Args:
         output: of a model, for so many images.
         rows: number of the images.
+        named: the part that the registry names, whose keys are joined by dots.
 
     Raises:
         NoScoresError: there is none, or several.
     """
     if isinstance(output, torch.Tensor):
+        if named is not None:
+            raise NoScoresError("it returns one tensor, of no name: remove output")
         return ()
     parts = list(_parts(output))
     paths = {_name(path): path for path, part in parts if part.is_floating_point()}
     shapes = {_name(path): tuple(part.shape) for path, part in parts if part.is_floating_point()}
-    able = choose_scores(shapes, rows).able
+    able = choose_scores(shapes, rows, named).able
     if len(able) == 1:
         return paths[able[0]]
     listed = ", ".join(
         f"{_name(path)}: {str(part.dtype).removeprefix('torch.')} {tuple(part.shape)}"
         for path, part in parts[:8]
     )
-    count = "none" if not able else str(len(able))
-    raise NoScoresError(
-        f"it returns a {type(output).__name__} of {len(parts)} tensors ({listed}), of which {count} can be scores"
-        " (images, classes): export it with the scores as its one output"
-    )
+    found = f"it returns a {type(output).__name__} of {len(parts)} tensors ({listed})"
+    if named is not None:
+        raise NoScoresError(f"{found}, of which {named!r} is none that can be scores (images, classes)")
+    remedy = f"write output: {able[0]}, or another" if able else "export it with the scores among them"
+    raise NoScoresError(f"{found}, of which {len(able) or 'none'} can be scores (images, classes): {remedy}")
 
 
 def scores_at(output: Any, path: Path) -> torch.Tensor:

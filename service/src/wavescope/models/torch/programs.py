@@ -36,12 +36,14 @@ class Program(torch.nn.Module):
     Args:
         run: the program.
         min_rows: that it takes at once; fewer are padded with zeros.
+        output: the part of what it returns that has the scores; ``None`` for the one that can.
     """
 
-    def __init__(self, run: torch.nn.Module, *, min_rows: int = 1) -> None:
+    def __init__(self, run: torch.nn.Module, *, min_rows: int = 1, output: str | None = None) -> None:
         super().__init__()
         self._run = run
         self._min_rows = min_rows
+        self._output = output
         self._place: tuple[str | int, ...] | None = None
 
     def forward(self, images: Float32[torch.Tensor, "n c h w"]) -> Float32[torch.Tensor, "n classes"]:
@@ -52,7 +54,7 @@ class Program(torch.nn.Module):
         with torch.jit.optimized_execution(False):  # pyright: ignore[reportPrivateImportUsage]
             output = self._run(images)
         if self._place is None:
-            self._place = find_scores(output, images.shape[0])
+            self._place = find_scores(output, images.shape[0], self._output)
         return scores_at(output, self._place)[:rows]
 
 
@@ -83,7 +85,13 @@ def build_torchscript(spec: ModelSpec, device: torch.device) -> Built:
         raise _unusable(spec, path, "TorchScript file", error) from error
     # Activations are quantised by one scale of the whole batch, so that images would change each other.
     quantised = "_dynamic(" in str(module.inlined_graph)
-    return Built(Program(module), preprocessing, None, program=True, max_rows=1 if quantised else None)
+    return Built(
+        Program(module, output=spec.output),
+        preprocessing,
+        None,
+        program=True,
+        max_rows=1 if quantised else None,
+    )
 
 
 def build_exported(spec: ModelSpec, device: torch.device) -> Built:
@@ -113,7 +121,8 @@ def build_exported(spec: ModelSpec, device: torch.device) -> Built:
         module = program.module()
     except LOAD_ERRORS as error:
         raise _unusable(spec, path, "exported program", error) from error
-    return Built(Program(module, min_rows=fewest), preprocessing, None, program=True, max_rows=most)
+    found = Program(module, min_rows=fewest, output=spec.output)
+    return Built(found, preprocessing, None, program=True, max_rows=most)
 
 
 def _checked(spec: ModelSpec, expected: FileType) -> Path:
