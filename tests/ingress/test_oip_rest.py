@@ -427,6 +427,27 @@ def test_pixels_of_three_rows_or_columns_are_read_with_channels_last(plane: Fake
     np.testing.assert_array_equal(decoded, pixels)
 
 
+@pytest.mark.parametrize(
+    "nested", [(60,), (4, 5, 3), (4, 15), (20, 3), (1, 4, 15), (1, 60), (1, 1, 4, 5, 3, 1)]
+)
+def test_pixels_nested_in_the_same_order_are_taken(plane: FakePlane, nested: tuple[int, ...]) -> None:
+    sent = image(datatype="UINT8", shape=[1, 4, 5, 3], data=PIXELS[0].reshape(nested).tolist())
+    response = infer(make_app(plane), EXPLAINER, {"inputs": [sent]})
+    assert response.status_code == 200, response.text
+    decoded = np.array(Image.open(io.BytesIO(plane.calls[0].images[0])))
+    np.testing.assert_array_equal(decoded, PIXELS[0])
+
+
+@pytest.mark.parametrize("nested", [(5, 4, 3), (3, 4, 5), (1, 3, 4, 5), (6, 10), (5, 12)])
+def test_pixels_nested_in_another_order_are_told_so(plane: FakePlane, nested: tuple[int, ...]) -> None:
+    sent = image(datatype="UINT8", shape=[1, 4, 5, 3], data=PIXELS[0].reshape(nested).tolist())
+    message = refused(infer(make_app(plane), EXPLAINER, {"inputs": [sent]}), 422, "invalid_request", "image")
+    assert message == (
+        "input image of shape [1, 4, 5, 3] must hold its 60 integers flat, or in lists nested as the shape is, "
+        f"not nested as {list(nested)}"
+    )
+
+
 def test_pixels_without_the_axis_of_the_batch_are_told_the_shape(plane: FakePlane) -> None:
     sent = image(datatype="UINT8", shape=[4, 5, 3], data=PIXELS[0].tolist())
     message = refused(infer(make_app(plane), EXPLAINER, {"inputs": [sent]}), 422, "invalid_request", "image")

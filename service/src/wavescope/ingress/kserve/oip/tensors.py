@@ -111,7 +111,8 @@ def images_from_list(header: Header, elements: Sequence[Any]) -> tuple[bytes, ..
 
     Args:
         header: of the tensor.
-        elements: flat or nested as the shape is; files in ``bytes``, or pixels as integers 0..255.
+        elements: files in ``bytes``, or pixels as integers 0..255; flat, nested as the shape is, or nested with axes of
+            length 1 left out and neighbouring axes in one, which is the same order.
 
     Raises:
         InvalidRequest: they are too few, too many or of another type.
@@ -124,8 +125,14 @@ def images_from_list(header: Header, elements: Sequence[Any]) -> tuple[bytes, ..
     array = numbers(elements, header.name)
     if array.dtype.kind != "i":
         raise InvalidRequest(f"input {header.name} of datatype UINT8 must hold integers", field=header.name)
-    if array.size != header.size or (array.ndim > 1 and array.shape != header.shape):
-        raise _wrong_size(header, f"{header.size} integers", f"{array.size} of shape {list(array.shape)}")
+    if array.size != header.size:
+        raise _wrong_size(header, f"{header.size} integers", f"{array.size}")
+    if not _steps(array.shape) <= _steps(header.shape):
+        raise _wrong_size(
+            header,
+            f"its {header.size} integers flat, or in lists nested as the shape is",
+            f"nested as {list(array.shape)}",
+        )
     if array.min() < 0 or array.max() > 255:
         raise InvalidRequest(
             f"input {header.name} of datatype UINT8 must hold integers from 0 to 255",
@@ -133,6 +140,11 @@ def images_from_list(header: Header, elements: Sequence[Any]) -> tuple[bytes, ..
             maximum=255,
         )
     return encode_batch(array.astype(np.uint8).reshape(header.shape))
+
+
+def _steps(shape: tuple[int, ...]) -> set[int]:
+    """How many elements a step along each axis passes over; a shape that merges axes of another has some of its."""
+    return {math.prod(shape[axis:]) for axis in range(len(shape) + 1)}
 
 
 def flat(elements: Sequence[Any]) -> list[Any]:
