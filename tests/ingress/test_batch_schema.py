@@ -78,7 +78,7 @@ def test_a_comparison_takes_both_images_and_one_target() -> None:
         ({"image": ONE, "images": TWO}, "images", r"^image and images exclude each other: give one of them$"),
         ({"images": []}, "images", r"^images must not be empty$"),
         ({"images": ONE}, "images", r"^images must be a list, not an object$"),
-        ({"images": [ONE, "abc"]}, "images[1]", r"^images\[1\] must be a JSON object, not a string \(\"abc\"\)$"),
+        ({"images": [ONE, "abc"]}, "images[1]", r'must be a JSON object, {"base64": "…"}, not a string \("abc"\)$'),
         ({"images": [ONE, {}]}, "images[1].base64", r"^images\[1\]\.base64 is required$"),
         ({"images": [ONE, {"base64": "?"}]}, "images[1].base64", r"^images\[1\]\.base64 is not base64"),
         ({"images": [ONE, {"url": "x"}]}, "images[1].base64", r"images\[1\]\.url is not a field; the fields are ba"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from base64 import b64encode, encodebytes, urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,8 @@ from wavescope.engine.types import ExplanationRequest
 from wavescope.errors import InvalidRequest
 from wavescope.ingress.openapi.request_examples import REQUESTS
 from wavescope.ingress.plane import ExplainRequest, IngressLimits
-from wavescope.ingress.schemas.parsing import Files, decode_base64, parse_fields, parse_json, parse_parts
+from wavescope.ingress.schemas.base64_text import decode_base64
+from wavescope.ingress.schemas.parsing import Files, parse_fields, parse_json, parse_parts
 from wavescope.ingress.schemas.request import ExplanationFields
 
 LIMITS = IngressLimits(max_images=3, max_targets=4)
@@ -139,9 +141,9 @@ def test_a_target_is_an_index_or_a_name(target: object) -> None:
         ("target", True, r"target must be a class index or a class name, not true or false"),
         ("target", [1], r"target must be a class index or a class name, not a list"),
         ("target", "t" * 257, r"target must have at most 256 characters"),
-        ("image", "abc", r"image must be a JSON object, not a string"),
+        ("image", "abc", 'image must be a JSON object, {"base64": "…"}, not a string'),
         ("image", None, r"image is required, or images for a batch"),
-        ("image", [], r"image must be a JSON object, not a list"),
+        ("image", [], 'image must be a JSON object, {"base64": "…"}, not a list'),
         (
             "gridsize",
             28,
@@ -190,13 +192,70 @@ def test_a_wrong_image_is_told(image: object, field: str, message: str) -> None:
         lambda data: urlsafe_b64encode(data).decode().rstrip("="),
         lambda data: b64encode(data).decode().rstrip("="),
         lambda data: encodebytes(data).decode().rstrip("=\n") + "\r\n",
+        lambda data: "DATA:image/png;BASE64," + b64encode(data).decode(),
+        lambda data: "\ufeff" + b64encode(data).decode() + "\ufeff",
+        lambda data: "\u00a0\ufeff Data:;base64," + b64encode(data).decode() + "\u200b\u00a0",
+        lambda data: encodebytes(data).decode().replace("\n", "\u00a0\n\u2028"),
+        lambda data: encodebytes(data).decode().replace("\n", " "),
+        lambda data: encodebytes(data).decode().replace("\n", "\r\n    "),
+        lambda data: urlsafe_b64encode(data).decode().replace("A", "A  "),
     ],
-    ids=["browser", "parameters", "urls", "urls unpadded", "unpadded", "lines unpadded"],
+    ids=[
+        *("browser", "parameters", "urls", "urls unpadded", "unpadded", "lines unpadded"),
+        *(
+            "capitals",
+            "marks",
+            "hard blanks",
+            "other blanks",
+            "blanks for lines",
+            "indented",
+            "urls with blanks",
+        ),
+    ],
 )
 @pytest.mark.parametrize("length", [254, 255, 256])
 def test_base64_of_browsers_and_other_writers_is_taken(written: Callable[[bytes], str], length: int) -> None:
     data = bytes(byte % 256 for byte in range(length, 0, -1))
     assert decode_base64(written(data), "image") == data
+
+
+@given(st.binary(min_size=1, max_size=120), st.sampled_from([0, 64, 76]))
+def test_blanks_for_plus_are_restored_or_told(data: bytes, line_chars: int) -> None:
+    data = b"\x89PNG" + data
+    text = b64encode(data).decode()
+    written = text.replace("+", " ")
+    if line_chars:  # a form ends lines by a carriage return and a line feed
+        written = "\r\n".join(
+            written[start : start + line_chars] for start in range(0, len(written), line_chars)
+        )
+    if text.count("+") % 4:  # else either reading has a length of base64
+        assert decode_base64(written, "image") == data
+    elif "+" in text:
+        message = (
+            "image.base64 has blanks where base64 has none; if they were '+', which forms decode to blanks, "
+            "write %2B there, or send the file as a part of multipart/form-data"
+        )
+        with pytest.raises(InvalidRequest, match=f"^{re.escape(message)}$"):
+            decode_base64(written, "image")
+
+
+@pytest.mark.parametrize("n_plus", [1, 2, 3, 5])
+def test_blanks_for_plus_are_restored(n_plus: int) -> None:
+    data = b"\x89PNG\r\n" + b"\xf8ab" * n_plus + b"cd"
+    written = b64encode(data).decode()
+    assert written.count("+") == n_plus
+    assert decode_base64(written.replace("+", " "), "image") == data
+
+
+@given(
+    st.binary(min_size=1, max_size=300),
+    st.sampled_from([60, 64, 76]),
+    st.sampled_from([" ", "\n", "\n  ", "\r\n"]),
+)
+def test_blanks_between_lines_are_no_plus(data: bytes, line_chars: int, between: str) -> None:
+    text = b64encode(data).decode()
+    lines = [text[start : start + line_chars] for start in range(0, len(text), line_chars)]
+    assert decode_base64(between.join(lines), "image") == data
 
 
 def test_a_mark_before_json_is_passed_over() -> None:

@@ -31,13 +31,16 @@ from wavescope.ingress.replies import encode_json, finite
 from wavescope.ingress.request_metrics import PREDICTION, recording
 from wavescope.ingress.rest.bodies import limited_body
 from wavescope.ingress.rest.explanations import CACHE_HEADER, format_cache_header
-from wavescope.ingress.schemas.parsing import Files, decode_base64, load_json, parse_fields, validate
+from wavescope.ingress.schemas.base64_text import decode_base64
+from wavescope.ingress.schemas.parsing import Files, load_json, parse_fields, validate
 from wavescope.ingress.schemas.request import MAX_TOP_CLASSES, Strict
 from wavescope.ingress.schemas.validation_errors import json_type
 
 # The names under which clients of this protocol send an encoded file.
 _TEXT_KEYS = ("b64", "base64")
 _IMAGE_KEYS = ("image", "image_bytes")
+_KEY = "key"  # of the instance, which its caller finds its reply by
+_MIN_IMAGE_CHARS = 64
 
 
 class InstancesBody(Strict):
@@ -143,7 +146,8 @@ def _to_explain_request(body: bytes, name: str, limits: IngressLimits) -> Explai
     for i, instance in enumerate(content.instances):
         place = f"instances[{i}]"
         if isinstance(instance, dict) and "other" in instance:
-            others[i] = _image(instance["other"], f"{place}.other")
+            if instance["other"] is not None:
+                others[i] = _image(instance["other"], f"{place}.other")
             instance = {key: value for key, value in instance.items() if key != "other"}
         images.append(_image(instance, place))
     if find_kind(kind := fields.get("kind")).takes_other:
@@ -173,7 +177,7 @@ def _image(instance: Any, place: str) -> bytes:
     if isinstance(instance, list):
         return encode_pixels(parse_pixels(instance, place))
     if isinstance(instance, dict):
-        found = [key for key, value in instance.items() if _holds_image(key, value)]
+        found = _image_keys(instance)
         if len(found) > 1:
             raise InvalidRequest(
                 f"{place} holds an image in several fields: {', '.join(key[:64] for key in found)}",
@@ -192,15 +196,39 @@ def _image(instance: Any, place: str) -> bytes:
     )
 
 
-def _holds_image(key: str, value: Any) -> bool:
-    """Whether a field of an instance holds its image; all others, such as ``key``, are not looked at."""
+def _image_keys(instance: dict[str, Any]) -> list[str]:
+    """The fields of an instance that hold an image; all others are not looked at.
+
+    Those of the known names come first: what is beside them is none, however it looks. Text below ``image`` may be the
+    name of a file whose bytes are elsewhere; what looks like a name is read where nothing else can be the image.
+    """
+    named = [key for key, value in instance.items() if _is_named_image(key, value)]
+    if named:
+        return named
+    texts = [key for key in _IMAGE_KEYS if isinstance(instance.get(key), str)]
+    found = [key for key in texts if _looks_like_base64(instance[key])]
+    found += [key for key, value in instance.items() if key not in (*_IMAGE_KEYS, _KEY) and _is_image(value)]
+    return found or texts
+
+
+def _is_named_image(key: str, value: Any) -> bool:
     if key in _TEXT_KEYS:
         return isinstance(value, str)
-    if key in _IMAGE_KEYS:
-        return not (isinstance(value, dict) and value.keys() & {*_IMAGE_KEYS}) and not isinstance(value, str)
+    if key not in _IMAGE_KEYS or value is None or isinstance(value, str):
+        return False
+    return not (isinstance(value, dict) and any(value.get(name) is not None for name in _IMAGE_KEYS))
+
+
+def _is_image(value: Any) -> bool:
     if isinstance(value, dict):
         return any(isinstance(value.get(name), str) for name in _TEXT_KEYS)
     return _is_pixels(value)
+
+
+def _looks_like_base64(text: str) -> bool:
+    """Whether text is an image rather than the name of one, which is shorter or has a dot or a colon."""
+    start = text[:_MIN_IMAGE_CHARS]
+    return start[:5].lower() == "data:" or (len(start) == _MIN_IMAGE_CHARS and not set(start) & {*".:"})
 
 
 def _is_pixels(value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from wavescope.engine.kinds import OTHER_KINDS, find_kind
 from wavescope.errors import InvalidRequest
 from wavescope.ingress.plane import ExplainRequest, IngressLimits, PredictRequest, Target
+from wavescope.ingress.schemas.base64_text import decode_base64
 from wavescope.ingress.schemas.request import (
     ExplanationBody,
     ExplanationFields,
@@ -23,8 +23,6 @@ from wavescope.ingress.schemas.request import (
 from wavescope.ingress.schemas.validation_errors import complain
 
 Model = TypeVar("Model", bound=BaseModel)
-
-_URL_SAFE = str.maketrans("-_", "+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,37 +246,3 @@ def _both_decoded(body: ExplanationBody | PredictionBody) -> tuple[bytes | None,
 
 def _decoded(image: ImageBody | None, name: str) -> bytes | None:
     return None if image is None else decode_base64(image.base64, name)
-
-
-def decode_base64(text: str, name: str, *, key: str = ".base64") -> bytes:
-    """The bytes behind base64 as it is written in practice.
-
-    Line breaks are allowed, since tools wrap their lines; so are the alphabet of URLs, absent padding, and a browser's
-    ``data:…;base64,`` before it.
-
-    Args:
-        text: of the field ``base64``.
-        name: of the object that holds it.
-        key: what the field is called there, with its dot; empty where ``name`` is the field itself.
-
-    Raises:
-        InvalidRequest: it is empty, a data URL of something else, or not base64.
-    """
-    field = f"{name}{key}"
-    if text.startswith("data:"):
-        head, comma, text = text.partition(",")
-        if not comma or not head.lower().endswith(";base64"):
-            raise InvalidRequest(f"{field} is a data: URL without ';base64,'", field=field)
-    if any(space in text for space in "\n\r\t "):
-        text = "".join(text.split())
-    if ("-" in text or "_" in text) and "+" not in text and "/" not in text:
-        text = text.translate(_URL_SAFE)
-    if len(text) % 4 in (2, 3) and not text.endswith("="):
-        text += "=" * (-len(text) % 4)
-    try:
-        data = binascii.a2b_base64(text, strict_mode=True)
-    except (binascii.Error, ValueError) as error:  # ValueError: characters beyond ASCII
-        raise InvalidRequest(f"{field} is not base64: {str(error)[:120]}", field=field) from error
-    if not data:
-        raise InvalidRequest(f"{field} is empty", field=field)
-    return data

@@ -95,7 +95,8 @@ def _describe(schema: type[BaseModel], details: ErrorDetails) -> tuple[str, str,
         case "target":  # of the schema's own check
             return field, f"{name} {details['msg']}", {}
         case _ if kind in _EXPECTED:
-            return field, f"{name} must be {_EXPECTED[kind]}, not {_type_shown(value)}", {}
+            form = _form_at(schema, details["loc"]) if kind == "model_type" else ""
+            return field, f"{name} must be {_EXPECTED[kind]}{form}, not {_type_shown(value)}", {}
         case _:
             return field, f"{name}: {details['msg']}", {}
 
@@ -128,6 +129,14 @@ def _fields_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> list
         if isinstance(part, str):
             schema = _model_in(schema.model_fields[part].annotation) or schema
     return list(schema.model_fields)
+
+
+def _form_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """How the object at a place is written, where one text is all that it takes; else empty."""
+    if not location:
+        return ""
+    fields = _fields_at(schema, (*location, ""))
+    return f', {{"{fields[0]}": "…"}}' if len(fields) == 1 else ""
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -35,7 +35,8 @@ from wavescope.ingress.readiness import check_ready
 from wavescope.ingress.request_metrics import recording
 from wavescope.ingress.rest.bodies import limited_body
 from wavescope.ingress.rest.explanations import CACHE_HEADER, format_cache_header
-from wavescope.ingress.schemas.parsing import decode_base64, load_json, validate
+from wavescope.ingress.schemas.base64_text import decode_base64
+from wavescope.ingress.schemas.parsing import load_json, validate
 from wavescope.ingress.schemas.request import Strict
 
 JSON_LENGTH = "Inference-Header-Content-Length"
