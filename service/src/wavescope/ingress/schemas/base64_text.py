@@ -53,7 +53,7 @@ def decode_base64(text: str, name: str, *, key: str = ".base64") -> bytes:
 
 
 def _as_blank(invisible: re.Match[str]) -> str:
-    """What stands for invisible characters: what of them is ASCII, which is judged with the other blanks."""
+    """The ASCII among invisible characters, which is judged with the other blanks."""
     return "".join(char for char in invisible.group() if char.isascii())
 
 

@@ -132,7 +132,7 @@ def _fields_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> list
 
 
 def _form_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> str:
-    """How the object at a place is written, where one text is all that it takes; else empty."""
+    """The way to write the object at a place, where one text is all that it takes; else empty."""
     if not location:
         return ""
     fields = _fields_at(schema, (*location, ""))

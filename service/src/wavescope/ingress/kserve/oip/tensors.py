@@ -143,7 +143,7 @@ def images_from_list(header: Header, elements: Sequence[Any]) -> tuple[bytes, ..
 
 
 def _steps(shape: tuple[int, ...]) -> set[int]:
-    """How many elements a step along each axis passes over; a shape that merges axes of another has some of its."""
+    """The numbers of elements that steps along the axes pass over: a shape that merges axes of another has fewer."""
     return {math.prod(shape[axis:]) for axis in range(len(shape) + 1)}
 
 
