@@ -7,6 +7,7 @@ import io
 import json
 import struct
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 
@@ -190,6 +191,28 @@ def test_a_raw_file_is_refused_rather_than_its_preview_read(tags: dict[int, obje
 )
 def test_what_cannot_be_said_is_not_guessed(data: bytes) -> None:
     assert recognise_unread(data) is None
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("BZhello", "PFx", "PF is", "P7 is", "MMORPG", "IIRO", "IIRSx", "FOVbar", "icns are", "DDS are", "8BPS is"),
+        *("Rar!ely", "7z is", "gimp xcf is", "%!PSst", "#?RADIANCEx", "SIMPLE  =x", "MATLAB 5.0 is", "abcdftypical"),
+        *("x" * 8 + "AVI ", "x" * 128 + "DICM", "x" * 257 + "ustar", "x" * 8 + "CR "),
+    ],
+)  # fmt: skip
+def test_a_text_that_begins_as_a_format_does_is_a_text(word: str) -> None:
+    found = recognise_unread(f"{word} and other words, of a text".encode())
+    assert found is not None
+    assert found.name == "a text"
+
+
+def test_base64_and_blanks_take_time_in_proportion_to_their_length() -> None:
+    data = b"A" * 16 + b" " * 4000 + b"\xc3\xa9"
+    began = time.process_time()
+    for _ in range(100):
+        recognise_unread(data)
+    assert time.process_time() - began < 2
 
 
 def test_words_are_not_taken_for_base64() -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from tests.fakes.onnx_graphs import Graph
 
 from wavescope.errors import RegistryInvalid
-from wavescope.models.file_types import ONNX, recognise
+from wavescope.models.file_types import ONNX, TEXT, recognise
 from wavescope.models.load import load
 from wavescope.models.spec import ModelSpec
 
@@ -127,6 +127,13 @@ def test_what_is_no_onnx_file_is_named_as_what_it_is(tmp_path: Path, name: str) 
     assert said.startswith(f"model 'toy': source: {str(path)!r} is {phrase}")
     assert remedy in said.partition(phrase)[2]
     assert caught.value.limits["found"] == recognise(path).key
+
+
+@pytest.mark.parametrize("word", ["BZhello", "GGUFoo", "ptrt", "ftrt", "Rar!ely", "abcdTFL3"])
+def test_a_text_that_begins_as_a_format_does_is_a_text(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_text(f"{word} and other words")
+    assert recognise(path) is TEXT
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import gzip
 import json
 import os
 import re
@@ -96,6 +97,8 @@ def test_names_are_read(tmp_path: Path, name: str, content: bytes | str) -> None
         ("ours.txt", "class 0\nclass 1\n", ("class 0", "class 1")),
         ("synset.txt", "n01440764 tench, Tinca tinca\n", ("tench, Tinca tinca",)),
         ("ids.txt", "n01440764\nn01443537\n", ("n01440764", "n01443537")),
+        ("angle.txt", "<unknown>\nwren\n", ("<unknown>", "wren")),
+        ("bzip.txt", "BZhello\nPFx\n", ("BZhello", "PFx")),
         ("bracket.txt", "[unknown] bird\nwren\n", ("[unknown] bird", "wren")),
         ("controls.txt", "a\u2028b\x0bc\nd", ("a\u2028b\x0bc", "d")),
         ("one.json", '{"names": 0, "id2label": 1}', ("names", "id2label")),
@@ -185,6 +188,10 @@ def test_names_stay_as_they_are(tmp_path: Path, name: str, content: str, expecte
         ("a.yaml", "!!python/object/apply:os.getcwd []", "names no class"),
         ("a.txt", "{wren", "begins with '{' but is neither JSON nor YAML"),
         ("lfs.txt", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "LFS pointer.*git lfs pull"),
+        ("names.txt.gz", gzip.compress(b"wren\nrobin\n"), "is compressed by gzip: unpack it"),
+        ("names.npy", b"\x93NUMPY\x01\x00", "is a NumPy array, which is not read"),
+        ("lfs-mark.txt", "\ufeffversion https://git-lfs.github.com/spec/v1\n", "LFS pointer"),
+        ("page.json", "<html><body>Sign in</body></html>", "is a web page: download the file itself"),
         ("page.txt", "<!DOCTYPE html>\n<html>\n", "is a web page: download the file itself"),
         ("voc.txt", '<?xml version="1.0"?>\n<a/>', "is XML"),
         ("map.pbtxt", "item {\n  id: 1\n  name: 'wren'\n}\n", "label map of TensorFlow's detection models"),

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import binascii
 import re
-import string
 from dataclasses import dataclass
 from typing import Final
 
 from PIL import Image, TiffImagePlugin
 
 from wavescope.errors import NotAnImage
+from wavescope.file_magic import HEAD_BYTES, is_printable, recognise_magic, recognise_text
 from wavescope.imaging.file_parts import jp2_header, jpeg2000_bits
 
-_HEAD_BYTES: Final = 4096
-_PRINTABLE: Final = frozenset(string.printable.encode())
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_\s-]{16,}=*\s*")
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_\s-]{16,}+=*\s*")
 _DNG_VERSION, _NEW_SUBFILE_TYPE, _SUB_IFDS = 50706, 254, 330
 _REDUCED_RESOLUTION: Final = 1
+_SHORTEST_TEXT: Final = 16
 _COMPRESSION, _PHOTOMETRIC = 259, 262
 _UNCOMPRESSED, _YCBCR = 1, 6
 _BITS_PER_SAMPLE: Final = 258
@@ -71,59 +70,65 @@ _TIFF: Final = UnreadFormat(
     "send 8 or 16 bits, grey or RGB",
 )
 
-_MAGIC: Final[tuple[tuple[int, bytes, UnreadFormat], ...]] = (
-    (0, b"version https://git-lfs", UnreadFormat("a Git LFS pointer", "fetch the file with 'git lfs pull'")),
-    (0, b"\xff\x0a", _JXL),
-    (0, b"\x00\x00\x00\x0cJXL \r\n\x87\n", _JXL),
-    (0, b"8BPS", UnreadFormat("a Photoshop file (PSD)", "export it as PNG or JPEG")),
-    (0, b"gimp xcf", UnreadFormat("a GIMP file (XCF)", "export it as PNG or JPEG")),
-    (0, b"\x00\x00\x01\x00", UnreadFormat("an icon (ICO)", "send one of its images, as PNG")),
-    (0, b"\x00\x00\x02\x00", UnreadFormat("a cursor (CUR)", "send one of its images, as PNG")),
-    (0, b"icns", UnreadFormat("an icon (ICNS)", "send one of its images, as PNG")),
-    (0, b"\x76\x2f\x31\x01", UnreadFormat("an OpenEXR file", _TONES)),
-    (0, b"#?RADIANCE", UnreadFormat("a Radiance file (HDR)", _TONES)),
-    (0, b"#?RGBE", UnreadFormat("a Radiance file (HDR)", _TONES)),
-    (0, b"PF", UnreadFormat("a portable float map (PFM) of colours", _TONES)),
-    (0, b"P7", UnreadFormat("a portable arbitrary map (PAM)", _CONVERT)),
-    (0, b"DDS ", UnreadFormat("a texture (DDS)", _CONVERT)),
-    (0, b"\xabKTX ", UnreadFormat("a texture (KTX)", _CONVERT)),
-    (0, b"II\xbc", UnreadFormat("a JPEG XR file", _CONVERT)),
-    (0, b"BPG\xfb", UnreadFormat("a BPG file", _CONVERT)),
-    (0, b"%!PS", UnreadFormat("a PostScript drawing", _DRAW)),
-    (0, b"\xc5\xd0\xd3\xc6", UnreadFormat("a PostScript drawing", _DRAW)),
-    (8, _CR2, _RAW),
-    (0, b"FUJIFILMCCD-RAW", _RAW),
-    (0, b"IIRO", _RAW),
-    (0, b"IIRS", _RAW),
-    (0, b"MMOR", _RAW),
-    (0, b"IIU\x00", _RAW),
-    (0, b"FOVb", _RAW),
-    (128, b"DICM", UnreadFormat("a DICOM file", _SLICE)),
-    (344, b"n+1\x00", UnreadFormat("a NIfTI volume", _SLICE)),
-    (344, b"ni1\x00", UnreadFormat("a NIfTI volume", _SLICE)),
-    (0, b"SIMPLE  =", UnreadFormat("a FITS file", _TONES)),
-    (0, b"\x93NUMPY", UnreadFormat("a NumPy array (.npy)", _ARRAY)),
-    (0, b"\x89HDF\r\n\x1a\n", UnreadFormat("an HDF5 file", _ARRAY)),
-    (0, b"MATLAB 5.0", UnreadFormat("a MATLAB file", _ARRAY)),
-    (0, b"\x1f\x8b", UnreadFormat("compressed by gzip", _UNPACK)),
-    (0, b"\x28\xb5\x2f\xfd", UnreadFormat("compressed by zstd", _UNPACK)),
-    (0, b"\xfd7zXZ\x00", UnreadFormat("compressed by xz", _UNPACK)),
-    (0, b"BZh", UnreadFormat("compressed by bzip2", _UNPACK)),
-    (0, b"7z\xbc\xaf\x27\x1c", UnreadFormat("an archive (7z)", _UNPACK)),
-    (0, b"Rar!", UnreadFormat("an archive (RAR)", _UNPACK)),
-    (257, b"ustar", UnreadFormat("an archive (tar)", _UNPACK)),
-    (0, b"\x1a\x45\xdf\xa3", _VIDEO),
-    (8, b"AVI ", _VIDEO),
-    (0, b"FLV\x01", _VIDEO),
-    (0, b"\x00\x00\x01\xba", _VIDEO),
+# By the keys of file_magic.
+_COMMON: Final = {
+    "lfs": UnreadFormat("a Git LFS pointer", "fetch the file with 'git lfs pull'"),
+    "hdf5": UnreadFormat("an HDF5 file", _ARRAY),
+    "gzip": UnreadFormat("compressed by gzip", _UNPACK),
+    "zstd": UnreadFormat("compressed by zstd", _UNPACK),
+    "xz": UnreadFormat("compressed by xz", _UNPACK),
+    "bzip2": UnreadFormat("compressed by bzip2", _UNPACK),
+    "7z": UnreadFormat("an archive (7z)", _UNPACK),
+    "rar": UnreadFormat("an archive (RAR)", _UNPACK),
+    "tar": UnreadFormat("an archive (tar)", _UNPACK),
+    "numpy": UnreadFormat("a NumPy array (.npy)", _ARRAY),
+    "html": _HTML,
+    "xml": _XML,
+    "json": _JSON,
+    "text": _TEXT,
+}
+# Letters alone would also begin a text, so each pattern goes on to what only the format has.
+_PATTERNS: Final[tuple[tuple[bytes, UnreadFormat], ...]] = (
+    (rb"\xff\x0a", _JXL),
+    (rb"\x00\x00\x00\x0cJXL \r\n\x87\n", _JXL),
+    (rb"8BPS\x00[\x01\x02]", UnreadFormat("a Photoshop file (PSD)", "export it as PNG or JPEG")),
+    (rb"gimp xcf (?:file|v\d{3})\x00", UnreadFormat("a GIMP file (XCF)", "export it as PNG or JPEG")),
+    (rb"\x00\x00\x01\x00[^\x00]\x00", UnreadFormat("an icon (ICO)", "send one of its images, as PNG")),
+    (rb"\x00\x00\x02\x00[^\x00]\x00", UnreadFormat("a cursor (CUR)", "send one of its images, as PNG")),
+    (rb"icns[\x00-\x0f]", UnreadFormat("an icon (ICNS)", "send one of its images, as PNG")),
+    (rb"\x76\x2f\x31\x01", UnreadFormat("an OpenEXR file", _TONES)),
+    (rb"#\?(?:RADIANCE|RGBE)\s", UnreadFormat("a Radiance file (HDR)", _TONES)),
+    (rb"PF\s+[0-9]", UnreadFormat("a portable float map (PFM) of colours", _TONES)),
+    (rb"P7\s(?:\s|#|[A-Z]{5}|332)", UnreadFormat("a portable arbitrary map (PAM)", _CONVERT)),
+    (rb"DDS \x7c\x00\x00\x00", UnreadFormat("a texture (DDS)", _CONVERT)),
+    (rb"\xabKTX ", UnreadFormat("a texture (KTX)", _CONVERT)),
+    (rb"II\xbc", UnreadFormat("a JPEG XR file", _CONVERT)),
+    (rb"BPG\xfb", UnreadFormat("a BPG file", _CONVERT)),
+    (rb"%!PS(?:-Adobe|\s)", UnreadFormat("a PostScript drawing", _DRAW)),
+    (rb"\xc5\xd0\xd3\xc6", UnreadFormat("a PostScript drawing", _DRAW)),
+    (rb".{8}CR\x02\x00", _RAW),
+    (rb"FUJIFILMCCD-RAW", _RAW),
+    (rb"IIR[OS]\x08\x00\x00\x00", _RAW),
+    (rb"MMOR\x00\x00\x00\x08", _RAW),
+    (rb"IIU\x00", _RAW),
+    (rb"FOVb..[\x01-\x0f]\x00", _RAW),
+    (rb".{128}DICM[^ -~]", UnreadFormat("a DICOM file", _SLICE)),
+    (rb".{344}n[+i]1\x00", UnreadFormat("a NIfTI volume", _SLICE)),
+    (rb"SIMPLE  = +T", UnreadFormat("a FITS file", _TONES)),
+    (rb"MATLAB 5\.0 MAT-file", UnreadFormat("a MATLAB file", _ARRAY)),
+    (rb"\x1a\x45\xdf\xa3", _VIDEO),
+    (rb"RIFF.{4}AVI ", _VIDEO),
+    (rb"FLV\x01", _VIDEO),
+    (rb"\x00\x00\x01\xba", _VIDEO),
     # A PNG or JPEG whose bytes were read as UTF-8 or Latin-1 and written as UTF-8, or whose line ends were changed.
-    (0, b"\xef\xbf\xbdPNG", _MANGLED),
-    (0, b"\xc2\x89PNG", _MANGLED),
-    (0, b"\x89PNG\n", _MANGLED),
-    (0, b"\x89PNG\r\r\n", _MANGLED),
-    (0, b"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", _MANGLED),
-    (0, b"\xc3\xbf\xc3\x98\xc3\xbf", _MANGLED),
+    (rb"\xef\xbf\xbdPNG", _MANGLED),
+    (rb"\xc2\x89PNG", _MANGLED),
+    (rb"\x89PNG\n", _MANGLED),
+    (rb"\x89PNG\r\r\n", _MANGLED),
+    (rb"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", _MANGLED),
+    (rb"\xc3\xbf\xc3\x98\xc3\xbf", _MANGLED),
 )
+_MAGIC: Final = tuple((re.compile(pattern, re.DOTALL), found) for pattern, found in _PATTERNS)
 # Of the container that films of MPEG-4, HEIF, AVIF and raw files of Canon share: its brands, behind b"ftyp".
 _AVIF_BRANDS: Final = (b"avif", b"avis")
 _HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -135,11 +140,14 @@ def recognise_unread(data: bytes) -> UnreadFormat | None:
     Args:
         data: bytes of the file, of which the first few are looked at.
     """
-    head = data[:_HEAD_BYTES]
-    if head[4:8] == b"ftyp":
+    head = data[:HEAD_BYTES]
+    if head[4:8] == b"ftyp" and head[:1] == b"\x00":  # behind its length
         return _recognise_container(head)
-    for offset, magic, found in _MAGIC:
-        if head.startswith(magic, offset):
+    common = recognise_magic(head)
+    if common is not None:
+        return _COMMON[common]
+    for magic, found in _MAGIC:
+        if magic.match(head):
             return found
     if head.startswith(b"PK\x03\x04"):
         name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
@@ -167,24 +175,12 @@ def _recognise_text(head: bytes) -> UnreadFormat | None:
         return _DATA_URL
     if b"<svg" in text.lower() and start.startswith(b"<"):
         return _SVG
-    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
-        return _HTML
-    if start.startswith(b"<?xml"):
-        return _XML
-    if start.startswith((b"{", b"[")) and _is_text(head):
-        return _JSON
     if _is_base64(text):
         return _BASE64_TEXT
-    return _TEXT if _is_text(head) else None
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:  # else a character that the head cuts
-            return False
-    return len(head) >= 16 and sum(byte in _PRINTABLE or byte >= 0x80 for byte in head) == len(head)
+    kind = recognise_text(head)
+    if kind is None or (kind == "text" and len(head) < _SHORTEST_TEXT):
+        return None
+    return _COMMON[kind]
 
 
 def _is_base64(text: bytes) -> bool:
@@ -195,7 +191,7 @@ def _is_base64(text: bytes) -> bool:
         return False
     letters = re.sub(rb"[\s=]", b"", text).translate(bytes.maketrans(b"-_", b"+/"))
     decoded = binascii.a2b_base64(letters[: len(letters) // 4 * 4])
-    return not all(byte in _PRINTABLE for byte in decoded)
+    return not is_printable(decoded, above_ascii=False)
 
 
 def check_misread(image: Image.Image, data: bytes) -> None:

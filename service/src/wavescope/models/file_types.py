@@ -6,18 +6,17 @@ Only the beginning of a file is read, and lists of what it holds; nothing is loa
 from __future__ import annotations
 
 import json
-import string
+import re
 import zipfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from wavescope.file_magic import HEAD_BYTES, recognise_magic, recognise_text
 from wavescope.models.spec import ModelSpec
 
-HEAD_BYTES: Final = 4096
 MAX_SAFETENSORS_HEADER_BYTES: Final = 100_000_000
-_PRINTABLE = frozenset(string.printable.encode())
 _AS_WEIGHTS = "give it as weights of a torchvision or timm model"
 _AGAIN = "fetch or copy it again"
 
@@ -66,25 +65,34 @@ TENSORRT = FileType(
 GGUF = FileType("gguf", "a GGUF file of a language model", "give an image classifier")
 PICTURE = FileType("picture", "a picture", "name the model's file")
 
-_MAGIC: tuple[tuple[bytes, FileType], ...] = (
-    (b"version https://git-lfs", LFS_POINTER),
-    (b"\x89HDF\r\n\x1a\n", HDF5),
-    (b"\x1f\x8b", FileType("gzip", "compressed by gzip", "unpack it")),
-    (b"\x28\xb5\x2f\xfd", FileType("zstd", "compressed by zstd", "unpack it")),
-    (b"\xfd7zXZ\x00", FileType("xz", "compressed by xz", "unpack it")),
-    (b"BZh", FileType("bzip2", "compressed by bzip2", "unpack it")),
-    (b"7z\xbc\xaf\x27\x1c", ARCHIVE),
-    (b"\x93NUMPY", FileType("numpy", "a NumPy array", "save the weights as .safetensors")),
-    (b"GGUF", GGUF),
-    (b"ptrt", TENSORRT),
-    (b"ftrt", TENSORRT),
-    (b"\x89PNG\r\n", PICTURE),
-    (b"\xff\xd8\xff", PICTURE),
+# By the keys of file_magic.
+_COMMON: Final = {
+    "lfs": LFS_POINTER,
+    "hdf5": HDF5,
+    "gzip": FileType("gzip", "compressed by gzip", "unpack it"),
+    "zstd": FileType("zstd", "compressed by zstd", "unpack it"),
+    "xz": FileType("xz", "compressed by xz", "unpack it"),
+    "bzip2": FileType("bzip2", "compressed by bzip2", "unpack it"),
+    "7z": ARCHIVE,
+    "rar": ARCHIVE,
+    "tar": ARCHIVE,
+    "numpy": FileType("numpy", "a NumPy array", "save the weights as .safetensors"),
+    "html": HTML,
+    "xml": XML,
+    "json": JSON,
+    "text": TEXT,
+}
+_MAGIC: Final[tuple[tuple[re.Pattern[bytes], FileType], ...]] = (
+    (re.compile(rb"GGUF(?:[\x01-\x0f]\x00\x00\x00|\x00\x00\x00[\x01-\x0f])"), GGUF),
+    (re.compile(rb"[pf]trt[^ -~\s]"), TENSORRT),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), PICTURE),
+    (re.compile(rb"\xff\xd8\xff"), PICTURE),
     # What torch.save wrote before 1.6 begins with its own number, pickled.
-    (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", TORCH),
+    (re.compile(rb"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\."), TORCH),
     # saved_model_schema_version = 1, then the first graph; the field's number is that of ONNX's ir_version, which
     # has been 3 or more in every file.
-    (b"\x08\x01\x12", SAVED_MODEL),
+    (re.compile(rb"\x08\x01\x12"), SAVED_MODEL),
+    (re.compile(rb"..\x00\x00TFL3", re.DOTALL), TFLITE),
 )
 
 
@@ -107,20 +115,22 @@ def recognise(path: Path) -> FileType | None:
         # Before all others: it begins with a number, which may look like the mark of any of them.
         if head[8:9] == b"{" and 2 <= _little_endian(head[:8]) <= MAX_SAFETENSORS_HEADER_BYTES:
             return _recognise_safetensors(file, size)
+        common = recognise_magic(head)
+        if common is not None:
+            return _COMMON[common]
         for magic, found in _MAGIC:
-            if head.startswith(magic):
+            if magic.match(head):
                 return found
         if head.startswith(b"PK\x03\x04"):
             return _recognise_zip(path)
-        if head[4:8] == b"TFL3":
-            return TFLITE
-        if head[257:262] == b"ustar":
-            return ARCHIVE
         if head[0] == 0x80 and len(head) > 1 and 2 <= head[1] <= 5:
             return PICKLE
         if head[0] == 0x08:
             return _recognise_protobuf(file, size)
-    return _recognise_text(head)
+    kind = recognise_text(head)
+    return (
+        None if kind is None else XML if kind == "text" and head.lstrip().startswith(b"<") else _COMMON[kind]
+    )
 
 
 # What downloads leave where any bytes may stand, as in files of raw tensors.
@@ -244,23 +254,6 @@ def _varint(file: BinaryIO, *, end_allowed: bool = False) -> int | None:
             # Longer than any file; seeking there would fail.
             return min(value, 2**62)
     raise ValueError("too long for a number")
-
-
-def _recognise_text(head: bytes) -> FileType | None:
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not all(byte in _PRINTABLE or byte >= 0x80 for byte in text):
-        return None
-    try:
-        text.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(text) - 4:  # not a character that the beginning cuts in two
-            return None
-    lower = text[:200].lower()
-    if lower.startswith((b"<!doctype html", b"<html", b"<head")) or b"<html" in lower:
-        return HTML
-    if lower.startswith(b"<"):
-        return XML
-    return JSON if text.startswith((b"{", b"[")) else TEXT
 
 
 def _little_endian(raw: bytes) -> int:

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 import yaml
 
 from wavescope.errors import RegistryInvalid
+from wavescope.file_magic import HEAD_BYTES, recognise_magic, recognise_text
 from wavescope.models.labels import clean_name
 
 MAX_LABELS_BYTES: Final = 4 * 2**20
@@ -31,13 +32,23 @@ _SEPARATORS = (",", ";", ":", "\t")
 _SYNSET = re.compile(r"(n[0-9]{8})(?:\s*[,;:]|\s)\s*(.+)")
 _WORDNET_ID = re.compile(r"n[0-9]{8}")
 _INDEX = re.compile(r"[+-]?[0-9]{1,9}")
-# How files begin that hold no names, and what to do about it.
+# Other files, and what to do about them, by the keys of file_magic.
+_UNPACK = "unpack it"
 _OTHER_FILES = {
-    r"version https://git-lfs\.github\.com/spec/": "is a Git LFS pointer, not the file itself: run 'git lfs pull'",
-    r"<!doctype html|<html": "is a web page: download the file itself",
-    r"<\?xml": "is XML, which is not read: " + _JSON_LIST,
-    r"item\s*\{": "is a label map of TensorFlow's detection models, which is not read: " + _JSON_LIST,
+    "lfs": "is a Git LFS pointer, not the file itself: run 'git lfs pull'",
+    "html": "is a web page: download the file itself",
+    "xml": "is XML, which is not read: " + _JSON_LIST,
+    "gzip": f"is compressed by gzip: {_UNPACK}",
+    "zstd": f"is compressed by zstd: {_UNPACK}",
+    "xz": f"is compressed by xz: {_UNPACK}",
+    "bzip2": f"is compressed by bzip2: {_UNPACK}",
+    "7z": f"is an archive: {_UNPACK}",
+    "rar": f"is an archive: {_UNPACK}",
+    "tar": f"is an archive: {_UNPACK}",
+    "hdf5": "is an HDF5 file, which is not read: " + _JSON_LIST,
+    "numpy": "is a NumPy array, which is not read: " + _JSON_LIST,
 }
+_LABEL_MAP = re.compile(r"item\s*\{", re.IGNORECASE)
 
 Result = TypeVar("Result")
 
@@ -76,7 +87,11 @@ def read_labels(path: Path) -> tuple[str, ...]:
         RegistryInvalid: the file is missing, unreadable, empty, holds something else, or could be read in two ways.
     """
     try:
-        text = _decode(_read_bytes(path))
+        data = _read_bytes(path)
+        _check_type(recognise_magic(data[:HEAD_BYTES]))
+        text = _decode(data)
+        start = clean_name(text[:HEAD_BYTES]).encode()
+        _check_type(recognise_magic(start) or recognise_text(start))
         suffix = path.suffix.lower()
         if suffix == ".json":
             return parse_names(_parse_json(text))
@@ -177,6 +192,12 @@ def _read_bytes(path: Path) -> bytes:
     return data
 
 
+def _check_type(key: str | None) -> None:
+    """Check that a file is of no type, by its key of ``file_magic``, that holds no names."""
+    if key in _OTHER_FILES:
+        raise LabelsInvalid(_OTHER_FILES[key])
+
+
 def _decode(data: bytes) -> str:
     """The text of a file, by its mark."""
     if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
@@ -220,9 +241,10 @@ def _parse_text(text: str, *, table: bool) -> tuple[str, ...]:
         table: the file's ending is of a table (CSV), in which only the names that need quotes may have them.
     """
     start = clean_name(text[:1024])
-    for pattern, reason in _OTHER_FILES.items():
-        if re.match(pattern, start, re.IGNORECASE):
-            raise LabelsInvalid(reason)
+    if _LABEL_MAP.match(start):
+        raise LabelsInvalid(
+            f"is a label map of TensorFlow's detection models, which is not read: {_JSON_LIST}"
+        )
     if start.startswith(("{", "[")):
         structure = _parse_structure(text)
         if structure is not None:
