@@ -15,7 +15,6 @@ from wavescope.figures.panels import title, words
 from wavescope.figures.text import FONT
 
 _CHART_IN = (4.1, 1.9)
-_LEGEND_IN = 1.6  # right of a chart
 
 
 def faithfulness_row(entries: Sequence[Faithfulness]) -> Row:

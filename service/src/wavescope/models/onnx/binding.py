@@ -6,11 +6,11 @@ Only imported where ONNX Runtime uses a GPU and torch is installed.
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from jaxtyping import Float, Float32
 
 from wavescope.models.onnx.probe import Signature
+from wavescope.models.onnx.runtime import ort
 from wavescope.models.onnx.signature import NHWC
 from wavescope.models.torch.device import to_tensor
 
