@@ -3,7 +3,7 @@
     python bench/imports.py [--rounds 3] [--packages 8] [MODULE ...]
 
 Each module is imported in a process of its own, with bytecode written before. Processes of Ray
-have imported Ray already when they come to ours: what ours costs beyond that is told beside the whole.
+have imported Ray already when they come to ours: what ours costs beyond that is reported beside the whole.
 """
 
 from __future__ import annotations
@@ -52,21 +52,21 @@ _LINE = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \| +([\w.]+)")
 def measure(code: str, *, before: str = "", rounds: int = 3) -> dict[str, Any]:
     """CPU seconds and MB that ``code`` takes in a process that ran ``before``; medians, and the packages it brings."""
     found = [_run([], REPORT.format(before=before, code=code)) for _ in range(rounds)]
-    told = [json.loads(output.splitlines()[-1]) for output, _ in found]
+    rows = [json.loads(output.splitlines()[-1]) for output, _ in found]
     return {
-        "cpu_s": median(row[0] for row in told),
-        "mb": median(row[1] for row in told),
-        "resident_mb": median(row[2] for row in told),
-        "modules": told[0][3],
-        "packages": told[0][4],
+        "cpu_s": median(row[0] for row in rows),
+        "mb": median(row[1] for row in rows),
+        "resident_mb": median(row[2] for row in rows),
+        "modules": rows[0][3],
+        "packages": rows[0][4],
     }
 
 
 def heaviest(code: str, *, before: str = "") -> dict[str, float]:
     """Seconds that each top-level package, and each of our and SciPy's subpackages, took by itself, from importtime."""
-    _, told = _run(["-X", "importtime"], f"{before}\nimport sys; print('begins', file=sys.stderr)\n{code}")
+    _, log = _run(["-X", "importtime"], f"{before}\nimport sys; print('begins', file=sys.stderr)\n{code}")
     totals: dict[str, float] = {}
-    for own, _, name in _LINE.findall(told.partition("begins")[2]):
+    for own, _, name in _LINE.findall(log.partition("begins")[2]):
         parts = name.split(".")
         depth = 2 if parts[0] in ("wavescope", "scipy", "ray") else 1
         key = ".".join(parts[:depth])

@@ -68,12 +68,12 @@ def timed(*given):
     forwarding += time.perf_counter() - began
     return result
 onnxruntime.InferenceSession.run = timed
-told = []
+runs = []
 for seed in (0, 1, 2):
     forwarding, began = 0.0, time.perf_counter()
     wavescope.explain(sys.argv[1], seed=seed, **json.loads(sys.argv[2]))
-    told.append((time.perf_counter() - began, forwarding))
-print(json.dumps(told))
+    runs.append((time.perf_counter() - began, forwarding))
+print(json.dumps(runs))
 """
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("service/src/wavescope", "clients/python/src/wavescope_client")
 FIRST_WORDS = (
     *("What", "Whether what", "Who", "Why", "How", "When", "Where", "Which", "That", "Those", "One that"),
-    *("Of", "From", "As", "All", "It", "Nothing"),
+    *("Of", "From", "As", "All", "It", "Nothing", "Said", "Its", "Before", "After", "Without", "With", "To"),
 )
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -207,7 +207,7 @@ def _submit(bench: Bench, seed: int) -> str:
 
 
 def _job(bench: Bench, job: str) -> dict[str, Any]:
-    """What is told of a job; nothing while nobody answers."""
+    """The state of a job; nothing while nobody answers."""
     with suppress(httpx.TransportError):
         reply = httpx.get(f"{bench.service.url}/v1/jobs/{job}", timeout=30)
         if reply.status_code == 200:
@@ -256,7 +256,7 @@ def table(rows: list[Row]) -> str:
         "",
         "    make chaos",
         "",
-        "| killed | jobs accepted | lost | calls right | told to come again | wrong | first new result after, s "
+        "| killed | jobs accepted | lost | calls right | asked to retry | wrong | first new result after, s "
         "| all jobs ended after, s |",
         "|---|---|---|---|---|---|---|---|",
     ]

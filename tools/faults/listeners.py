@@ -64,9 +64,9 @@ def send_killing_message(port: int) -> None:
         channel.unary_unary(KILLING)(b"", timeout=ANSWER_S)
 
 
-def _address(told: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:
+def _address(listed: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:
     """An address as the kernel's tables tell it: words of 32 bits in the machine's order."""
-    words, port = told.split(":")
+    words, port = listed.split(":")
     raw = b"".join(int(words[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(words), 8))
     address = ipaddress.ip_address(raw)
     return getattr(address, "ipv4_mapped", None) or address, int(port, 16)

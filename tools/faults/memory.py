@@ -18,7 +18,7 @@ def private_mb(processes: Iterable[int]) -> dict[str, float]:
         with suppress(OSError, StopIteration):  # it ended while we looked
             folder = Path("/proc") / str(process)
             title = (folder / "cmdline").read_text(errors="replace").replace("\0", " ").split(" ")[0]
-            # A worker of Ray tells behind a point what it does now.
+            # A worker of Ray writes behind a point what it does now.
             title = title.rsplit("/", 1)[-1].split(".")[0]
             lines = (folder / "status").read_text().splitlines()
             line = next(line for line in lines if line.startswith("RssAnon:"))

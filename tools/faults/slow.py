@@ -115,7 +115,7 @@ def _rpc(target: Target, name: str, answer_s: float) -> None:
 
 
 def _explain(target: Target) -> None:
-    """One explanation, as an honest caller asks for it: again where it is told to come again."""
+    """One explanation, as an honest caller asks for it: again where it is asked to retry."""
     deadline = time.monotonic() + HONEST_S
     while True:
         status, told, again_s = 0, "no answer", PAUSE_S

@@ -94,7 +94,7 @@ class Callers:
         return ("ok", read(reply.json())) if accepted else (str(reply.status_code), None)
 
     async def _explain(self, request: dict[str, Any]) -> Outcome:
-        return await self._post(request, "/v1/explanations", lambda told: told["indices"])
+        return await self._post(request, "/v1/explanations", lambda content: content["indices"])
 
     async def _adaptive(self, seed: int) -> Outcome:
         image = {"image": {"base64": IMAGE}}
@@ -106,15 +106,15 @@ class Callers:
             "parameters": {"kind": "sobol", "seed": seed, "grid_size": 6, "nb_design": 4},
         }
         path = "/v1/models/efficientnet-lite0:explain"
-        return await self._post(request, path, lambda told: told["explanations"][0]["indices"])
+        return await self._post(request, path, lambda content: content["explanations"][0]["indices"])
 
     async def _predict(self, seed: int) -> Outcome:
         del seed
         request = {"image": {"base64": IMAGE}}
-        return await self._post(request, "/v1/predictions", lambda told: told["predictions"])
+        return await self._post(request, "/v1/predictions", lambda content: content["predictions"])
 
     async def _job(self, seed: int) -> Outcome:
-        return await self._post(body(seed), "/v1/jobs", lambda told: None)
+        return await self._post(body(seed), "/v1/jobs", lambda content: None)
 
     async def _stream(self, seed: int) -> Outcome:
         accept = {"Accept": "text/event-stream"}
@@ -122,10 +122,10 @@ class Callers:
             if reply.status_code != 200:
                 return str(reply.status_code), None
             lines = [line async for line in reply.aiter_lines() if line]
-        event, told = lines[-2:]
+        event, content = lines[-2:]
         if event == "event: result":
-            return "ok", json.loads(told.removeprefix("data: "))["indices"]
-        return ("429" if '"code":"queue_full"' in told.replace(" ", "") else f"{event}: {told}"), None
+            return "ok", json.loads(content.removeprefix("data: "))["indices"]
+        return ("429" if '"code":"queue_full"' in content.replace(" ", "") else f"{event}: {content}"), None
 
     async def _grpc(self, seed: int) -> Outcome:
         request = pb.ExplainRequest(image=base64.b64decode(IMAGE), kind="fam", seed=seed, nb_design=4)
@@ -221,7 +221,7 @@ def report(
         "",
         f"{len(tally.rows):,} requests: {outcomes['ok']:,} answered, {outcomes['429']:,} refused with 429, "
         f"{sum(others.values())} ended otherwise{f' ({others})' if others else ''}. Whoever waits longer than "
-        f"{ANSWER_S:.0f} s gives up, and would be told here. {tally.again:,} answers were to a request that had been "
+        f"{ANSWER_S:.0f} s gives up, and would be named here. {tally.again:,} answers were to a request that had been "
         "answered before, in other company: to the bit the same"
         f"{f', but for {outcomes[DIFFERENT]}' if outcomes[DIFFERENT] else ''}.",
         "",

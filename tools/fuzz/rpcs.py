@@ -63,7 +63,7 @@ class Rpc:
         streams: whether it answers with several messages.
         content: the message.
         metadata: of the call.
-        timeout_s: that the caller tells.
+        timeout_s: that the caller sends.
     """
 
     method: str
@@ -201,11 +201,11 @@ def call(channel: Any, rpc: Rpc) -> Verdict:
 def _verdict(error: Any, rpc: Rpc) -> Verdict:
     """Of an RPC that ended with an error, which is a finished call as well."""
     code, details = error.code().name, error.details() or ""
-    told = any(name == "wavescope-code" for name, _ in error.trailing_metadata() or ())
-    if code == "DEADLINE_EXCEEDED" and not told:
+    coded = any(name == "wavescope-code" for name, _ in error.trailing_metadata() or ())
+    if code == "DEADLINE_EXCEEDED" and not coded:
         return Verdict("given up by the caller") if rpc.timeout_s == SHORT_S else hung()
     if found := leaks(details.encode("utf-8", "backslashreplace")):
-        return Verdict(code, f"{code} tells {found}: {details[:300]}")
+        return Verdict(code, f"{code} reveals {found}: {details[:300]}")
     return Verdict(code, f"{code}: {details[:300]}" if code in BROKEN else None)
 
 

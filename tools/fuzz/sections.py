@@ -20,7 +20,7 @@ from tools.fuzz.target import Target
 from tools.fuzz.verdict import HANG_S, Verdict
 
 CALLERS = 4
-# What schemathesis is to judge: all but positive_data_acceptance, since which fields go together no schema tells.
+# What schemathesis is to judge: all but positive_data_acceptance, since no schema says which fields go together.
 NOT_JUDGED = "positive_data_acceptance"
 
 
@@ -130,9 +130,9 @@ def decoding(seed: int, count: int) -> Section:
     section, began = Section("image files, decoded"), time.monotonic()
     command = [sys.executable, "-m", "tests.fuzz.images", "--seed", str(seed), "--count", str(count)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60 + count)
-    told = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {"outcomes": {}, "slowest_s": 0.0}
-    section.outcomes.update(told["outcomes"])
-    section.slowest_s, section.took_s = told["slowest_s"], time.monotonic() - began
+    summary = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {"outcomes": {}, "slowest_s": 0.0}
+    section.outcomes.update(summary["outcomes"])
+    section.slowest_s, section.took_s = summary["slowest_s"], time.monotonic() - began
     if done.returncode != 0:
         section.complaints.append(f"decoding: {done.stdout} {done.stderr}")
     return section

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 HANG_S = 60.0  # the service itself gives up earlier
-# What no caller may be told.
+# Parts of the service's inside that no caller may see.
 SECRETS = (b"Traceback (most recent call last)", b"/site-packages/", b"ray.exceptions", b"<class '")
 
 
@@ -28,5 +28,5 @@ def hung(hang_s: float = HANG_S) -> Verdict:
 
 
 def leaks(content: bytes) -> str | None:
-    """What of the service's inside a caller was told."""
+    """Parts of the service's inside that a caller was sent."""
     return next((secret.decode() for secret in SECRETS if secret in content), None)

@@ -15,7 +15,7 @@ from tools.fuzz.verdict import HANG_S, Verdict, hung, leaks
 CHUNK_BYTES = 65_536
 # Of replies of the server below the application, which cannot read the request at all.
 UNREADABLE = 400
-TOLD = {503: ("model_unavailable", "store_unavailable"), 504: ("deadline_exceeded",)}
+EXPECTED_CODES = {503: ("model_unavailable", "store_unavailable"), 504: ("deadline_exceeded",)}
 
 
 def send(target: Target, shot: Shot, *, hang_s: float = HANG_S) -> Verdict:
@@ -51,11 +51,11 @@ def _read(connection: socket.socket, shot: Shot, deadline: float) -> Verdict:
 def _complaint(shot: Shot, status: int, kind: str, body: bytes) -> str | None:
     """What is wrong with an answer."""
     if found := leaks(body):
-        return f"{status} tells {found}"
+        return f"{status} reveals {found}"
     if status < 400 or shot.method == "HEAD" or status == UNREADABLE:
         return None
     try:
         code = json.loads(body)["code"]
     except (ValueError, LookupError, TypeError):
         return f"{status} is no problem in JSON but {kind}: {body[:200]!r}"
-    return f"{status} {code}" if status >= 500 and code not in TOLD.get(status, ()) else None
+    return f"{status} {code}" if status >= 500 and code not in EXPECTED_CODES.get(status, ()) else None

@@ -40,19 +40,19 @@ def of_plan(spec: PlanSpec, n_factors: int) -> tuple[str, ...]:
 
 
 def of_ended_sample(complete: int, rows: int) -> str:
-    """Said of a full plan that its deadline ended after so many of its design rows."""
+    """Warning of a full plan that its deadline ended after so many of its design rows."""
     errors = ", and standard errors need at least 4" if complete < 4 else ""
     return f"ended after {complete} of {rows} design rows by deadline_s{errors}"
 
 
 def of_ended_screening(rounds: int, forwards: int, most: int) -> str:
-    """Said of an adaptive plan that its deadline ended."""
+    """Warning of an adaptive plan that its deadline ended."""
     counted = "1 round" if rounds == 1 else f"{rounds} rounds"
     return f"ended after {counted} and {forwards} of {most} forwards by deadline_s"
 
 
 def of_left_out(step: str) -> str:
-    """Said of what a deadline left no time for."""
+    """Warning of a step that a deadline left no time for."""
     return f"{step} left out: deadline_s was over before all of it was scored"
 
 

@@ -87,7 +87,7 @@ def check(scope: Scope, access: Access) -> tuple[str, Priority]:
 
 
 def _host(headers: Headers, http_version: str) -> str | None:
-    """The one host that a request is sent to; ``None`` where HTTP/1.0 leaves it out."""
+    """The host that a request is sent to; ``None`` where HTTP/1.0 leaves it out."""
     hosts = headers.getlist("host")
     if not hosts and http_version == "1.0":
         return None

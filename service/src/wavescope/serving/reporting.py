@@ -82,7 +82,7 @@ class MetricsHub:
 
 
 def _counted(snapshot: Snapshot) -> Snapshot:
-    """Without the gauges, which only live processes have."""
+    """A snapshot without the gauges, which only live processes have."""
     return {key: value for key, value in snapshot.items() if not is_gauge(key)}
 
 

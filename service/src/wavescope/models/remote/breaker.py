@@ -41,7 +41,7 @@ class Breaker:
         self._probing = False
 
     def admit(self) -> None:
-        """Before a call, which then has to be recorded.
+        """Admit a call, which then has to be recorded.
 
         Raises:
             Open: it may not be made now.
@@ -55,7 +55,7 @@ class Breaker:
             self._probing = True
 
     def record(self, *, reached: bool) -> None:
-        """After a call: whether it reached the server."""
+        """Record whether a call reached the server."""
         with self._lock:
             self._probing = False
             if reached:

@@ -117,7 +117,7 @@ class StateDict:
 
     @property
     def place(self) -> str:
-        """Its keys, as Python writes them: ``['model']['state_dict']``."""
+        """The keys, as Python writes them: ``['model']['state_dict']``."""
         return "".join(f"[{key!r}]" for key in self.keys)
 
 

@@ -88,7 +88,7 @@ class Attempts:
         self._clock = clock
 
     def delay_s(self) -> float:
-        """To wait before the next attempt; counts those that ended with their process."""
+        """Seconds until the next attempt; attempts that ended with their process count as failures."""
         found = self._found()
         dead = {process for process in found.begun if process != self._process and not self._alive(process)}
         failures = found.failures + len(dead)

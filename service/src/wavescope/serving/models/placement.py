@@ -68,7 +68,7 @@ class Placement:
         return bool(self._short)
 
     def clear(self) -> None:
-        """Every model has its replicas."""
+        """Record that every model has its replicas."""
         self._short = {}
 
     def noticed(self, name: str) -> Shortage | None:

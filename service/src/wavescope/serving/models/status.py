@@ -48,7 +48,7 @@ class Deployed:
 
     @property
     def dead(self) -> bool:
-        """No replica answers, and none will before long."""
+        """Whether no replica answers, and none will before long."""
         return not self.running and (self.phase in ("failed", "leaving") or self.failures >= TRIES)
 
 
@@ -127,7 +127,7 @@ def _deployed(application: dict[str, Any]) -> Deployed:
 
 
 def _failing(found: Deployed, model: str) -> Deployed:
-    """With what its replicas noted since it was deployed."""
+    """The state of a model, with the failures that its replicas noted since it was deployed."""
     if found.running:
         return found
     failing = ControlPlane().get(model)
