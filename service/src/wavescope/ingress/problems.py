@@ -148,6 +148,8 @@ def problem_headers(error: WavescopeError, default_retry_s: float) -> dict[str, 
     headers: dict[str, str] = {}
     if status in RETRYABLE_STATUSES:
         headers["Retry-After"] = str(math.ceil(retry_after_s(error.limits, default_retry_s)))
+    if status == 415 and error.field == "Content-Encoding":  # RFC 9110, 12.5.3
+        headers["Accept-Encoding"] = ", ".join(error.limits["supported"])
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if status in CLOSING_STATUSES:
