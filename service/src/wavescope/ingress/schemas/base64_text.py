@@ -9,8 +9,12 @@ from typing import Final
 from wavescope.errors import InvalidRequest
 
 _URL_SAFE = str.maketrans("-_", "+/")
-# Blanks of any script, byte order marks, and marks of no width that copying leaves.
-_INVISIBLE = re.compile(r"[\s\ufeff\u200b-\u200d\u2060]+")
+# Blanks of other scripts, byte order marks, and marks of no width that copying leaves.
+_INVISIBLE = re.compile("[\x85\xa0\u1680\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]+")
+_GAP = re.compile(r"\s+")
+_LINE_ENDS = "\n\r\t\v\f"
+_TO_PLUS = str.maketrans(" ", "+", _LINE_ENDS)
+_JOINED = str.maketrans("", "", _LINE_ENDS + " ")
 _MIN_LINE_CHARS: Final = 16  # lines of base64 have 60 to 76 characters
 
 
@@ -32,7 +36,7 @@ def decode_base64(text: str, name: str, *, key: str = ".base64") -> bytes:
     """
     field = f"{name}{key}"
     if not text.isascii():
-        text = _INVISIBLE.sub(_as_blank, text)
+        text = _INVISIBLE.sub("", text)
     text = text.lstrip()
     if text[:5].lower() == "data:":
         head, comma, text = text.partition(",")
@@ -52,24 +56,19 @@ def decode_base64(text: str, name: str, *, key: str = ".base64") -> bytes:
     return data
 
 
-def _as_blank(invisible: re.Match[str]) -> str:
-    """The ASCII among invisible characters, which is judged with the other blanks."""
-    return "".join(char for char in invisible.group() if char.isascii())
-
-
 def _without_blanks(text: str, field: str) -> str:
     """The text without its line breaks, and with ``+`` for the blanks that a form made of it.
 
     Raises:
         InvalidRequest: the blanks may be either, or are neither.
     """
-    if not any(space in text for space in "\n\r\t\v\f "):
+    if not text.isascii() or not any(space in text for space in _LINE_ENDS + " "):
         return text
-    joined = "".join(text.split())
-    inner = text.strip("\n\r\t\v\f")
+    joined = text.translate(_JOINED)
+    inner = text.strip(_LINE_ENDS)
     if " " not in inner or any(mark in joined for mark in "+-_") or not joined:
         return joined  # a form leaves no plus, and the alphabet of URLs has none
-    restored = re.sub(r"[\n\r\t\v\f]", "", inner).replace(" ", "+")
+    restored = inner.translate(_TO_PLUS)
     if _has_lines(inner) and (_is_padded(joined) or (inner.count(" ") > 1 and _has_base64_length(joined))):
         return joined
     if _is_padded(joined) and not _has_base64_length(restored):
@@ -85,11 +84,17 @@ def _without_blanks(text: str, field: str) -> str:
 
 def _has_lines(text: str) -> bool:
     """Whether blanks and line breaks stand where lines end: after every same number of characters."""
-    written = filter(None, (line.strip() for line in text.splitlines()))
-    first, *others = " ".join(written).split(" ")
-    *middle, last = others or [""]
-    whole = len(first) >= _MIN_LINE_CHARS and len(first) % 4 == 0
-    return whole and all(len(line) == len(first) for line in middle) and len(last) <= len(first)
+    text = text.rstrip()
+    line = lines = gaps = 0
+    for gap in _GAP.finditer(text):
+        lines += 1
+        chars = gap.start() - gaps
+        line = line or chars
+        is_break = gap.group() == " " or "\n" in gap.group() or "\r" in gap.group()
+        if not is_break or line < _MIN_LINE_CHARS or line % 4 or chars != lines * line:
+            return False
+        gaps += len(gap.group())
+    return len(text) - gaps <= (lines + 1) * line or not lines
 
 
 def _is_padded(text: str) -> bool:
