@@ -107,7 +107,7 @@ def test_pixels_are_what_the_model_sees_and_the_rest_is_clipped(tmp_path: Path) 
     graph = Graph("nhwc", "uint8")
     model = opened(graph.write(tmp_path))
     values = np.array([-3, 0, 0.4 / 255, 0.6 / 255, 200 / 255, 1, 1.7], np.float32)
-    arranged = model.signature.input.arranged(np.tile(values, (1, 3, 8, 1)))
+    arranged = model.signature.input.arrange(np.tile(values, (1, 3, 8, 1)))
     assert arranged.dtype == np.uint8
     assert arranged.shape == (1, 8, 7, 3)
     assert arranged[0, 0, :, 0].tolist() == [0, 0, 0, 1, 200, 255, 255]

@@ -16,10 +16,10 @@ from wavescope.engine.types import Preprocessing
 from wavescope.models.files import Identity, identity, sha256_of
 from wavescope.models.sources import SOURCES
 from wavescope.models.spec import ModelSpec
-from wavescope.serving.models.file_watch import BackgroundReader, FileWatch, Look
+from wavescope.serving.models.file_watch import BackgroundReader, FileChange, FileWatch
 
-SAME = Look()
-CHANGED = Look(changed=True)
+SAME = FileChange()
+CHANGED = FileChange(changed=True)
 OLD, NEW = b"a model", b"another"
 PREPROCESSING = Preprocessing(size=(8, 8), mean=(0.5,), std=(0.5,))
 

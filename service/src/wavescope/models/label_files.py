@@ -522,7 +522,7 @@ def _attempt(parse: Callable[[], Result]) -> Result | LabelsInvalid:
         return error
 
 
-def _written(value: Any) -> Any:
+def _number_as_text(value: Any) -> Any:
     """A number as the text that it is written as, which could be a name."""
     if isinstance(value, BareWord) and isinstance(value.value, int) and not isinstance(value.value, bool):
         return value.word
@@ -533,7 +533,7 @@ def _written(value: Any) -> Any:
 
 def _as_written(entries: Iterable[tuple[Any, Any]]) -> Pairs:
     """The entries, numbers as text."""
-    return Pairs((_written(index), _written(name)) for index, name in entries)
+    return Pairs((_number_as_text(index), _number_as_text(name)) for index, name in entries)
 
 
 def _order(entries: Iterable[tuple[Any, Any]]) -> tuple[str, ...]:

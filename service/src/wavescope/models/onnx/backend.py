@@ -177,7 +177,7 @@ class OnnxBackend:
         if self._fixed_batch and rows < self._fixed_batch:
             padding = np.zeros((self._fixed_batch - rows, *images.shape[1:]), images.dtype)
             images = np.concatenate([images, padding])
-        feed = {self._signature.input.name: self._signature.input.arranged(images)}
+        feed = {self._signature.input.name: self._signature.input.arrange(images)}
         try:
             (scores,) = self._session.run([self._signature.output], feed)
         except RUN_ERRORS as error:

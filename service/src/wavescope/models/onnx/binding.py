@@ -52,7 +52,7 @@ class Binding:
     def run(self, images: Float32[torch.Tensor, "n c h w"]) -> Float[torch.Tensor, "*outputs"]:
         """Raw outputs; raises what ONNX Runtime and torch raise."""
         given, asked = images.shape[0], self._rows or images.shape[0]
-        feed = self._arranged(images)
+        feed = self._arrange(images)
         if given < asked:
             feed = torch.cat([feed, feed.new_zeros((asked - given, *feed.shape[1:]))])
         taken, scored = self._signature.input.dtype, self._signature.score_dtype.type
@@ -68,8 +68,8 @@ class Binding:
         self._session.run_with_iobinding(binding)
         return scores[:given]
 
-    def _arranged(self, images: torch.Tensor) -> torch.Tensor:
-        """Images as of :meth:`wavescope.models.onnx.signature.ImageInput.arranged`, on the device."""
+    def _arrange(self, images: torch.Tensor) -> torch.Tensor:
+        """Images as of :meth:`wavescope.models.onnx.signature.ImageInput.arrange`, on the device."""
         if self._signature.input.dtype is np.uint8:
             images = (images.clamp(0, 1) * 255).round()
         if self._signature.input.layout == "nhwc":

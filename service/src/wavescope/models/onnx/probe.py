@@ -64,7 +64,7 @@ def probe(
         ran: list[tuple[ImageInput, dict[str, np.ndarray]]] = []
         for reading in readings:
             try:
-                values = session.run(list(names), {reading.name: reading.arranged(feed)})
+                values = session.run(list(names), {reading.name: reading.arrange(feed)})
             except RUN_ERRORS as error:
                 if failed is None or lacks_memory(str(error)):
                     failed = error
@@ -76,7 +76,7 @@ def probe(
             raise _ambiguous_layout(spec, readings[0])
         if ran:
             reading, found = (usable or ran)[0]
-            output = _chosen(spec, {name: value.shape for name, value in found.items()}, rows)
+            output = _choose_output(spec, {name: value.shape for name, value in found.items()}, rows)
             if reading.rows is None and rows < images.shape[0]:
                 log.info("model %r: it takes one image at a time, whatever its file says", spec.name)
                 reading = replace(reading, rows=rows)
@@ -102,19 +102,19 @@ def _ambiguous_layout(spec: ModelSpec, reading: ImageInput) -> RegistryInvalid:
     )
 
 
-def _chosen(spec: ModelSpec, shapes: dict[str, tuple[int, ...]], rows: int) -> str:
+def _choose_output(spec: ModelSpec, shapes: dict[str, tuple[int, ...]], rows: int) -> str:
     found = choose_scores(shapes, rows, spec.output)
     able = found.able
     if len(able) > 1:
         raise spec.invalid(
             "output",
-            f"several may hold the scores: {_described(shapes, able, rows)}; write output: {able[0]}, or another",
+            f"several may hold the scores: {_describe(shapes, able, rows)}; write output: {able[0]}, or another",
             allowed=list(able),
         )
     if not able and found.features:
         raise spec.invalid(
             "output",
-            f"{_described(shapes, found.features, rows)} is named as features are, not the scores of classes: export"
+            f"{_describe(shapes, found.features, rows)} is named as features are, not the scores of classes: export"
             f" the model with its head, or, if these are scores, write output: {found.features[0]}",
             allowed=list(found.features),
         )
@@ -122,14 +122,14 @@ def _chosen(spec: ModelSpec, shapes: dict[str, tuple[int, ...]], rows: int) -> s
         raise spec.invalid(
             "source" if spec.output is None else "output",
             f"not a classifier: for {rows} {'image' if rows == 1 else 'images'} it returned"
-            f" {_described(shapes, list(shapes), 0)}, not (n, classes). {_guess(next(iter(shapes.values())), rows)}",
+            f" {_describe(shapes, list(shapes), 0)}, not (n, classes). {_guess(next(iter(shapes.values())), rows)}",
         )
     if len(shapes) > 1:
         log.info("model %r: the scores are taken from the output %r", spec.name, able[0])
     return able[0]
 
 
-def _described(shapes: dict[str, tuple[int, ...]], names: Sequence[str], rows: int) -> str:
+def _describe(shapes: dict[str, tuple[int, ...]], names: Sequence[str], rows: int) -> str:
     def text(shape: tuple[int, ...]) -> str:
         sides = [str(side) for side in shape]
         if rows and shape and shape[0] == rows:

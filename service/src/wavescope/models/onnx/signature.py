@@ -50,7 +50,7 @@ class ImageInput:
     layout: Layout
     rows: int | None
 
-    def arranged(self, images: Float32[np.ndarray, "n c h w"]) -> np.ndarray:
+    def arrange(self, images: Float32[np.ndarray, "n c h w"]) -> np.ndarray:
         """Images as the model takes them; for uint8, [0, 1] becomes 0..255, and what lies outside is clipped."""
         if self.dtype == np.uint8:
             images = np.rint(np.clip(images, 0, 1) * np.float32(255))
@@ -71,7 +71,7 @@ def read_inputs(
     if len(inputs) != 1:
         raise spec.invalid(
             "source",
-            f"a classifier has one input, the images; this model has {len(inputs)}: {_listed(inputs)}."
+            f"a classifier has one input, the images; this model has {len(inputs)}: {_list_nodes(inputs)}."
             " Export it with the others as constants",
         )
     (node,) = inputs
@@ -123,7 +123,7 @@ def read_outputs(spec: ModelSpec, session: ort.InferenceSession) -> list[str]:
     if not names:
         raise spec.invalid(
             "source" if spec.output is None else "output",
-            f"there is no output of float scores, one per class, but {_listed(outputs)}. {_no_scores(outputs)}",
+            f"there is no output of float scores, one per class, but {_list_nodes(outputs)}. {_no_scores(outputs)}",
         )
     return names
 
@@ -197,7 +197,7 @@ def _no_scores(outputs: Sequence[Any]) -> str:
     return "Export the model with the scores that the label is taken from"
 
 
-def _listed(nodes: Sequence[Any]) -> str:
+def _list_nodes(nodes: Sequence[Any]) -> str:
     return ", ".join(f"{node.name} {type_name(node.type)} {_shape(node.shape)}" for node in nodes)
 
 

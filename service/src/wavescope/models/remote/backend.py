@@ -213,8 +213,8 @@ class RemoteBackend:
 
     def _negotiated(self, described: Described) -> tuple[Wire, int | None]:
         """Format in which images are sent, and the size of the batch where the server's model has only one."""
-        tensor = self._chosen(described.inputs, self._options.input, "input", first=False)
-        output = self._chosen(described.outputs, self._options.output, "output", first=True)
+        tensor = self._choose_tensor(described.inputs, self._options.input, "input", first=False)
+        output = self._choose_tensor(described.outputs, self._options.output, "output", first=True)
         datatype = tensor.datatype if tensor is not None and tensor.datatype else "FP32"
         if datatype not in DTYPES:
             raise self._spec.invalid(
@@ -230,7 +230,7 @@ class RemoteBackend:
         )
         return wire, self._fixed_batch(tensor)
 
-    def _chosen(
+    def _choose_tensor(
         self, tensors: Sequence[Tensor], name: str | None, field: str, *, first: bool
     ) -> Tensor | None:
         """The tensor of that name; without one the only one, or the first one where that is allowed."""

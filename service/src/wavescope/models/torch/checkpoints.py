@@ -39,10 +39,10 @@ _safe_globals = threading.Lock()
 _environment = threading.Lock()
 
 
-class Inert:
+class InertObject:
     """Stands for an object that a file holds beside its weights; takes all that it is given, and keeps nothing."""
 
-    def __new__(cls, *_args: object, **_named: object) -> Inert:
+    def __new__(cls, *_args: object, **_named: object) -> InertObject:
         """An object, whatever it is made of."""
         return super().__new__(cls)
 
@@ -96,7 +96,7 @@ _DICTIONARIES = (
 
 def _stand_ins() -> list[Any]:
     """Pairs of what a listed name is read as, and the name."""
-    inert = [(Inert, f"{module}.{name}") for module, names in _INERT.items() for name in names]
+    inert = [(InertObject, f"{module}.{name}") for module, names in _INERT.items() for name in names]
     dictionaries = [(OrderedDict, name) for name in _DICTIONARIES]
     return [*inert, *dictionaries, (_empty, "collections.defaultdict")]
 

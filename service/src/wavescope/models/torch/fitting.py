@@ -67,7 +67,7 @@ def fit(spec: ModelSpec, module: torch.nn.Module, found: Sequence[StateDict]) ->
         raise spec.invalid("weights", _several(spec, whole))
     if not matches:
         raise spec.invalid(
-            "weights", f"{spec.weights!r} does not fit {spec.source!r}: {_strange(own, found)}"
+            "weights", f"{spec.weights!r} does not fit {spec.source!r}: {_describe_mismatch(own, found)}"
         )
     match = whole[0] if whole else max(matches, key=lambda match: len(match.tensors))
     reason = _difference(spec, own, match, {name for name, _ in module.named_buffers()})
@@ -174,13 +174,13 @@ def _several(spec: ModelSpec, whole: Sequence[_Match]) -> str:
     )
 
 
-def _strange(own: Mapping[str, torch.Tensor], found: Sequence[StateDict]) -> str:
+def _describe_mismatch(own: Mapping[str, torch.Tensor], found: Sequence[StateDict]) -> str:
     largest = max(found, key=lambda candidate: len(candidate.tensors))
     if any("_packed_params" in name for name in largest.others):
         return _QUANTISED
     return (
-        f"none of its {len(largest.tensors)} tensors ({_listed(largest.tensors)}) has a name of the model's"
-        f" ({_listed(own)}): it is of another architecture; {_EXPORT}"
+        f"none of its {len(largest.tensors)} tensors ({_list_names(largest.tensors)}) has a name of the model's"
+        f" ({_list_names(own)}): it is of another architecture; {_EXPORT}"
     )
 
 
@@ -198,16 +198,16 @@ def _difference(
     if quantised:
         return _QUANTISED
     if match.others:
-        return f"{_listed(match.others)} are no tensors of PyTorch: convert them with torch.from_numpy"
+        return f"{_list_names(match.others)} are no tensors of PyTorch: convert them with torch.from_numpy"
     odd = [name for name, value in match.tensors.items() if not _is_plain(value)]
     if odd:
         return (
-            f"{len(odd)} of its tensors are sparse, distributed or without content ({_listed(odd)}):"
+            f"{len(odd)} of its tensors are sparse, distributed or without content ({_list_names(odd)}):"
             " write plain ones, gathered in one process"
         )
     undefined = [name for name, value in match.tensors.items() if bool(value.float().isnan().any())]
     if undefined:
-        return f"{len(undefined)} of its tensors hold NaN ({_listed(undefined)}): its training has failed"
+        return f"{len(undefined)} of its tensors hold NaN ({_list_names(undefined)}): its training has failed"
     reshaped = [name for name, value in match.tensors.items() if own[name].shape != value.shape]
     if match.missing or match.surplus:
         return _other_names(own, match, buffers)
@@ -222,16 +222,16 @@ def _is_plain(tensor: torch.Tensor) -> bool:
 def _other_names(own: Mapping[str, torch.Tensor], match: _Match, buffers: Collection[str]) -> str:
     if match.missing and set(match.missing) <= set(buffers):
         return (
-            f"it has the model's parameters without its buffers ({_listed(match.missing)}):"
+            f"it has the model's parameters without its buffers ({_list_names(match.missing)}):"
             " write model.state_dict(), not model.named_parameters()"
         )
     parts = []
     if match.missing:
         parts.append(
-            f"{len(match.missing)} of the model's {len(own)} tensors are missing ({_listed(match.missing)})"
+            f"{len(match.missing)} of the model's {len(own)} tensors are missing ({_list_names(match.missing)})"
         )
     if match.surplus:
-        parts.append(f"{len(match.surplus)} are not the model's ({_listed(match.surplus)})")
+        parts.append(f"{len(match.surplus)} are not the model's ({_list_names(match.surplus)})")
     return f"{', and '.join(parts)}: it is of another architecture, or was changed; {_EXPORT}"
 
 
@@ -256,13 +256,13 @@ def _other_shapes(
     name = reshaped[0]
     reason = f"{name} is {tuple(tensors[name].shape)}, the model's is {tuple(own[name].shape)}"
     if len(reshaped) > 1:
-        reason = f"{len(reshaped)} tensors have other shapes ({_listed(reshaped)}): {reason}"
+        reason = f"{len(reshaped)} tensors have other shapes ({_list_names(reshaped)}): {reason}"
     if any("pos_embed" in name for name in reshaped):
         return f"{reason}; it is for images of another size: name the model of that size, or {_EXPORT}"
     return f"{reason}; it is of another size or architecture: {_EXPORT}"
 
 
-def _listed(names: Iterable[str]) -> str:
+def _list_names(names: Iterable[str]) -> str:
     names = list(names)
     return ", ".join(map(_printable, names[:MAX_NAMED])) + (" …" if len(names) > MAX_NAMED else "")
 

@@ -75,7 +75,7 @@ def build_torchscript(spec: ModelSpec, device: torch.device) -> Built:
         WeightsUnavailable: there is no such file.
         RegistryInvalid: its digest is another one, or it is no TorchScript.
     """
-    path = _checked(spec, TORCHSCRIPT)
+    path = _check_program_file(spec, TORCHSCRIPT)
     preprocessing, _ = spec.declared()
     try:
         with warnings.catch_warnings():
@@ -101,7 +101,7 @@ def build_exported(spec: ModelSpec, device: torch.device) -> Built:
         WeightsUnavailable: there is no such file.
         RegistryInvalid: its digest is another one, or it is no exported program of tensors alone.
     """
-    path = _checked(spec, TORCH_EXPORT)
+    path = _check_program_file(spec, TORCH_EXPORT)
     preprocessing, _ = spec.declared()
     try:
         with zipfile.ZipFile(path) as archive:
@@ -125,7 +125,7 @@ def build_exported(spec: ModelSpec, device: torch.device) -> Built:
     return Built(found, preprocessing, None, program=True, max_rows=most)
 
 
-def _checked(spec: ModelSpec, expected: FileType) -> Path:
+def _check_program_file(spec: ModelSpec, expected: FileType) -> Path:
     path = Path(spec.reference)
     check_type(spec, path, field="source", expected=(expected,))
     return check_file(spec, path, field="source")

@@ -372,7 +372,9 @@ def _from_torchvision(spec: ModelSpec, entry: Any) -> Preprocessing:
     transform = entry.transforms()
     (crop,) = transform.crop_size
     (resize,) = transform.resize_size
-    return _checked(spec, (crop, crop), resize, transform.mean, transform.std, transform.interpolation.value)
+    return _check_preprocessing(
+        spec, (crop, crop), resize, transform.mean, transform.std, transform.interpolation.value
+    )
 
 
 def _from_timm(spec: ModelSpec, module: torch.nn.Module) -> Preprocessing:
@@ -387,12 +389,12 @@ def _from_timm(spec: ModelSpec, module: torch.nn.Module) -> Preprocessing:
             "preprocessing",
             f"timm's crop {config['crop_mode']!r} to {height}x{width} is not supported: declare one",
         )
-    return _checked(
+    return _check_preprocessing(
         spec, (height, width), resize, config["mean"], config["std"], str(config["interpolation"])
     )
 
 
-def _checked(
+def _check_preprocessing(
     spec: ModelSpec, size: tuple[int, int], resize: int | None, mean: Any, std: Any, interpolation: str
 ) -> Preprocessing:
     if interpolation not in INTERPOLATIONS:

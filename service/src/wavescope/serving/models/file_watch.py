@@ -18,7 +18,7 @@ T = TypeVar("T")
 GOES_ON = "the model goes on as it was loaded"
 
 
-class Read(Protocol):
+class FileReader(Protocol):
     """Reads a file that is as ``found`` says; ``None`` until that is done."""
 
     def __call__(self, what: Callable[[Path], T], path: Path, found: Identity) -> T | OSError | None: ...
@@ -71,7 +71,7 @@ class BackgroundReader:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FileChange:
     """Result of a look at the files of a model.
 
     Attributes:
@@ -95,7 +95,9 @@ class FileWatch:
         read: reads digests, and what lies beside a file.
     """
 
-    def __init__(self, spec: ModelSpec, *, stat: Callable[[Path], Identity] = identity, read: Read) -> None:
+    def __init__(
+        self, spec: ModelSpec, *, stat: Callable[[Path], Identity] = identity, read: FileReader
+    ) -> None:
         self._expected = spec.sha256
         self._stat = stat
         self._read = read
@@ -109,12 +111,12 @@ class FileWatch:
         self._last = self._loaded
         self._notice = ""
 
-    def look(self) -> Look:
+    def look(self) -> FileChange:
         """Looks once. A change is found again by every look, until another watch begins with what was loaded then."""
         if self._given is None:
-            return Look()
+            return FileChange()
         if not self._list_files(self._given):
-            return Look(notice=self._notice)
+            return FileChange(notice=self._notice)
         before, self._last = self._last, {path: self._stat(path) for path in self._files}
         if self._last == self._loaded:
             found = None if self._content else self._digests(self._last)
@@ -123,7 +125,7 @@ class FileWatch:
             self._notice = ""
         elif self._last == before:  # else it may be being written
             return self._compare(self._given, self._last)
-        return Look(notice=self._notice)
+        return FileChange(notice=self._notice)
 
     def _list_files(self, given: Path) -> bool:
         """Lists the files anew where the given one is another; whether they are known."""
@@ -142,17 +144,17 @@ class FileWatch:
             self._loaded = {path: self._stat(path) for path in self._files} | self._loaded
         return True
 
-    def _compare(self, given: Path, now: Mapping[Path, Identity]) -> Look:
+    def _compare(self, given: Path, now: Mapping[Path, Identity]) -> FileChange:
         """Compares files that stay as they are, but are not as they were."""
         gone = [
             path for path, found in now.items() if found is None and self._loaded.get(path, ()) is not None
         ]
         if gone:
             self._notice = f"{gone[0].name!r} is not there, or cannot be read; {GOES_ON}"
-            return Look(notice=self._notice)
+            return FileChange(notice=self._notice)
         found = self._digests(now)
         if found is None:
-            return Look(notice=self._notice)
+            return FileChange(notice=self._notice)
         self._notice = ""
         if isinstance(found, OSError):
             reason = found.strerror or type(found).__name__
@@ -165,8 +167,8 @@ class FileWatch:
                 f"sha256 {self._expected}; {GOES_ON}, and no replica that starts will load that file"
             )
         else:
-            return Look(changed=True)
-        return Look(notice=self._notice)
+            return FileChange(changed=True)
+        return FileChange(notice=self._notice)
 
     def _digests(self, now: Mapping[Path, Identity]) -> dict[Path, str] | OSError | None:
         """Digests of files that are there; ``None`` until all are read."""

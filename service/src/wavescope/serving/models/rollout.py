@@ -13,7 +13,7 @@ from ray.serve.exceptions import RayServeException
 from wavescope.models.spec import ModelSpec
 from wavescope.serving import names
 from wavescope.serving.models.capacity import Room
-from wavescope.serving.models.file_watch import FileWatch, Look
+from wavescope.serving.models.file_watch import FileChange, FileWatch
 from wavescope.serving.models.placement import Placement
 from wavescope.serving.models.registry_file import RegistryFile
 from wavescope.serving.models.status import Deployed
@@ -102,7 +102,7 @@ class Rollout:
         failed = self._failed() if again else set[str]()
         for name, spec in wanted.items():
             before, asked = self._deployed.get(name), names.model_application(name) in failed
-            look = self._files[name].look() if before == spec else Look()
+            look = self._files[name].look() if before == spec else FileChange()
             self._notify(name, look.notice)
             changed = look.changed or before != spec
             if before is not None and changed and self._too_large(spec):
