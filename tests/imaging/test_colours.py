@@ -13,9 +13,9 @@ from PIL import Image, ImageCms
 from tests.imaging.profiles import SPACES, expected_srgb, matrix_profile
 from tests.imaging.test_decode import GREY, WHOLE, encoded, noise, pixels
 
-from wavescope.imaging.colours import MAX_PROFILE_BYTES
 from wavescope.imaging.decode import decode, estimate_decode_cost, prepare
 from wavescope.imaging.decode_cost import PROFILE_S
+from wavescope.imaging.embedded_profiles import MAX_PROFILE_BYTES
 
 
 def muted() -> np.ndarray:

@@ -9,9 +9,10 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
-MAX_PROFILE_BYTES: Final = 2**23  # profiles of printers have up to three million
+from wavescope.imaging.embedded_profiles import MAX_PROFILE_BYTES, embedded_profile
+from wavescope.imaging.file_parts import PNG_SIGNATURE, jp2_header, png_chunk
 
 _COLOUR_SPACE_TAG: Final = 0xA001
 _EXIF_DIRECTORY: Final = 0x8769
@@ -20,9 +21,42 @@ _SRGB_GAMMA: Final = 0.45455  # as encoders write it
 _STEPS: Final = 17  # per channel, of the colours by which a profile is compared with sRGB
 # Colour space of a profile, and the mode of the images that it describes.
 _MODES: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
-_PRIMARIES: Final = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}  # ITU-T H.273; 1 and 2 are sRGB's and none
+# Names of code points of ITU-T H.273 that are not sRGB's; 2 is for unknown.
+_PRIMARIES: Final = {
+    4: "BT.470 M",
+    5: "BT.601 (625 lines)",
+    6: "BT.601 (525 lines)",
+    7: "SMPTE 240M",
+    8: "film",
+    9: "BT.2020",
+    10: "XYZ",
+    11: "DCI-P3",
+    12: "Display P3",
+    22: "EBU 3213",
+}
+_TRANSFERS: Final = {
+    4: "gamma 2.2",
+    5: "gamma 2.8",
+    7: "SMPTE 240M",
+    8: "linear light",
+    9: "a logarithm",
+    10: "a logarithm",
+    16: "PQ",
+    17: "SMPTE 428",
+    18: "HLG",
+}
+_GAMMAS: Final = {4: 1 / 2.2, 5: 1 / 2.8, 8: 1.0}
+_SRGB_PRIMARY, _SRGB_TRANSFERS = 1, (1, 6, 13, 14, 15)
+_UNKNOWN: Final = 2
+_SRGB_WHITE: Final = (0.3127, 0.3290)
+_SRGB_PRIMARIES: Final = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+_PRIMARIES_TAG: Final = 319
+_SAME: Final = 0.005  # of chromaticities, as encoders round them
+_OTHER_PRIMARIES: Final = "primaries other than sRGB's"
+# Enumerated colour spaces of JPEG 2000: two levels, sRGB, grey, sYCC and CMYK, which Pillow follows, and others.
+_KNOWN_SPACES: Final = (0, 12, 15, 16, 17, 18)
+_NAMED_SPACES: Final = {11: "CMY", 13: "YCCK", 20: "e-sRGB", 21: "ROMM RGB", 24: "e-sYCC"}
 _PROFILE_ERRORS: Final = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
-_TRANSFERS: Final = {16: "PQ", 18: "HLG"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +74,41 @@ class ColourSpace:
     assumptions: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class CodePoints:
+    """Code points of ITU-T H.273 for the colours of an image.
+
+    Attributes:
+        primaries: code point of the primaries.
+        transfer: code point of the transfer function.
+        narrow: whether black is 16 and white 235.
+    """
+
+    primaries: int
+    transfer: int
+    narrow: bool = False
+
+    @property
+    def is_srgb(self) -> bool:
+        return self.primaries == _SRGB_PRIMARY and self.transfer in _SRGB_TRANSFERS and not self.narrow
+
+    @property
+    def gamma(self) -> float | None:
+        """Exponent by which sRGB's primaries are encoded; ``None`` for other curves and primaries."""
+        plain = self.primaries in (_SRGB_PRIMARY, _UNKNOWN) and not self.narrow
+        return _GAMMAS.get(self.transfer) if plain else None
+
+    @property
+    def name(self) -> str:
+        """What is not sRGB's; empty where nothing is."""
+        names = [
+            _PRIMARIES.get(self.primaries),
+            _TRANSFERS.get(self.transfer),
+            "narrow range" if self.narrow else None,
+        ]
+        return " ".join(name for name in names if name is not None)
+
+
 def read_colour_space(image: Image.Image, data: bytes = b"", exif: Image.Exif | None = None) -> ColourSpace:
     """Read the colour space from an image's metadata.
 
@@ -48,18 +117,44 @@ def read_colour_space(image: Image.Image, data: bytes = b"", exif: Image.Exif | 
         data: bytes of its file, for what Pillow does not read.
         exif: its EXIF data, if they may be read.
     """
-    profile = image.info.get("icc_profile")
-    if isinstance(profile, bytes) and profile:
+    profile = embedded_profile(image, data)
+    coded = _read_code_points(data)
+    if image.format == "PNG" and coded is not None and coded.is_srgb:
+        return ColourSpace()  # goes before a profile (PNG 3, 4.3)
+    if profile is not None:
         if len(profile) > MAX_PROFILE_BYTES:
             return ColourSpace(assumptions=(_ignored(f"has more than {MAX_PROFILE_BYTES} bytes"),))
+        if image.format == "PNG" and coded is not None and coded.name:
+            said = (
+                f"the image declares colours of {coded.name}: its colour profile was followed in their place"
+            )
+            return ColourSpace(profile, assumptions=(said,))
         return ColourSpace(profile)
-    coded = _read_code_points(data)
-    if coded is not None:
-        return ColourSpace(assumptions=(f"the image declares colours of {coded}, which are read as sRGB",))
-    gamma = image.info.get("gamma")
-    if image.format == "PNG" and "srgb" not in image.info and isinstance(gamma, float) and 0.05 < gamma < 5:
-        return ColourSpace(gamma=None if abs(gamma / _SRGB_GAMMA - 1) < 0.05 else gamma)
+    if image.format is not None and "icc_profile" in image.info:
+        return ColourSpace(assumptions=(_ignored("is incomplete or damaged"),))
+    if coded is not None and coded.gamma is not None:
+        return ColourSpace(gamma=coded.gamma)
+    if coded is not None and coded.name:
+        return ColourSpace(assumptions=(_as_srgb(f"colours of {coded.name}"),))
+    if image.format == "PNG" and "srgb" not in image.info:
+        return _read_png_colours(image, exif)
+    if image.format == "JPEG2000":
+        return ColourSpace(assumptions=_of_jpeg2000(data))
+    primaries = image.tag_v2.get(_PRIMARIES_TAG) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
+    if _differ_from_srgb(primaries, _SRGB_PRIMARIES):
+        return ColourSpace(assumptions=(_as_srgb(_OTHER_PRIMARIES),))
     return ColourSpace(assumptions=_of_exif(exif))
+
+
+def _read_png_colours(image: Image.Image, exif: Image.Exif | None) -> ColourSpace:
+    """Read the gamma and the primaries of a PNG, or else what its EXIF data say."""
+    gamma = image.info.get("gamma")
+    other = _differ_from_srgb(image.info.get("chromaticity"), _SRGB_WHITE + _SRGB_PRIMARIES)
+    primaries = (_as_srgb(_OTHER_PRIMARIES),) if other else ()
+    if isinstance(gamma, float) and 0.05 < gamma < 5:
+        curve = None if abs(gamma / _SRGB_GAMMA - 1) < 0.05 else gamma
+        return ColourSpace(gamma=curve, assumptions=primaries)
+    return ColourSpace(assumptions=primaries or _of_exif(exif))
 
 
 def to_srgb(image: Image.Image, declared: ColourSpace, assumptions: list[str]) -> Image.Image:
@@ -169,21 +264,42 @@ def _gamma_curve(gamma: float) -> list[int]:
     return [int(value) for value in np.rint(255 * encoded)]
 
 
-def _read_code_points(data: bytes) -> str | None:
-    """Name of wide or high-dynamic-range colours that a PNG or AVIF declares by code points, ``None`` for others."""
-    if data.startswith(b"\x89PNG"):
-        start, form = data.find(b"cICP", 0, max(0, data.find(b"IDAT"))), ">BB"
-    elif data[4:8] == b"ftyp":
-        start, form = data.find(b"nclx", 0, 2**16), ">HH"
-    else:
+def _read_code_points(data: bytes) -> CodePoints | None:
+    """Code points of the colours of a PNG or AVIF (ITU-T H.273); ``None`` where there are none."""
+    if data.startswith(PNG_SIGNATURE):
+        content = png_chunk(data, b"cICP") or b""
+        if len(content) < 4:
+            return None
+        return CodePoints(content[0], content[1], narrow=content[3] == 0)
+    start = data.find(b"colrnclx", 0, 2**16) if data[4:8] == b"ftyp" else -1
+    if start < 0 or start + 12 > len(data):
         return None
-    if start < 0 or start + 8 > len(data):
-        return None
-    primaries, transfer = struct.unpack_from(form, data, start + 4)
-    named = [
-        names[code] for names, code in ((_PRIMARIES, primaries), (_TRANSFERS, transfer)) if code in names
+    return CodePoints(*struct.unpack_from(">HH", data, start + 8))
+
+
+def _differ_from_srgb(declared: object, expected: tuple[float, ...]) -> bool:
+    """Whether chromaticities are declared, make sense, and are not sRGB's."""
+    if not isinstance(declared, tuple) or len(declared) != len(expected):
+        return False
+    try:
+        numbers = [float(number) for number in declared]
+    except (TypeError, ValueError, ArithmeticError):
+        return False
+    if not all(0 < number < 1 for number in numbers[1::2]):  # nothing is declared by zeros
+        return False
+    return any(abs(one - other) > _SAME for one, other in zip(numbers, expected, strict=True))
+
+
+def _of_jpeg2000(data: bytes) -> tuple[str, ...]:
+    spaces = [
+        int.from_bytes(box[3:7], "big")
+        for name, box in jp2_header(data)
+        if name == b"colr" and box[:1] == b"\x01"
     ]
-    return " ".join(named) or None
+    if not spaces or any(space in _KNOWN_SPACES for space in spaces):
+        return ()
+    name = _NAMED_SPACES.get(spaces[0], f"the enumerated space {spaces[0]}")
+    return (_as_srgb(f"colours of {name}"),)
 
 
 def _of_exif(exif: Image.Exif | None) -> tuple[str, ...]:
@@ -195,6 +311,10 @@ def _of_exif(exif: Image.Exif | None) -> tuple[str, ...]:
             "the image's EXIF declares colours other than sRGB, but it has no colour profile: read as sRGB",
         )
     return ()
+
+
+def _as_srgb(what: str) -> str:
+    return f"the image declares {what}, which are read as sRGB"
 
 
 def _ignored(why: str) -> str:

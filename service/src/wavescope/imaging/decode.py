@@ -22,6 +22,7 @@ from wavescope.errors import ImageTooLarge, InvalidRequest, NotAnImage
 from wavescope.imaging.colours import ColourSpace, read_colour_space, to_srgb
 from wavescope.imaging.crop import resize_and_crop
 from wavescope.imaging.decode_cost import DecodeCost, check_cost
+from wavescope.imaging.embedded_profiles import without_long_profile
 from wavescope.imaging.file_parts import file_of
 from wavescope.imaging.file_structure import MAX_EXIF_BYTES, check_structure
 from wavescope.imaging.frame_count import check_frames
@@ -234,7 +235,7 @@ def _open(data: bytes, limits: ImageLimits) -> Iterator[tuple[Image.Image, Decod
         raise NotAnImage("the image is empty: 0 bytes", field="image")
     check_structure(data)
     try:
-        with Image.open(io.BytesIO(data), formats=_supported_formats()) as image:
+        with Image.open(io.BytesIO(without_long_profile(data)), formats=_supported_formats()) as image:
             check_misread(image, data)
             _check_size(image.size, limits.max_pixels)
             frames = check_frames(image, data, limits.max_frames)
@@ -313,6 +314,11 @@ def _load(image: Image.Image, data: bytes = b"", frames: int = 1) -> UprightImag
     turn = _UPRIGHT.get(_orientation(exif))
     colours = read_colour_space(image, data, exif)
     assumptions = [f"the image has {frames} frames, of which the first was taken"] if frames > 1 else []
+    if len(image.info.get("exif") or b"") > MAX_EXIF_BYTES:
+        assumptions.append(
+            f"the image's EXIF data have more than {MAX_EXIF_BYTES} bytes and were not read: if they declare a "
+            "rotation, it was not applied"
+        )
     if said is not None:
         assumptions.append(said)
     turned = image.copy() if turn is None else image.transpose(turn)

@@ -13,7 +13,8 @@ from typing import Final
 from PIL import Image
 
 from wavescope.errors import ImageTooLarge
-from wavescope.imaging.colours import MAX_PROFILE_BYTES, changes_colours
+from wavescope.imaging.colours import changes_colours
+from wavescope.imaging.embedded_profiles import MAX_PROFILE_BYTES, embedded_profile
 from wavescope.imaging.file_structure import count_jpeg_scans
 
 
@@ -125,7 +126,7 @@ def _per_megapixel(image: Image.Image, data: bytes) -> float:
         seconds += SCAN_S * max(0, count_jpeg_scans(data) - 1)
     if image.mode == "LAB":
         seconds += LAB_S
-    profile = image.info.get("icc_profile")
-    if isinstance(profile, bytes) and len(profile) <= MAX_PROFILE_BYTES and changes_colours(profile):
+    profile = embedded_profile(image, data)
+    if profile is not None and len(profile) <= MAX_PROFILE_BYTES and changes_colours(profile):
         seconds += PROFILE_S
     return seconds
