@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+import zlib
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,9 @@ import pytest
 from PIL import Image
 from tests.imaging import expensive
 from tests.imaging.expensive import encoded
+from tests.imaging.profiles import matrix_profile
+from tests.imaging.test_colours import chunked
+from tests.imaging.test_decode import png
 
 from wavescope.engine.types import Picture, Preprocessing
 from wavescope.errors import ImageTooLarge
@@ -62,6 +67,30 @@ def test_the_error_says_how_many_pixels_may_be_sent() -> None:
     with pytest.raises(ImageTooLarge, match=r"at most 16[0-9]{6} pixels, or as a baseline JPEG"):
         decode(expensive.jpeg2000(8000, 7999), Preprocessing(), limits=ImageLimits(max_decode_s=LIMIT_S))
     assert seconds_to_decode(expensive.jpeg2000(4000, 4000)) < LIMIT_S
+
+
+def cpu_seconds(data: bytes) -> float:
+    """What decoding takes of a processor."""
+    began = time.process_time()
+    decode(data, Preprocessing())
+    return time.process_time() - began
+
+
+def test_transparency_profiles_and_16_bits_cost_more() -> None:
+    """Rows of one predictor, which deflate keeps small: the most seconds per byte; within twice what is expected."""
+    side = 1000
+    row = np.random.default_rng(0).integers(0, 256, 8 * side, np.uint8).tobytes()
+    profile = b"profile\0\0" + zlib.compress(matrix_profile("ProPhoto RGB"))
+    expected: dict[tuple[int, bool], float] = {}
+    for depth in (8, 16):
+        rows = (b"\4" + row[: side * depth // 2]) * side
+        plain = png(side, side, rows, depth=depth, colour=6)
+        for data, converted in ((plain, False), (chunked(plain, b"iCCP", profile), True)):
+            expected[depth, converted] = seconds_to_decode(data)
+            assert min(cpu_seconds(data) for _ in range(3)) < 2 * expected[depth, converted]
+    assert expected[8, False] == pytest.approx(0.050, rel=0.05)
+    assert expected[8, True] == pytest.approx(0.110, rel=0.05)
+    assert expected[16, True] == pytest.approx(0.135, rel=0.05)
 
 
 def test_every_format_that_is_opened_has_a_rate() -> None:

@@ -72,7 +72,10 @@ SCAN_S: Final = (
     0.0008  # per megapixel, for every scan of a JPEG beyond the first, which visits all coefficients
 )
 LAB_S: Final = 0.060  # per megapixel of CIELAB, which is converted pixel by pixel
-PROFILE_S: Final = 0.050  # per megapixel of colours that are converted to sRGB
+PROFILE_S: Final = 0.060  # per megapixel of colours that are converted to sRGB
+ALPHA_S: Final = 0.020  # per megapixel of transparency, which is laid over white
+DEEP_S: Final = 0.025  # per megapixel of a PNG of 16 bits per sample, whose rows are twice as long
+_WITH_ALPHA: Final = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 _TIFFS: Final = {"raw": RAW_TIFF, "lzma": LZMA_TIFF}
 
 
@@ -124,6 +127,10 @@ def _per_megapixel(image: Image.Image, data: bytes) -> float:
         seconds *= max(1, len(image.getbands())) / 3  # every channel is transformed by itself
     elif image.format in ("JPEG", "MPO"):
         seconds += SCAN_S * max(0, count_jpeg_scans(data) - 1)
+    elif image.format == "PNG" and any(";16" in str(tile[-1]) for tile in getattr(image, "tile", ())):
+        seconds += DEEP_S
+    if image.mode in _WITH_ALPHA or "transparency" in image.info:
+        seconds += ALPHA_S
     if image.mode == "LAB":
         seconds += LAB_S
     profile = embedded_profile(image, data)
