@@ -55,6 +55,17 @@ def bmp(array: np.ndarray, profile: bytes) -> bytes:
     return b"BM" + struct.pack("<IHHI", 138 + len(rows) + len(profile), 0, 0, 138) + head + rows + profile
 
 
+def gif(profile: bytes) -> bytes:
+    """A GIF of one colour with a profile."""
+    image = Image.new("P", (40, 24))
+    image.putpalette([110, 120, 130])
+    data = encoded(image, "GIF")
+    parts = [profile[at : at + 255] for at in range(0, len(profile), 255)]
+    blocks = b"".join(bytes([len(part)]) + part for part in parts)
+    table = 13 + 3 * 2 ** ((data[10] & 7) + 1)
+    return data[:table] + b"\x21\xff\x0bICCRGBG1012" + blocks + b"\0" + data[table:]
+
+
 def found_everywhere(data: bytes) -> Any:
     """The picture of a file, which is that of the image that Pillow opens."""
     found = decode(data, WHOLE)
@@ -81,6 +92,13 @@ def test_a_profile_that_pillow_does_not_look_for_is_followed(data: bytes) -> Non
     if data.startswith(b"BM"):
         more = estimate_decode_cost(data).seconds - estimate_decode_cost(plain).seconds
         assert more == pytest.approx(960e-6 * PROFILE_S, rel=0.5)
+
+
+def test_a_profile_of_a_gif_is_followed() -> None:
+    expected = expected_srgb(np.array([[110, 120, 130]]), "ProPhoto RGB")[0]
+    found = pixels(found_everywhere(gif(PROFILE)))
+    np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=1.5)
+    assert "is damaged" in found_everywhere(gif(PROFILE[:99])).assumptions[0]
 
 
 @pytest.mark.parametrize(

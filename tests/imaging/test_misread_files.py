@@ -197,6 +197,12 @@ def test_alpha_does_not_hide_12_bits_of_colours(form: str, alpha: int) -> None:
         prepare(values.astype(np.uint32), WHOLE)
 
 
+def test_a_tag_is_not_advised_where_it_would_not_be_followed() -> None:
+    samples = (noise().astype("<u2") * 16).tobytes()
+    with pytest.raises(NotAnImage, match=r"nearly black\. Scale them to 0 to 65535, or send 8 bits$"):
+        decode(tiff([samples], 16, planar=1), WHOLE)
+
+
 def test_inks_of_12_bits_are_not_white_without_a_word() -> None:
     inks = noise(channels=4).astype("<u2") * 16
     with pytest.raises(NotAnImage, match="12 bits or fewer in 16"):

@@ -173,7 +173,7 @@ def prepare(
     if isinstance(image, Image.Image):
         _check_size(image.size, limits.max_pixels)
         file = file_of(image)
-        check_misread(image, file)
+        _translate_errors(lambda: check_misread(image, file))
         upright = _translate_errors(lambda: _load(image, file))
         return _crop(upright, preprocessing, grey=grey, max_pixels=limits.max_pixels, zoom=zoom)
     if not isinstance(image, np.ndarray):

@@ -1,4 +1,4 @@
-"""Colour profiles of files, also where Pillow does not look for them: JPEG 2000, BMP, and long ones of PNG."""
+"""Colour profiles of files, also where Pillow does not look for them: JPEG 2000, BMP, GIF, and long ones of PNG."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ MAX_PROFILE_BYTES: Final = 2**23  # profiles of printers have up to three millio
 _PROFILE_METHODS: Final = (b"\x02", b"\x03")  # of JPEG 2000: a restricted profile, and any
 _BMP_HEADER_BYTES: Final = 124  # of version 5
 _BMP_FILE_HEADER_BYTES: Final = 14
+_GIF_PROFILE: Final = b"\x21\xff\x0bICCRGBG1012"  # begins an extension
 _EMBEDDED: Final = b"DEBM"
 
 
@@ -33,6 +34,8 @@ def embedded_profile(image: Image.Image, data: bytes) -> bytes | None:
         return next((box[3:] for box in methods if box[:1] in _PROFILE_METHODS), None)
     if image.format == "BMP":
         return _read_bmp_profile(data)
+    if image.format == "GIF":
+        return _read_gif_profile(data)
     if image.format == "PNG" and "icc_profile" not in image.info:
         return _unpack_png_profile(data, MAX_PROFILE_BYTES)
     return None
@@ -74,3 +77,15 @@ def _read_bmp_profile(data: bytes) -> bytes | None:
         return None
     start = _BMP_FILE_HEADER_BYTES + offset
     return data[start : start + length] or None
+
+
+def _read_gif_profile(data: bytes) -> bytes | None:
+    position = data.find(_GIF_PROFILE)
+    if position < 0:
+        return None
+    position += len(_GIF_PROFILE)
+    profile = bytearray()
+    while position < len(data) and (size := data[position]) and len(profile) <= MAX_PROFILE_BYTES:
+        profile += data[position + 1 : position + 1 + size]
+        position += 1 + size
+    return bytes(profile) or None

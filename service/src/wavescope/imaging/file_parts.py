@@ -14,10 +14,15 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 _CODESTREAM = b"\xff\x4f\xff\x51"  # its start, and the marker of its sizes
 _MAX_BOXES = 1000
+_PARTLY_READ = frozenset({"PNG", "JPEG2000", "BMP", "GIF", "AVIF"})  # whose colours Pillow does not read
+_HEAD_BYTES = 64
 
 
 def file_of(image: Image.Image) -> bytes:
-    """Bytes of the file of an image that is opened and not loaded; none where there is no file, or no longer."""
+    """Bytes of the file of an image that is opened and not loaded, the first few of formats that Pillow reads whole.
+
+    None where there is no file, or no longer.
+    """
     try:
         file = getattr(image, "fp", None)
         if file is None or getattr(image, "format", None) is None:
@@ -25,7 +30,7 @@ def file_of(image: Image.Image) -> bytes:
         position = file.tell()
         file.seek(0)
         try:
-            return bytes(file.read())
+            return bytes(file.read(-1 if image.format in _PARTLY_READ else _HEAD_BYTES))
         finally:
             file.seek(position)
     except (OSError, ValueError, AttributeError, TypeError):  # closed, or a stream
