@@ -234,7 +234,7 @@ def test_both_images_get_the_same_time(kind: str) -> None:
     told = (
         f"other image: {said}"
         if kind == "compare"
-        else "deadline_s ended the explanation of the enlarged image early, as its own warnings tell"
+        else "deadline_s ended the explanation of the enlarged image early, as its own warnings say"
     )
     assert told in done.warnings
 
