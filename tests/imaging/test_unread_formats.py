@@ -148,12 +148,31 @@ UNREAD = {
         "in binary mode",
     ),
     "latin1-jpeg": (written("JPEG").decode("latin-1").encode(), "as if they were text", "in binary mode"),
-    "tiff-64": (tiff(64, 1, 1), "a TIFF whose samples have no rule here", "send 8 or 16 bits"),
-    "tiff-complex": (tiff(64, 1, 6), "a TIFF whose samples have no rule here", "send 8 or 16 bits"),
-    "tiff-5": (tiff(16, 7, 1), "a TIFF whose samples have no rule here", "send 8 or 16 bits"),
+    "tiff-64": (
+        tiff(64, 1, 1),
+        r"a TIFF whose samples have no rule here \(1 channel of 64 bits\)",
+        "send 8 or 16",
+    ),
+    "tiff-float": (
+        tiff(64, 1, 3),
+        r"samples have no rule here \(1 channel of 64 float bits\)",
+        "send 8 or 16 bits",
+    ),
+    "tiff-complex": (
+        tiff(64, 1, 6),
+        r"samples have no rule here \(1 channel of 64 complex bits\)",
+        "send 8 or 16",
+    ),
+    "tiff-7": (tiff(16, 7, 1), r"samples have no rule here \(7 channels of 16 bits\)", "send 8 or 16 bits"),
+    "tiff-cut": (
+        tiff(64, 1, 1)[:9],
+        r"samples have no rule here \(more than 4 channels, ",
+        "send 8 or 16 bits",
+    ),
 }
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @pytest.mark.parametrize("name", UNREAD)
 def test_a_format_that_is_not_read_is_named_with_what_to_do(name: str) -> None:
     data, called, remedy = UNREAD[name]

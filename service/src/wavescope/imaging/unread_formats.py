@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+import struct
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,11 +65,14 @@ _TEXT: Final = UnreadFormat("a text", _DOWNLOAD)
 _NPZ: Final = UnreadFormat("an archive of NumPy arrays (.npz)", _ARRAY)
 _ZIP: Final = UnreadFormat("a zip archive", _UNPACK)
 _MANGLED: Final = UnreadFormat("an image whose bytes were converted as if they were text", _BINARY)
-_TIFF: Final = UnreadFormat(
-    "a TIFF whose samples have no rule here (more than 4 channels, 10 or 64 bits, 12 bits of colours, grey with alpha "
-    "of 16 bits, floats of 16 or 64 bits, complex numbers and the like), or whose header is damaged",
-    "send 8 or 16 bits, grey or RGB",
+_TIFF_REMEDY: Final = "send 8 or 16 bits, grey or RGB"
+_TIFF_FORMS: Final = (
+    "more than 4 channels, 10 or 64 bits, 12 bits of colours, grey with alpha of 16 bits, floats of 16 or 64 bits, "
+    "complex numbers and the like"
 )
+_SAMPLES_PER_PIXEL, _SAMPLE_FORMAT = 277, 339
+_SHORT: Final = 3
+_SAMPLE_FORMATS: Final = {2: "signed ", 3: "float ", 5: "complex ", 6: "complex "}
 
 # By the keys of file_magic.
 _COMMON: Final = {
@@ -155,8 +159,40 @@ def recognise_unread(data: bytes) -> UnreadFormat | None:
     if b"%PDF-" in head[:1024]:
         return UnreadFormat("a PDF document", "send the image within, or the page drawn as PNG")
     if head.startswith((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")):
-        return _TIFF
+        return _name_tiff(data)
     return _recognise_text(head)
+
+
+def _name_tiff(data: bytes) -> UnreadFormat:
+    """A TIFF that Pillow does not open, with what its tags say of its samples."""
+    form = _TIFF_FORMS
+    values = _read_shorts(data)
+    if _BITS_PER_SAMPLE in values:
+        channels = values.get(_SAMPLES_PER_PIXEL, 1)
+        kind = _SAMPLE_FORMATS.get(values.get(_SAMPLE_FORMAT, 1), "")
+        form = f"{channels} {'channel' if channels == 1 else 'channels'} of {values[_BITS_PER_SAMPLE]} {kind}bits"
+    return UnreadFormat(
+        f"a TIFF whose samples have no rule here ({form}), or whose header is damaged", _TIFF_REMEDY
+    )
+
+
+def _read_shorts(data: bytes) -> dict[int, int]:
+    """First values of the tags of 16 bits in the first directory of a TIFF, as far as it is sound."""
+    order = "<" if data.startswith(b"II") else ">"
+    found: dict[int, int] = {}
+    try:
+        (start,) = struct.unpack_from(order + "I", data, 4)
+        (entries,) = struct.unpack_from(order + "H", data, start)
+        for position in range(start + 2, start + 2 + 12 * entries, 12):
+            tag, kind, count = struct.unpack_from(order + "HHI", data, position)
+            if kind == _SHORT and count:
+                at = position + 8
+                if count > 2:  # the values lie elsewhere
+                    (at,) = struct.unpack_from(order + "I", data, position + 8)
+                (found[tag],) = struct.unpack_from(order + "H", data, at)
+    except struct.error:
+        pass
+    return found
 
 
 def _recognise_container(head: bytes) -> UnreadFormat | None:
