@@ -24,7 +24,7 @@ MAX_SIZE_PX = 4096
 MAX_CHANNELS = 16
 MAX_NORMALISATION = 2.0
 MIN_STD = 1e-4  # below 1/255, of models of 0 to 255, and above 1/255²
-MAX_CPUS = 4096
+MAX_CPUS = 65_536
 MAX_COUNT = 65_536  # replicas, images of a batch, threads
 DEFAULT_THRESHOLD = 0.5
 # A remote model's replica only renders and waits.
