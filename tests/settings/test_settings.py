@@ -242,7 +242,11 @@ R = "source: 'oip:https://h/v2/models/m', outputs: logits, preprocessing: {}, re
         (R + "{headers: {Host: b}}", "remote.headers", "'Host' is set by the protocol"),
         ("source: 'oip:https://user@h/v2/models/m'", "source", "holds no user or password"),
         ("source: 'torchscript:a.pt', outputs: logits, preprocessing: {}", "sha256", "it is a program"),
-        ("source: 'timm:x', output: y", "output", "is for ONNX files and programs of torch: remove the field"),
+        (
+            "source: 'timm:x', output: y",
+            "output",
+            "is for ONNX files and programs of torch: remove the field",
+        ),
         ("source: 'timm:x', input_layout: nchw", "input_layout", "is for ONNX files"),
         ("source: 'onnx:x', input_layout: hwc", "input_layout", "'nchw' or 'nhwc'"),
         ("source: 'timm:x', remote: {}", "remote", "is for oip and kserve-v1"),
