@@ -100,7 +100,7 @@ class CodePoints:
 
     @property
     def name(self) -> str:
-        """What is not sRGB's; empty where nothing is."""
+        """Name of the colours that are not sRGB's; empty where there are none."""
         names = [
             _PRIMARIES.get(self.primaries),
             _TRANSFERS.get(self.transfer),
