@@ -93,7 +93,10 @@ def test_headers_without_an_end_are_cut_at_their_limit(service: Service):
             if readable:
                 break
             sent += CHUNK
-            client.sendall(b"a" * CHUNK)
+            try:
+                client.sendall(b"a" * CHUNK)
+            except ConnectionError:  # the service has answered and closed since it was looked
+                break
         status, _, problem = _reply(client)
     assert (status, problem["code"]) == (431, "headers_too_large")
     assert problem["limits"] == {"max_header_bytes": Settings().max_header_bytes}
