@@ -443,10 +443,12 @@ def _to_planes(
     _check_size((array.shape[1], array.shape[0]), max_pixels)
     if np.issubdtype(array.dtype, np.floating):
         check_floats(array)
-        colours = array[:, :, :3] if array.ndim == 3 else array
-        check_floats(colours)  # without alpha, which hides that colours are too small
-        if array.ndim == 3 and array.shape[2] == 4 and array[:, :, 3].min() < 1:
-            assumptions.append(_OVER_WHITE)
+        colours = array
+        if array.ndim == 3 and array.shape[2] == 4:
+            colours = array[:, :, :3]
+            check_floats(colours)  # without alpha, which hides that colours are too small
+            if array[:, :, 3].min() < 1:
+                assumptions.append(_OVER_WHITE)
         check_float_brightness(colours, assumptions)
         return tuple(Image.fromarray(plane) for plane in _split_float_channels(array, grey=grey))
     if array.dtype == np.bool_:
