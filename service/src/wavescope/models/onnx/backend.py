@@ -23,7 +23,7 @@ from wavescope.models.backend import (
 )
 from wavescope.models.faults import run_reason
 from wavescope.models.file_types import ONNX, check_type
-from wavescope.models.onnx.external_files import check_external_files, external_files, quantises_batches
+from wavescope.models.onnx.external_files import check_external_files, quantises_batches, referenced_files
 from wavescope.models.onnx.faults import LOAD_ERRORS, RUN_ERRORS, RUNTIME, load_reason
 from wavescope.models.onnx.probe import Signature, probe
 from wavescope.models.onnx.runtime import ort
@@ -82,11 +82,12 @@ class OnnxBackend:
     ) -> None:
         check_type(spec, path, field=field, expected=(ONNX,))
         check_file(spec, path, field=field)
-        external = external_files(path)
+        referenced = referenced_files(path)
+        external = [file for file in referenced if file.is_file()]
         if spec.sha256 is not None and external:
             names = ", ".join(file.name for file in external)
             raise spec.invalid("sha256", f"covers {path.name!r} alone, which keeps weights in {names}")
-        check_external_files(spec, path, field=field)
+        check_external_files(spec, path, referenced, field=field)
         self._spec = spec
         self._session, device = _open(spec, path, threads=spec.cpu_threads(threads), field=field)
         batch_size = spec.batch_size or (CPU_BATCH_SIZE if device == "cpu" else CUDA_BATCH_SIZE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from wavescope.models.file_types import LEFT_BY_DOWNLOADS, recognise
@@ -67,18 +67,19 @@ def quantises_batches(path: Path, *, block_bytes: int = BLOCK_BYTES) -> bool:
     return any(b"DynamicQuantizeLinear" in block for block in _blocks(path, block_bytes))
 
 
-def check_external_files(spec: ModelSpec, path: Path, *, field: str) -> None:
+def check_external_files(spec: ModelSpec, path: Path, files: Iterable[Path], *, field: str) -> None:
     """Check that the files beside an ONNX file are there, and are what was downloaded.
 
     Args:
         spec: of the model, for messages.
         path: of the ONNX file.
+        files: the files that it names, as of :func:`referenced_files`.
         field: of the specification that names it.
 
     Raises:
         RegistryInvalid: with the first that is not.
     """
-    for file in referenced_files(path):
+    for file in files:
         # Paths that lead out of the folder are ONNX Runtime's to refuse: nothing is said of what is there.
         if not file.resolve().is_relative_to(path.parent.resolve()):
             continue
