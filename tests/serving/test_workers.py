@@ -215,6 +215,27 @@ def test_a_worker_that_is_stopped_while_the_store_hands_a_job_over_gives_it_back
     assert (store.get("one").state, store.get("one").attempts) == ("queued", 0)
 
 
+@pytest.mark.parametrize("turns", range(12))
+def test_a_worker_that_is_stopped_while_it_hands_a_job_back_holds_no_lease(store: Store, turns: int) -> None:
+    async def work() -> None:
+        computed = asyncio.Event()
+
+        async def carry(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
+            computed.set()
+            raise ModelUnavailable("no replica yet")
+
+        workers = Workers(store, Settings(job_workers=1), carry, ended=lambda state: None, times=HURRIED)
+        workers.start_once()
+        await computed.wait()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await workers.stop()
+
+    submit(store)
+    asyncio.run(work())
+    assert (store.get("one").state, store.get("one").attempts) == ("queued", 0)
+
+
 def test_a_job_of_a_model_that_nobody_has_fails_after_a_while(store: Store) -> None:
     async def carry(job: Job, request: ExplainRequest, tally: Tally) -> tuple:
         raise UnknownModel("no model is called 'm'", field="model")

@@ -133,7 +133,7 @@ class Workers:
     async def _work_for_ever(self, worker: str) -> None:
         while True:
             try:
-                await self._work(worker, *await self._claim(worker))
+                await self._work_or_release(worker, *await self._claim(worker))
             except StoreUnavailable as silent:
                 log.warning("the store of jobs does not answer: %s", silent.message)
                 await asyncio.sleep(self._times.heartbeat_s)
@@ -191,6 +191,16 @@ class Workers:
             finished_before=now_s - self._settings.job_retention_s, max_bytes=self._settings.max_job_bytes
         )
 
+    async def _work_or_release(self, worker: str, job: Job, payload: bytes) -> None:
+        """Carries a job out; a worker that is stopped at any point of it releases the lease."""
+        try:
+            await self._work(worker, job, payload)
+        except asyncio.CancelledError:
+            # This process is leaving: another need not wait for the lease to lapse.
+            with contextlib.suppress(StoreUnavailable):
+                await in_store_thread(self._store.release, job.id, worker)
+            raise
+
     async def _work(self, worker: str, job: Job, payload: bytes) -> None:
         if job.attempts > self._settings.job_attempts:
             failed = InternalError(f"gave up after {self._settings.job_attempts} attempts")
@@ -203,9 +213,7 @@ class Workers:
         try:
             await asyncio.wait((running, beating), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            # This process is leaving: another need not wait for the lease to lapse.
             running.cancel()
-            await in_store_thread(self._store.release, job.id, worker)
             raise
         finally:
             beating.cancel()
