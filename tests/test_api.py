@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from rich.console import Console
 from tests.fakes.onnx_models import OnnxToy
-from threadpoolctl import ThreadpoolController
 
 import wavescope
 from wavescope import api
@@ -132,17 +131,6 @@ def test_a_model_that_was_updated_on_its_server_is_asked_anew(monkeypatch: pytes
     done += [wavescope.explain(IMAGE, model=spec, **SMALL)]
     assert len(servers) == 2
     np.testing.assert_array_equal(done[0].indices.total, done[1].indices.total)
-
-
-def test_openblas_has_one_thread_while_an_explanation_is_computed(tmp_path: Path) -> None:
-    seen: set[int] = set()
-
-    def look(done: int, planned: int) -> None:
-        found = ThreadpoolController().select(internal_api="openblas").info()
-        seen.update(library["num_threads"] for library in found)
-
-    wavescope.explain(IMAGE, model=TOY.write(tmp_path), progress=look, **SMALL)
-    assert seen == {1}
 
 
 def _linear() -> Any:

@@ -8,11 +8,18 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from tests.fakes.onnx_models import OnnxToy
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
+import wavescope
+from wavescope.core.adaptive.gaussian_process import GaussianProcess, Measurements
 from wavescope.engine.threads import Bound, one_thread
+from wavescope.engine.types import Preprocessing
 
 DEADLINE_S = 60.0
 MANY = 2
@@ -37,6 +44,34 @@ def many() -> object:
 def test_one_thread_within_and_as_many_as_before_afterwards() -> None:
     with one_thread():
         assert threads() == {1}
+    assert threads() == {MANY}
+
+
+def test_an_adaptive_plan_has_one_thread_while_it_computes_and_scores_and_the_caller_as_many_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computing: list[set[int]] = []
+    scoring: list[set[int]] = []
+    posterior = GaussianProcess.posterior
+
+    def look(self: GaussianProcess, measured: Measurements) -> Any:
+        computing.append(threads())
+        return posterior(self, measured)
+
+    monkeypatch.setattr(GaussianProcess, "posterior", look)
+    image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+    wavescope.explain(
+        image,
+        model=OnnxToy("toy", Preprocessing(size=(32, 32))).write(tmp_path),
+        plan="adaptive",
+        grid_size=8,
+        levels=2,
+        max_forwards=96,
+        progress=lambda done, planned: scoring.append(threads()),
+    )
+    assert computing
+    assert scoring
+    assert all(seen == {1} for seen in computing + scoring)
     assert threads() == {MANY}
 
 
