@@ -58,7 +58,7 @@ def without_errors(explanation: Explanation) -> Explanation:
     assert explanation.indices is not None
     return replace(
         explanation,
-        indices=replace(explanation.indices, standard_error=None, interval_95=None),
+        indices=replace(explanation.indices, standard_error=None, interval_95=None, effect_error=None),
         target=replace(explanation.target, probability=None),
         worth=Worth(0.0, None, None, None),
     )
@@ -208,6 +208,11 @@ def in_words(message: Message) -> dict[str, Any]:
         if f"{name}_from" in told or f"{name}_from_px" in told:
             unit = "_px" if name == "scale" else ""
             told[f"{name}{unit}"] = [told.pop(f"{name}_from{unit}"), told.pop(f"{name}_to{unit}")]
+    if "effects" in told:
+        effects = told.pop("effects")
+        told["effect"] = [effect["slope"] for effect in effects]
+        errors_of = [effect["standard_error"] for effect in effects]
+        told["effect_error"] = None if set(errors_of) == {None} else errors_of
     return told | (told.pop("importance", None) or {})
 
 

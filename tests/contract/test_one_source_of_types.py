@@ -22,6 +22,8 @@ NAMES = {
     CropBox: "Crop",
     layout.SufficientImage: "Sufficiency",
 }
+# Numbers with gaps, which messages hold as messages of their own.
+GAPPY = {"effect": "effects", "effect_error": "effects"}
 # Pairs, which messages hold as two fields or as a message of their own.
 PAIRS = {"scale_px": ("scale_from_px", "scale_to_px"), "frequency": ("frequency_from", "frequency_to")}
 SCALARS = {bool: {"bool"}, int: {"int32", "int64"}, float: {"double"}, str: {"string"}}
@@ -67,6 +69,8 @@ def expected(field: layout.ReplyField) -> dict[str, set[str]]:
         return dict.fromkeys(PAIRS[field.name], SCALARS[number])
     if field.name == "interval_95":
         return {field.name: {"Interval"}}
+    if field.name in GAPPY:
+        return {GAPPY[field.name]: {"Effect"}}
     if field.form == "list":
         number = bool if "bool" in hint.dtypes else int if "int32" in hint.dtypes else float
         return {field.name: SCALARS[number]}
@@ -99,7 +103,7 @@ def test_a_message_has_the_fields_of_its_type(cls: type) -> None:
 @pytest.mark.parametrize("cls", sections(), ids=lambda cls: cls.__name__)
 def test_lists_of_a_type_are_repeated_in_its_message(cls: type) -> None:
     lists = {
-        field.name
+        GAPPY.get(field.name, field.name)
         for field in layout.reply_fields(cls)
         if field.name not in PAIRS
         and (field.form == "list" or get_origin(layout.without_none(field.hint)) in (tuple, dict))

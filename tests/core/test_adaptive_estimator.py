@@ -15,6 +15,7 @@ from wavescope.core.adaptive.estimator import AdaptiveEstimator, RowSelection
 from wavescope.core.adaptive.factor_features import FactorFeatures
 from wavescope.core.adaptive.importance_sampling import FIRST, draw_rows, sensitivity
 from wavescope.core.sobol.design import Design, make_design
+from wavescope.core.sobol.effects import effects
 from wavescope.core.sobol.estimators import Scores, jansen
 from wavescope.errors import ConstantScore
 
@@ -52,7 +53,10 @@ class Surveyed:
         self, f: Score, traits: FactorFeatures, *, rows: int, budget: int, seed: int = 0, score: str = "logit"
     ) -> None:
         self.design = make_design("sobol", len(traits.size), rows, seed)
-        self.estimator = AdaptiveEstimator(traits, scores(f, self.design.a), score, budget=budget, seed=seed)
+        step = self.design.a - self.design.b
+        self.estimator = AdaptiveEstimator(
+            traits, scores(f, self.design.a), score, budget=budget, seed=seed, step=step
+        )
         self.budget = budget
         self.rounds: list[RowSelection] = []
         selection = self.estimator.select_groups()
@@ -120,6 +124,27 @@ def test_draws_of_sensitive_rows_are_weighted_back_to_all_rows() -> None:
     top = np.argsort(-full)[:8]
     np.testing.assert_allclose(done.estimate.total[top], full[top], rtol=0.4)
     assert done.estimate.total[top].sum() == pytest.approx(full[top].sum(), rel=0.1)
+
+
+def test_signed_effects_of_a_linear_score_are_its_coefficients_where_they_were_measured() -> None:
+    w = spread_weights(40, 3) * np.where(np.arange(40) % 3, 1, -1)
+    done = Surveyed(linear(w).f, make_traits(np.abs(w)), rows=32, budget=150).estimate
+    assert 3 < done.resolved.sum() < 40
+    np.testing.assert_allclose(done.effect[done.resolved], w[done.resolved])
+    assert (done.effect_error[done.resolved] < 1e-9).all()
+    assert np.isnan(done.effect[~done.resolved]).all()
+    assert np.isnan(done.effect_error[~done.resolved]).all()
+
+
+def test_signed_effects_of_sensitive_rows_are_weighted_back_to_all_rows() -> None:
+    w = spread_weights(20, 14)
+    f = logistic(w, 8)
+    done = Surveyed(f, make_traits(w), rows=256, budget=100_000, score="probability")
+    f_a, _, f_c = pick_freeze(f, done.design.a, done.design.b)
+    slope, error = effects(f_a - f_c, (done.design.a - done.design.b).T)
+    assert (np.abs(done.estimate.effect - slope) < 3 * error).all()
+    top = np.argsort(-slope)[:5]
+    np.testing.assert_allclose(done.estimate.effect[top], slope[top], rtol=0.2)
 
 
 def test_a_factor_without_effect_has_0_and_a_bound_that_is_small() -> None:

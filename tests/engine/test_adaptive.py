@@ -92,6 +92,20 @@ def test_a_linear_classifier_of_coefficients_has_the_indices_that_follow_by_hand
     assert np.abs(done.indices.total - truth).max() < 0.1 * truth.max()
     assert done.indices.resolved.all()
     assert done.screening.stopped == "all_resolved"
+    np.testing.assert_allclose(done.indices.effect, g, rtol=1e-3, atol=1e-3)
+    assert max(done.indices.effect_error) < 1e-3
+
+
+def test_factors_that_were_only_predicted_have_no_signed_effect() -> None:
+    listening = Listening()
+    found = [run(make_request(**SMALL), listener=listening).indices]
+    for indices in found + [partial.indices for partial in listening.partials]:
+        known = np.array([effect is not None for effect in indices.effect])
+        np.testing.assert_array_equal(known, indices.resolved)
+        assert not [
+            error for error, there in zip(indices.effect_error, known, strict=True) if error and not there
+        ]
+    assert 0 < sum(effect is not None for effect in found[0].effect) < 64
 
 
 # ---- stops -------------------------------------------------------------------------------------

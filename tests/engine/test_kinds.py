@@ -100,6 +100,19 @@ def test_a_model_of_one_frequency_gives_importance_to_its_ring_alone() -> None:
     assert np.delete(done.indices.total, 5).max() < 1e-9
 
 
+@pytest.mark.parametrize("nb_design", [2, 4, 16])
+def test_the_signed_effect_of_a_frequency_is_what_it_adds_to_a_linear_score(nb_design: int) -> None:
+    request = make_request(kind="fam", grid_size=6, nb_design=nb_design, **EXACT)
+    factors = fourier_partition("circle", 16, 16, grid_size=6)
+    synthesis = FourierSynthesis(PICTURE.pixels, factors, np.zeros((2, 1, 1), np.float32))
+    added = [float((weights(1) * synthesis.plain(mask)).sum()) for mask in np.eye(factors.n_factors)]
+    found = run(linear_classifier(weights(1)), request).indices
+    assert min(added) < 0 < max(added)
+    np.testing.assert_allclose(found.effect, added, rtol=1e-3, atol=1e-4)
+    assert (found.effect_error is None) == (nb_design < 4)
+    assert found.effect_error is None or max(found.effect_error) < 1e-3
+
+
 @pytest.mark.parametrize("baseline", ["zero", "mean", "blur"])
 def test_a_linear_classifier_of_pixels_has_the_indices_that_follow_by_hand(baseline: str) -> None:
     from wavescope.core.rendering.pixel import baseline_image

@@ -81,7 +81,14 @@ def make_explanation(kind: str = "wcam", seed: int = 0) -> Explanation:
         outcome="explained",
         target=predictions[1],
         prediction=predictions,
-        indices=Indices(total, rng.random(k), rng.random(k), np.stack([total - 0.1, total + 0.1], axis=1)),
+        indices=Indices(
+            total,
+            rng.random(k),
+            rng.random(k),
+            np.stack([total - 0.1, total + 0.1], axis=1),
+            effect=tuple((total - 0.5).tolist()),
+            effect_error=tuple((total / 4).tolist()),
+        ),
         maps=_maps(kind, rng),
         levels=_levels(rng) if KINDS[kind].transform == "wavelet" else None,
         crop=CropBox(0.5, 1.25, 100.75, 99.0),
@@ -194,8 +201,15 @@ def adaptive(explanation: Explanation) -> Explanation:
     """The same, had most factors been perturbed in groups alone."""
     assert explanation.indices is not None
     total = explanation.indices.total
+    measured = [place % 3 == 0 for place in range(len(total))]
+    effect = tuple(value if alone else None for value, alone in zip(total.tolist(), measured, strict=True))
     indices = replace(
-        explanation.indices, first=None, resolved=np.arange(len(total)) % 3 == 0, upper_bound=total + 0.25
+        explanation.indices,
+        first=None,
+        resolved=np.array(measured),
+        upper_bound=total + 0.25,
+        effect=effect,
+        effect_error=(*effect[:-1], None),
     )
     rounds = (Round(40, 1, 0.375), Round(64, 3, 0.15))
     parameters = make_request(kind=explanation.kind, plan="adaptive", max_forwards=64).parameters()

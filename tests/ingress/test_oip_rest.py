@@ -196,7 +196,7 @@ def test_tensors_are_the_numbers_of_the_json_reply(kind: str) -> None:
     tensors = told(infer(app, f"{MODEL}-{kind}", {}))
     reply = post(app, {"kind": kind}).json()
     for name, numbers in reply["indices"].items():
-        if numbers is None:
+        if numbers is None or name.startswith("effect"):  # tensors have no gaps
             assert name not in tensors
         else:
             np.testing.assert_array_equal(tensors[name], [numbers])

@@ -18,7 +18,7 @@ from wavescope.core.adaptive.factor_features import (
 from wavescope.core.rendering.masks import PickFreezeRows
 from wavescope.core.rendering.pixel import baseline_image
 from wavescope.engine.deadline import Deadline
-from wavescope.engine.plan import Plan
+from wavescope.engine.plan import Plan, mask_steps
 from wavescope.engine.protocols import Runner
 from wavescope.engine.types import ExplanationRequest, Round, Screening, Stop
 
@@ -109,7 +109,12 @@ def _rows_of_a(start: int, stop: int) -> PickFreezeRows:
 def _start(plan: Plan, request: ExplanationRequest, rows: Float[np.ndarray, "m t"]) -> AdaptiveEstimator:
     assert request.max_forwards is not None
     return AdaptiveEstimator(
-        factor_features(plan), rows, request.score, budget=request.max_forwards, seed=request.seed
+        factor_features(plan),
+        rows,
+        request.score,
+        budget=request.max_forwards,
+        seed=request.seed,
+        step=mask_steps(plan, slice(len(rows))).T,
     )
 
 

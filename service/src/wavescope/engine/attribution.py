@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from wavescope.core.sobol.estimators import Scores
 from wavescope.engine import adaptive, checks, products, warnings
 from wavescope.engine.deadline import Deadline, TimeOver
 from wavescope.engine.events import NULL_LISTENER, Listener, NullListener, PartialIndices
-from wavescope.engine.plan import Plan, Stack
+from wavescope.engine.plan import Plan, Stack, mask_steps
 from wavescope.engine.products import CleanPrediction, SampleResult
 from wavescope.engine.protocols import Rows, Runner
 from wavescope.engine.scoring.scoreboard import Scored
@@ -176,10 +176,13 @@ async def _sample(
     def scores(entry: Prediction | None) -> Scores | None:
         return None if entry is None else scored.pick_freeze(plan.n_factors, classes.index(entry.index))
 
+    # Once for all targets, and in the thread that computes: designs of many factors take seconds.
+    steps = cache(partial(mask_steps, plan, scored.complete_rows(plan.n_factors)))
+
     def find(clean: CleanPrediction) -> Find:
         target = scores(clean.target)
         assert target is not None
-        return partial(products.of_sample, context.request, target, scores(clean.runner_up))
+        return partial(products.of_sample, context.request, target, scores(clean.runner_up), steps)
 
     return [find(clean) for clean in cleans], scored.done, _ended(context, plan, scored)
 
@@ -210,6 +213,7 @@ class _SampleMonitor:
 
     def __init__(self, context: ImageContext, plan: Plan) -> None:
         self._context, self._plan = context, plan
+        self._steps = cache(partial(mask_steps, plan))
         self._reports = plan is context.plan  # not of a second one
         self._reported_rows = 0
 
@@ -224,7 +228,9 @@ class _SampleMonitor:
     def _compute(self, board: Scored, rows: int) -> PartialIndices | None:
         factors = self._plan.n_factors
         sample = board.head(rows * (factors + 2)).pick_freeze(factors, 0)
-        indices = _varying(partial(products.sample_indices, self._context.request, sample))
+        indices = _varying(
+            lambda: products.sample_indices(self._context.request, sample, self._steps()[:, :rows])
+        )
         return indices and PartialIndices(self._context.position, board.done, rows, indices)
 
 

@@ -15,6 +15,7 @@ from wavescope.core.reference import maps as reference_maps
 from wavescope.core.scores import check_score, is_mirrored, possible_scores, predicted_classes, probabilities
 from wavescope.core.sobol import diagnostics
 from wavescope.core.sobol.bootstrap import index_errors, share_errors
+from wavescope.core.sobol.effects import effects
 from wavescope.core.sobol.estimators import ESTIMATORS, Scores, VarianceRows, variance
 from wavescope.engine.kinds import KINDS
 from wavescope.engine.plan import Plan
@@ -81,19 +82,25 @@ class SampleResult:
     screening: Screening | None = None
 
 
-def of_sample(request: ExplanationRequest, target: Scores, runner_up: Scores | None) -> SampleResult:
+def of_sample(
+    request: ExplanationRequest,
+    target: Scores,
+    runner_up: Scores | None,
+    steps: Callable[[], Float[np.ndarray, "k n"]],
+) -> SampleResult:
     """Indices and diagnostics of a full pick-freeze sample.
 
     Args:
         target: scores of the class that is explained.
         runner_up: those of the runner-up; ``None`` where there is none.
+        steps: makes what :func:`wavescope.engine.plan.mask_steps` does, of the same design rows.
 
     Raises:
         ConstantScore: the score does not vary.
     """
     estimator, variance_rows = ESTIMATORS[request.estimator], _variance_rows(request)
     return SampleResult(
-        indices=sample_indices(request, target),
+        indices=sample_indices(request, target, steps()),
         variance=float(variance(target, variance_rows=variance_rows)),
         split_half=diagnostics.split_half(estimator, target, variance_rows=variance_rows),
         runner_up=None
@@ -107,19 +114,26 @@ def of_sample(request: ExplanationRequest, target: Scores, runner_up: Scores | N
     )
 
 
-def sample_indices(request: ExplanationRequest, target: Scores) -> Indices:
+def sample_indices(request: ExplanationRequest, target: Scores, steps: Float[np.ndarray, "k n"]) -> Indices:
     """The indices of a pick-freeze sample, whole or so far.
+
+    Args:
+        target: scores of the class that is explained.
+        steps: see :func:`wavescope.engine.plan.mask_steps`; of the same design rows.
 
     Raises:
         ConstantScore: the score does not vary.
     """
     estimator, variance_rows = ESTIMATORS[request.estimator], _variance_rows(request)
     errors = index_errors(estimator, target, seed=request.seed, variance_rows=variance_rows)
+    effect, effect_error = effects(target.a - target.c, steps)
     return Indices(
         total=estimator.total(target, variance_rows=variance_rows),
         first=estimator.first(target, variance_rows=variance_rows),
         standard_error=None if errors is None else errors[0],
         interval_95=None if errors is None else errors[1],
+        effect=_known(effect),
+        effect_error=None if errors is None else _known(effect_error),
     )
 
 
@@ -157,6 +171,15 @@ def adaptive_indices(found: Estimate) -> Indices:
         interval_95=found.interval_95,
         resolved=found.resolved,
         upper_bound=found.upper_bound,
+        effect=_known(found.effect),
+        effect_error=_known(found.effect_error),
+    )
+
+
+def _known(values: Float[np.ndarray, " k"]) -> tuple[float | None, ...]:
+    """The values, ``None`` for those that are not known."""
+    return tuple(
+        None if unknown else value for value, unknown in zip(values.tolist(), np.isnan(values), strict=True)
     )
 
 

@@ -226,6 +226,11 @@ class Indices:
             of one that was not is a prediction.
         upper_bound: (K,) upper bound of ``total``: the upper end of its interval where resolved, else that of the
             smallest group that the factor was perturbed with; ``None`` for the full plan.
+        effect: signed effect of every factor, which is not an index: the slope of the score against the mask value, in
+            units of the score. Positive where more of the factor raises it; ``None`` for a factor that was not
+            perturbed by itself.
+        effect_error: standard errors of ``effect``; ``None`` below N = 4, and for a factor that was perturbed by itself
+            from fewer than 4 rows.
     """
 
     total: Float[np.ndarray, " k"]
@@ -234,6 +239,8 @@ class Indices:
     interval_95: Float[np.ndarray, "k 2"] | None
     resolved: Bool[np.ndarray, " k"] | None = None
     upper_bound: Float[np.ndarray, " k"] | None = None
+    effect: tuple[float | None, ...] | None = None
+    effect_error: tuple[float | None, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

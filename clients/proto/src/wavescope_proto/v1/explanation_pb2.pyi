@@ -161,20 +161,30 @@ class Prediction(_message.Message):
     def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., probability: _Optional[float] = ...) -> None: ...
 
 class Indices(_message.Message):
-    __slots__ = ("total", "first", "standard_error", "interval_95", "resolved", "upper_bound")
+    __slots__ = ("total", "first", "standard_error", "interval_95", "resolved", "upper_bound", "effects")
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     FIRST_FIELD_NUMBER: _ClassVar[int]
     STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_95_FIELD_NUMBER: _ClassVar[int]
     RESOLVED_FIELD_NUMBER: _ClassVar[int]
     UPPER_BOUND_FIELD_NUMBER: _ClassVar[int]
+    EFFECTS_FIELD_NUMBER: _ClassVar[int]
     total: _containers.RepeatedScalarFieldContainer[float]
     first: _containers.RepeatedScalarFieldContainer[float]
     standard_error: _containers.RepeatedScalarFieldContainer[float]
     interval_95: _containers.RepeatedCompositeFieldContainer[Interval]
     resolved: _containers.RepeatedScalarFieldContainer[bool]
     upper_bound: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, total: _Optional[_Iterable[float]] = ..., first: _Optional[_Iterable[float]] = ..., standard_error: _Optional[_Iterable[float]] = ..., interval_95: _Optional[_Iterable[_Union[Interval, _Mapping]]] = ..., resolved: _Optional[_Iterable[bool]] = ..., upper_bound: _Optional[_Iterable[float]] = ...) -> None: ...
+    effects: _containers.RepeatedCompositeFieldContainer[Effect]
+    def __init__(self, total: _Optional[_Iterable[float]] = ..., first: _Optional[_Iterable[float]] = ..., standard_error: _Optional[_Iterable[float]] = ..., interval_95: _Optional[_Iterable[_Union[Interval, _Mapping]]] = ..., resolved: _Optional[_Iterable[bool]] = ..., upper_bound: _Optional[_Iterable[float]] = ..., effects: _Optional[_Iterable[_Union[Effect, _Mapping]]] = ...) -> None: ...
+
+class Effect(_message.Message):
+    __slots__ = ("slope", "standard_error")
+    SLOPE_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    slope: float
+    standard_error: float
+    def __init__(self, slope: _Optional[float] = ..., standard_error: _Optional[float] = ...) -> None: ...
 
 class Interval(_message.Message):
     __slots__ = ("low", "high")

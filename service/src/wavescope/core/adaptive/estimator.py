@@ -21,6 +21,7 @@ from wavescope.core.adaptive.factor_features import FactorFeatures
 from wavescope.core.adaptive.gaussian_process import GaussianProcess, Measurements
 from wavescope.core.adaptive.importance_sampling import draw_rows, sensitivity
 from wavescope.core.sobol.diagnostics import reliability
+from wavescope.core.sobol.effects import effects
 from wavescope.core.sobol.estimators import row_variance
 
 NORMAL_95 = 1.96
@@ -69,6 +70,8 @@ class Estimate:
         interval_95: (K, 2), ending at 1.
         resolved: (K,) perturbed by themselves, or nothing to perturb.
         upper_bound: (K,) the upper end of the interval where resolved; else that of the smallest group around.
+        effect: (K,) slopes of the score; NaN for a factor that was not perturbed by itself.
+        effect_error: (K,) standard errors of ``effect``; NaN where that is, and from fewer than 4 rows.
     """
 
     total: Float[np.ndarray, " k"]
@@ -76,6 +79,8 @@ class Estimate:
     interval_95: Float[np.ndarray, "k 2"]
     resolved: Bool[np.ndarray, " k"]
     upper_bound: Float[np.ndarray, " k"]
+    effect: Float[np.ndarray, " k"]
+    effect_error: Float[np.ndarray, " k"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,16 +123,25 @@ class AdaptiveEstimator:
         score: which scalar they are.
         budget: forwards in all, those of ``rows`` among them.
         seed: of the draws.
+        step: (M, K) the design's A − B, of which the effects are made; ``None`` for no effects.
 
     Raises:
         ConstantScore: the first class's score does not vary over the rows.
     """
 
     def __init__(
-        self, features: FactorFeatures, rows: Float[np.ndarray, "m t"], score: str, *, budget: int, seed: int
+        self,
+        features: FactorFeatures,
+        rows: Float[np.ndarray, "m t"],
+        score: str,
+        *,
+        budget: int,
+        seed: int,
+        step: Float[np.ndarray, "m k"] | None = None,
     ) -> None:
         row_variance(rows[:, 0])
         self._rows = rows
+        self._step = step
         self._budget = budget
         self.spent = len(rows)
         self._draws = draw_rows(sensitivity(score, rows[:, 0]), seed)
@@ -185,9 +199,10 @@ class AdaptiveEstimator:
         total, error = np.zeros(self.n_factors), np.zeros(self.n_factors)
         interval, bound = np.zeros((self.n_factors, 2)), np.zeros(self.n_factors)
         resolved = (self._block[: self.n_factors] > 0) | self._inert
-        if self._process is None:
-            return Estimate(total, error, interval, resolved, bound)
         sample = self._sample(target)
+        slopes = self._effects(target, sample)
+        if self._process is None:
+            return Estimate(total, error, interval, resolved, bound, *slopes)
         measured = self._measurements(target, sample)
         mean, var = self._posterior(target, measured)
         common = self._common(target, sample)
@@ -201,7 +216,7 @@ class AdaptiveEstimator:
         still = sample.substituted[~sample.values.any(axis=1) & (sample.substituted < self.n_factors)]
         total[still], error[still], interval[still, 0] = 0, 0, 0
         bound = np.where(resolved, interval[:, 1], self._bounds(measured, sample, common))
-        return Estimate(total, error, interval, resolved, bound)
+        return Estimate(total, error, interval, resolved, bound, *slopes)
 
     def rows(self, target: int = 0) -> Float[np.ndarray, " m"]:
         """(M,) scores of the rows of A of one class."""
@@ -237,6 +252,21 @@ class AdaptiveEstimator:
         change = self._rows[:, target] - self._scores[target][:, substituted].T
         values = np.where(np.isnan(change), 0, change**2 / 2 * self._draws.weight)
         return _Effects(substituted, values, times[self._block[substituted]])
+
+    def _effects(
+        self, target: int, sample: _Effects
+    ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+        """Slopes of the factors that were perturbed by themselves, and their errors; 0 of those of no size."""
+        slope, error = np.full((2, self.n_factors), np.nan)
+        if self._step is None:
+            return slope, error
+        single = sample.substituted < self.n_factors
+        factors = sample.substituted[single]
+        change = self._rows[:, target] - self._scores[target][:, factors].T
+        weight = sample.times[single] * self._draws.weight
+        slope[factors], error[factors] = effects(change, self._step[:, factors].T, weight)
+        slope[self._inert], error[self._inert] = 0, 0
+        return slope, error
 
     def _scale(self, target: int, sample: _Effects) -> float:
         """V: see :meth:`variance`. Where hardly a row of A is sensitive, their own variance is far too small."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int32
+from jaxtyping import Bool, Float, Int32
 
 from wavescope.core.sobol.estimators import Scores
 
@@ -40,6 +40,10 @@ class Scored:
         whole = (self.predicted.reshape(-1, width) != NOT_SCORED).all(axis=1)
         return len(whole) if whole.all() else int(np.argmin(whole))
 
+    def complete_rows(self, n_factors: int) -> Bool[np.ndarray, " n"]:
+        """(N,) which design rows of a pick-freeze sample are complete."""
+        return (self.predicted.reshape(-1, n_factors + 2) != NOT_SCORED).all(axis=1)
+
     def head(self, rows: int) -> Scored:
         """The first rows alone."""
         return Scored(self.values[:rows], self.predicted[:rows], self.confidence[:rows])
@@ -51,8 +55,7 @@ class Scored:
             n_factors: K; rows are A_j, B_j, C_j⁽¹⁾ … C_j⁽ᴷ⁾, design row by design row.
             target: column of ``values``.
         """
-        table = self.values[:, target].reshape(-1, n_factors + 2)
-        complete = table[~np.isnan(table).any(axis=1)]
+        complete = self.values[:, target].reshape(-1, n_factors + 2)[self.complete_rows(n_factors)]
         return Scores(complete[:, 0], complete[:, 1], np.ascontiguousarray(complete[:, 2:].T))
 
 

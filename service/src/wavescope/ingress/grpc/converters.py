@@ -175,7 +175,11 @@ def _named(reply: Any) -> Any:
         return reply
     named: dict[str, Any] = {}
     for name, value in reply.items():
-        if value is None or name == "parameters":  # absent; a Struct, whose keys are not ours to change
+        if name == "effect":
+            named["effects"] = _effects(value or [], reply["effect_error"])
+        elif name == "effect_error":  # with the effects
+            continue
+        elif value is None or name == "parameters":  # absent; a Struct, whose keys are not ours to change
             named[name] = value
         elif name == "scale_px":
             named["scale_from_px"], named["scale_to_px"] = value
@@ -188,6 +192,12 @@ def _named(reply: Any) -> Any:
     if "horizontal" in named:  # a level, whose own numbers are a message as its orientations' are
         named["importance"] = {number: named.pop(number) for number in _LEVEL_NUMBERS}
     return named
+
+
+def _effects(slopes: list[float | None], errors: list[float | None] | None) -> list[dict[str, Any]]:
+    """The effects of the factors, one message each: a list of numbers has no place for those that are not known."""
+    known: list[float | None] = [None] * len(slopes) if errors is None else errors
+    return [{"slope": slope, "standard_error": error} for slope, error in zip(slopes, known, strict=True)]
 
 
 def _interval(value: list[Any]) -> Any:

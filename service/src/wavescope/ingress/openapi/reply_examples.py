@@ -69,7 +69,8 @@ def _reply(kind: str, maps: tuple[str, ...] = ("wcam", "spatial_wcam"), **sectio
         "indices": {
             "total": [0.4, 0.5],
             "first": [0.3, 0.4],
-            **dict.fromkeys(("standard_error", "interval_95", "resolved", "upper_bound")),
+            **dict.fromkeys(("standard_error", "interval_95", "resolved", "upper_bound", "effect_error")),
+            "effect": [0.8, -0.3],
         },
         "maps": _NO_MAPS | dict.fromkeys(maps, _FLOATS),
         "levels": _LEVELS,
@@ -113,6 +114,8 @@ _ADAPTIVE = {
         "interval_95": [[0.14, 0.9], [0.36, 0.69]],
         "resolved": [False, True],
         "upper_bound": [0.83, 0.69],
+        "effect": [None, -0.3],
+        "effect_error": [None, 0.04],
     },
     "screening": {
         "stopped": "max_forwards",

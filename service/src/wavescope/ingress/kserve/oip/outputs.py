@@ -72,7 +72,7 @@ def _tensor(field: ReplyField) -> tuple[str, tuple[int, ...]]:
 
 def _arrays_of(transform: str) -> TensorSpecs:
     """The arrays of every explanation in a domain."""
-    indices = {field.name: _tensor(field) for field in reply_fields(Indices)}
+    indices = {field.name: _tensor(field) for field in reply_fields(Indices) if field.form is not None}
     maps = {field.name: _tensor(field) for field in reply_fields(Maps)}
     own = {name: maps[name] for name in ("factors", *_MAPS[transform])}
     curves = {
