@@ -104,6 +104,26 @@ def test_an_underflowed_probability_has_a_finite_logarithm_and_margin() -> None:
     assert np.isfinite(scores(np.array([[0.0, -5000.0]]), "logits", "log_probability", [1])).all()
 
 
+@given(st.floats(-300, 300))
+def test_what_float32_rounds_to_0_or_1_has_log_odds_beside_those_of_its_neighbours(z: float) -> None:
+    """The log-odds of a float32 sigmoid are z to its rounding, and end where it does: no jump, and no sign lost."""
+    p = np.float64(np.float32(special.expit(z)))
+    (log_odds,), (mirrored,) = scores(np.array([[p, 1 - p]]), "sigmoid", "logit", [0, 1]).T
+    assert abs(log_odds) <= 25 * np.log(2)
+    assert mirrored == pytest.approx(-log_odds, abs=1e-12)
+    if abs(z) <= 10:
+        assert log_odds == pytest.approx(z, abs=2e-3)
+    if abs(z) >= 18:
+        assert log_odds == pytest.approx(np.sign(z) * 25 * np.log(2), abs=1e-6)
+
+
+def test_the_logarithm_of_what_underflows_ends_at_the_smallest_float32() -> None:
+    smallest = np.finfo(np.float32).tiny
+    raw = np.array([[0.0, 1.0], [smallest, 1 - smallest], [2 * smallest, 1.0]])
+    found = scores(raw, "probabilities", "log_probability", [0])[:, 0]
+    np.testing.assert_allclose(found, np.log([smallest, smallest, 2 * smallest]))
+
+
 def test_enormous_logits_do_not_overflow() -> None:
     assert scores(np.array([[1e4, 0.0]]), "logits", "probability", [0, 1]).tolist() == [[1.0, 0.0]]
 

@@ -11,7 +11,10 @@ from wavescope.core.arrays import Array, namespace
 from wavescope.errors import InvalidRequest
 
 SCORES = ("probability", "logit", "log_probability", "margin")
-TINY = float(np.finfo(np.float64).tiny)  # keeps the logarithm of an underflowed probability finite
+# Models return float32. What underflows there lies just below the smallest probability, and what is rounded to 1 within
+# half a step of it: 1 - p is not known below this, and p is not read below it, so that log-odds mirror each other.
+LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)
+LEAST_ODDS = 2.0**-25
 
 
 def check_score(score: str, outputs: str, *, classes: int) -> None:
@@ -67,7 +70,7 @@ def _log_probabilities(outputs: Float[Array, "n c"], kind: str) -> Float[Array, 
     if kind == "logits":
         shifted = outputs - xp.max(outputs, axis=-1, keepdims=True)
         return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
-    return xp.log(xp.clip(outputs, TINY, None))
+    return xp.log(xp.clip(outputs, LEAST_PROBABILITY, None))
 
 
 def probabilities(outputs: Float[Array, "n c"], kind: str) -> Float[Array, "n c"]:
@@ -106,8 +109,9 @@ def _logits(outputs: Float[Array, "n c"], kind: str) -> Float[Array, "n c"]:
     xp = namespace(outputs)
     if kind == "logits":
         return outputs
-    logs = _log_probabilities(outputs, kind)
-    return logs if kind == "probabilities" else logs - xp.log(xp.clip(1 - outputs, TINY, None))
+    if kind == "probabilities":
+        return _log_probabilities(outputs, kind)
+    return xp.log(xp.clip(outputs, LEAST_ODDS, None)) - xp.log(xp.clip(1 - outputs, LEAST_ODDS, None))
 
 
 def scores(
