@@ -83,11 +83,14 @@ def test_a_logit_and_its_sigmoid_give_one_map(tmp_path: Path, score: str) -> Non
         for model in (
             spec(write_binary(tmp_path, sigmoid=False), outputs="logits"),
             spec(write_binary(tmp_path, sigmoid=True), outputs="sigmoid"),
+            spec(write_binary(tmp_path, sigmoid=True), outputs="probabilities"),
         )
     ]
-    assert maps[0] is not None
-    assert maps[1] is not None
-    np.testing.assert_allclose(maps[0].total, maps[1].total, rtol=2e-3, atol=1e-5)
+    logits, *others = maps
+    assert logits is not None
+    for other in others:
+        assert other is not None
+        np.testing.assert_allclose(logits.total, other.total, rtol=2e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -166,6 +166,16 @@ def as_classes(scores: Array, outputs: Outputs) -> Array:
     return namespace(scores).concat([negative, positive], axis=1)
 
 
+def outputs_of(outputs: Outputs, count: int) -> Outputs:
+    """Kind of a model's outputs, declared as ``outputs``: a single probability is that of a sigmoid, and has log-odds.
+
+    Example:
+        >>> outputs_of("probabilities", 1), outputs_of("probabilities", 2)
+        ('sigmoid', 'probabilities')
+    """
+    return "sigmoid" if outputs == "probabilities" and count == 1 else outputs
+
+
 def class_names(spec: ModelSpec, outputs: int, own: tuple[str, ...] | None) -> tuple[str, ...]:
     """Names in index order: the spec's, else the weights' ``own``, else ``class 0``, ``class 1`` ….
 

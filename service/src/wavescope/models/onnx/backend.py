@@ -18,6 +18,7 @@ from wavescope.models.backend import (
     check_scores,
     class_names,
     in_batches,
+    outputs_of,
     probe_images,
     threshold_of,
 )
@@ -109,7 +110,7 @@ class OnnxBackend:
         details = ModelDetails(
             name=spec.name,
             preprocessing=preprocessing,
-            outputs=outputs,
+            outputs=outputs_of(outputs, scores.shape[1]),
             labels=class_names(spec, scores.shape[1], labels),
             device=device,
             precision=self._precision(),

@@ -14,7 +14,14 @@ from jaxtyping import Float32
 
 from wavescope.engine.types import ModelDetails, Outputs
 from wavescope.errors import ModelChanged, ModelFailure, RemoteFailure
-from wavescope.models.backend import as_classes, check_scores, class_names, probe_images, threshold_of
+from wavescope.models.backend import (
+    as_classes,
+    check_scores,
+    class_names,
+    outputs_of,
+    probe_images,
+    threshold_of,
+)
 from wavescope.models.remote.address import Address, parse
 from wavescope.models.remote.breaker import Breaker
 from wavescope.models.remote.calling import Caller
@@ -99,7 +106,7 @@ class RemoteBackend:
         self._details = ModelDetails(
             name=spec.name,
             preprocessing=self._preprocessing,
-            outputs=outputs,
+            outputs=outputs_of(outputs, scores.shape[1]),
             labels=class_names(spec, scores.shape[1], None),
             device="remote",
             precision=PRECISIONS[self._wire.datatype],

@@ -20,6 +20,7 @@ from wavescope.models.backend import (
     check_scores,
     class_names,
     in_batches,
+    outputs_of,
     probe_images,
     threshold_of,
 )
@@ -106,7 +107,7 @@ class TorchBackend:
         details = ModelDetails(
             name=spec.name,
             preprocessing=built.preprocessing,
-            outputs=outputs,
+            outputs=outputs_of(outputs, scores.shape[1]),
             labels=class_names(spec, scores.shape[1], built.labels),
             device=str(self._device),
             precision=spec.precision,
