@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import special
 from tests.fakes.classifiers import FunctionClassifier, details, linear_classifier, picture, random_picture
 from tests.fakes.listeners import Listening
 
@@ -447,6 +448,22 @@ def test_a_saturated_score_is_named_with_what_the_model_can_do(
     assert len(told) == 1, done.warnings
     assert f"from its {end} end: score {score!r} of 'class 0' is saturated" in told[0]
     assert told[0].endswith(f"; try {' or '.join(f'score {name!r}' for name in offered)}, or raise nb_design")
+
+
+@pytest.mark.parametrize(("score", "offset", "end"), [("logit", 1.2, "upper"), ("margin", 0.0, "lower")])
+def test_a_score_without_bounds_is_not_said_to_be_saturated(score: str, offset: float, end: str) -> None:
+    """Here it is its few other rows that are far off, and no other score is offered."""
+
+    def of_image(image: np.ndarray) -> Any:
+        return np.array([special.expit(100 * (image.mean() + offset)), 0.0, -1.0])
+
+    done = run(
+        FunctionClassifier(of_image, details(SHAPE, classes=3)),
+        make_request(score=score, target=0, grid_size=2, levels=2, nb_design=16),
+    )
+    (found,) = [warning for warning in done.warnings if "few rows decide" in warning]
+    assert f"from its {end} end: score {score!r} of 'class 0' varies over a few perturbations alone" in found
+    assert found.endswith("decide the indices; raise nb_design")
 
 
 def test_figures_in_warnings_are_those_of_the_explanation() -> None:

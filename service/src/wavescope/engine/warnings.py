@@ -17,6 +17,12 @@ MOST_UNRESOLVED = 0.5
 MOST_SATURATED = 0.5
 MOST_INTERACTION = 0.5
 TOP = 20
+# Scores that an end of their range bounds, and those that go on there. Near 1 a logarithm is as flat as p itself.
+_WIDER: dict[tuple[str, str], tuple[str, ...]] = {
+    ("probability", "lower"): ("logit", "log_probability"),
+    ("probability", "upper"): ("logit", "margin"),
+    ("log_probability", "upper"): ("logit", "margin"),
+}
 
 
 def of_plan(spec: PlanSpec, n_factors: int) -> tuple[str, ...]:
@@ -125,19 +131,15 @@ def _saturated(
     share = max(ends)
     if share < MOST_SATURATED:
         return None
-    upper = ends[1] >= ends[0]
+    end = "upper" if ends[1] >= ends[0] else "lower"
     score = str(explanation.parameters["score"])
-    # Near 1 a logarithm is as flat as the probability itself.
-    wider = {
-        "probability": ("logit", "margin") if upper else ("logit", "log_probability"),
-        "log_probability": ("logit", "margin"),
-    }
-    offered = [f"score {name!r}" for name in wider.get(score, ()) if name in possible]
+    offered = [f"score {name!r}" for name in _WIDER.get((score, end), ()) if name in possible]
     remedy = f"try {' or '.join(offered)}, or {more}" if offered else more
-    end = "upper" if upper else "lower"
+    # A score without bounds has no end to stay at: there it is the others that are far off.
+    why = "is saturated" if (score, end) in _WIDER else "varies over a few perturbations alone"
     return (
         f"{100 * share:.0f} % of the independent perturbations score within 1 % of the range from its {end} end: score "
-        f"{score!r} of {explanation.target.label!r} is saturated and few rows decide the indices; {remedy}"
+        f"{score!r} of {explanation.target.label!r} {why} and few rows decide the indices; {remedy}"
     )
 
 
