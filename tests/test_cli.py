@@ -277,7 +277,7 @@ def test_the_json_is_the_reply_of_the_service(explained: Path) -> None:
     assert len(reply["indices"]["total"]) == 16
     assert "cat" in reply["target"]["label"] or reply["target"]["label"] in ("tabby", "lynx")
     defaults = {name: field.default for name, field in REQUEST.items()}
-    given = {"grid_size": 4, "nb_design": 2, "seed": 3}
+    given = {"grid_size": 4, "nb_design": 2, "seed": 3, "score": "logit"}  # named, where none was asked for
     ours = {name: reply["parameters"][name] for name in defaults if name != "target"}
     assert ours == {name: value for name, value in (defaults | given).items() if name != "target"}
 

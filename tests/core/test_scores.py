@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from wavescope.core.scores import SCORES, check_score, probabilities, scores
+from wavescope.core.scores import (
+    AUTO,
+    AUTO_SCORES,
+    SCORES,
+    check_score,
+    probabilities,
+    resolve_score,
+    scores,
+)
+from wavescope.engine.types import Outputs
 from wavescope.errors import InvalidRequest
 
 TARGETS = [2, 0, 6]
@@ -83,6 +92,21 @@ def test_every_other_score_can_be_had_from_every_output() -> None:
         for score in SCORES:
             if (outputs, score) != ("probabilities", "logit"):
                 check_score(score, outputs, classes=2)
+
+
+@pytest.mark.parametrize("outputs", get_args(Outputs))
+def test_auto_is_a_score_that_every_model_of_such_outputs_can_give(outputs: str) -> None:
+    for classes in (1, 2, 1000):
+        check_score(resolve_score(AUTO, outputs), outputs, classes=classes)
+    assert resolve_score(AUTO, outputs) in SCORES
+
+
+def test_a_score_that_is_named_is_itself_and_auto_is_never_computed() -> None:
+    assert set(AUTO_SCORES) == set(get_args(Outputs))
+    for score in SCORES:
+        assert {resolve_score(score, outputs) for outputs in AUTO_SCORES} == {score}
+    with pytest.raises(InvalidRequest, match="score 'auto' cannot be computed; these can: probability"):
+        scores(logits(), "logits", AUTO, TARGETS)
 
 
 @pytest.mark.parametrize("outputs", ["logits", "probabilities", "sigmoid"])

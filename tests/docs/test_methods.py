@@ -15,16 +15,18 @@ from tools.pictures import NAMES
 from wavescope.core.adaptive import estimator, gaussian_process, importance_sampling
 from wavescope.core.faithfulness import GRID, SAMPLES, STEPS, SUBSET
 from wavescope.core.partition import FOURIER_PARTITIONS, PARTITIONS
+from wavescope.core.scores import AUTO_SCORES
 from wavescope.core.sobol.design import SAMPLERS
 from wavescope.core.sobol.estimators import ESTIMATORS
 from wavescope.engine import warnings
 from wavescope.engine.checks import product_forwards, sample_forwards
 from wavescope.engine.choices import ADAPTIVE_FORWARDS, CHOICES, STOPS
+from wavescope.engine.docstrings import attribute_texts
 from wavescope.engine.kinds import KINDS
 from wavescope.engine.limits import LEAST_FORWARDS, MAX_ADAPTIVE_FACTORS
 from wavescope.engine.plan import make_plan
 from wavescope.engine.requests import make_request
-from wavescope.engine.types import CropBox, Indices, Picture, Screening, Stop
+from wavescope.engine.types import CropBox, ExplanationRequest, Indices, Picture, Screening, Stop
 from wavescope.imaging.corruptions import CORRUPTIONS
 from wavescope.settings import Settings
 
@@ -110,6 +112,18 @@ def test_the_table_of_partitions_has_the_codes_numbers_of_factors() -> None:
 def test_every_choice_is_named(field: str) -> None:
     missing = [value for value in CHOICES[field] if f"`{value}`" not in TEXT and f'"{value}"' not in TEXT]
     assert not missing
+
+
+def test_what_auto_stands_for_is_said_as_it_is_resolved() -> None:
+    """On this page, in the help texts of all protocols, and in README."""
+    (auto,) = [row for row in rows_below("`score` | of the target class") if row[0] == "`auto`"]
+    assert auto[2:] == [f"`{AUTO_SCORES[outputs]}`" for outputs in ("logits", "probabilities", "sigmoid")]
+    text = " ".join(attribute_texts(ExplanationRequest)["score"].split())
+    said = ", ".join(f"``{score}`` from {outputs}" for outputs, score in AUTO_SCORES.items())
+    assert f"``auto`` is {said} outputs" in text
+    (usual,) = {AUTO_SCORES["logits"], AUTO_SCORES["sigmoid"]}
+    told = f"`auto` (`{usual}`; of softmax outputs `{AUTO_SCORES['probabilities']}`)"
+    assert told in (ROOT / "README.md").read_text()
 
 
 def test_estimators_and_samplers_are_cited_as_their_records_say() -> None:

@@ -168,7 +168,7 @@ def test_a_model_that_returns_nan_is_a_failure_not_a_result() -> None:
     def nan_on_dark_images(image: np.ndarray) -> tuple[float, float]:
         return (float("nan") if image.mean() < 0 else 1.0), 0.0
 
-    with pytest.raises(ModelFailure, match="probability that is not finite for perturbation"):
+    with pytest.raises(ModelFailure, match="logit that is not finite for perturbation"):
         run(FunctionClassifier(nan_on_dark_images, details(SHAPE)), of=picture(np.full(SHAPE, 0.6)))
 
 

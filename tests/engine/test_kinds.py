@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,12 +16,14 @@ from tests.fakes.listeners import Listening
 from wavescope.core.partition import fourier_partition, pixel_partition
 from wavescope.core.reconstruction import rank
 from wavescope.core.rendering.fourier import FourierSynthesis
+from wavescope.core.scores import resolve_score
 from wavescope.core.sobol.design import make_design
+from wavescope.engine.choices import CHOICES
 from wavescope.engine.explain import ResolvedRequest
 from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
 from wavescope.engine.run import explain, explain_many
-from wavescope.engine.types import CropBox, Explanation, ExplanationRequest, Picture
+from wavescope.engine.types import CropBox, Explanation, ExplanationRequest, Outputs, Picture
 from wavescope.errors import InvalidRequest
 
 SHAPE = (2, 16, 16)
@@ -223,6 +225,35 @@ def test_the_sufficient_image_is_made_of_the_top_factors_alone() -> None:
     assert 0 < done.sufficiency.kept.compressed_bytes < done.sufficiency.kept.compressed_bytes_total
 
 
+# ---- the score that no request names -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("outputs", get_args(Outputs))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_request_that_names_no_score_is_the_one_that_names_what_suits_the_model(
+    kind: str, outputs: Outputs
+) -> None:
+    """To the bit; and its reply names that score, that of a second image too."""
+
+    def of_image(image: np.ndarray) -> Any:
+        z = np.array([image.mean(), image[0, :4].mean(), image.std()])
+        likely = 1 / (1 + np.exp(-z)) if outputs == "sigmoid" else np.exp(z) / np.exp(z).sum()
+        return z if outputs == "logits" else likely
+
+    classifier = FunctionClassifier(of_image, details(SHAPE, outputs=outputs, classes=3))
+    other = {"other": SOURCE} if kind == "compare" else {}
+    named = resolve_score("auto", outputs)
+    unnamed, same = (
+        run(classifier, make_request(kind=kind, **FEW, **given), **other) for given in ({}, {"score": named})
+    )
+    np.testing.assert_array_equal(unnamed.indices.total, same.indices.total)
+    assert unnamed.parameters == same.parameters
+    assert unnamed.warnings == same.warnings
+    second = unnamed.comparison.other if unnamed.comparison else unnamed.zoom and unnamed.zoom.zoomed
+    for one in filter(None, (unnamed, second)):
+        assert one.parameters["score"] == named
+
+
 # ---- two images --------------------------------------------------------------------------------
 
 
@@ -323,10 +354,14 @@ def test_robustness_is_the_share_of_corrupted_images_with_the_label() -> None:
 # ---- faithfulness ------------------------------------------------------------------------------
 
 
-def test_faithfulness_of_exact_contributions_is_perfect_in_the_wavelet_domain() -> None:
-    """f = Σ g_k of kept factors, here with g growing with the index: removing costs what it is worth."""
+@pytest.mark.parametrize("score", CHOICES["score"])
+def test_faithfulness_of_exact_contributions_is_perfect_in_the_wavelet_domain(score: str) -> None:
+    """f = Σ g_k of kept factors, here with g growing with the index: removing costs what it is worth.
+
+    It is measured of the probability, whatever the map explains.
+    """
     request = make_request(
-        kind="profile", levels=2, nb_design=4, faithfulness=True, target=0, value_policy="none"
+        kind="profile", levels=2, nb_design=4, faithfulness=True, target=0, value_policy="none", score=score
     )
     done = run(linear_classifier(weights(8) / 100), request)
     wavelet = next(entry for entry in done.faithfulness if entry.domain == "wavelet")
@@ -335,6 +370,7 @@ def test_faithfulness_of_exact_contributions_is_perfect_in_the_wavelet_domain() 
     assert wavelet.insertion_curve[0] == pytest.approx(wavelet.deletion_curve[-1])
     np.testing.assert_allclose(wavelet.fraction, np.arange(8) / 7)
     assert wavelet.insertion == pytest.approx(np.trapezoid(wavelet.insertion_curve, wavelet.fraction))
+    assert {entry.parameters["score"] for entry in done.faithfulness} == {"probability"}
 
 
 @pytest.mark.parametrize(
@@ -467,7 +503,7 @@ def test_a_score_without_bounds_is_not_said_to_be_saturated(score: str, offset: 
 
 
 def test_figures_in_warnings_are_those_of_the_explanation() -> None:
-    done = run(three_classes(), make_request(grid_size=16, levels=2, nb_design=2))
+    done = run(three_classes(), make_request(score="probability", grid_size=16, levels=2, nb_design=2))
     assert done.worth.split_half < 0.7
     (told,) = [warning for warning in done.warnings if "odd and from even" in warning]
     assert f"alike to {done.worth.split_half:.2f} only" in told

@@ -37,7 +37,6 @@ def plan(request: ExplanationRequest = SMALL, **fields: Any) -> Plan:
 def test_defaults_are_the_papers() -> None:
     papers = {
         "kind": "wcam",
-        "score": "probability",
         "plan": "full",
         "wavelet": "haar",
         "levels": 3,

@@ -78,7 +78,7 @@ def wavelet_explanation(
     noise = np.random.default_rng(seed).random(grid * grid) ** skew
     total = offset + noise * _cell_means(_prior(packed, levels), factors, grid * grid)
     wcam = total[factors].astype(np.float32)
-    request = ExplanationRequest(levels=levels, grid_size=grid)
+    request = ExplanationRequest(levels=levels, grid_size=grid, score="logit")
     made = Explanation(
         id="0",
         kind="wcam",
@@ -200,7 +200,9 @@ def fam_explanation(
     profile = tuple(
         Ring((edges[k], edges[k + 1]), float(total[k]), float(total[k] / total.sum())) for k in range(rings)
     )
-    parameters = ExplanationRequest(kind="fam", partition=partition, grid_size=rings).parameters()
+    parameters = ExplanationRequest(
+        kind="fam", partition=partition, grid_size=rings, score="logit"
+    ).parameters()
     made = replace(
         wavelet_explanation(shape=shape, levels=1, grid=2),
         kind="fam",
@@ -223,7 +225,7 @@ def sobol_explanation(
     place = np.linspace(-1, 1, grid)
     total = np.exp(-4 * ((place[:, None] + 0.1) ** 2 + (place - 0.2) ** 2)).ravel()
     total *= 0.3 * np.random.default_rng(2).random(grid * grid)
-    parameters = ExplanationRequest(kind="sobol", grid_size=grid).parameters()
+    parameters = ExplanationRequest(kind="sobol", grid_size=grid, score="logit").parameters()
     made = replace(
         wavelet_explanation(shape=shape, levels=1, grid=2),
         kind="sobol",

@@ -139,7 +139,7 @@ def test_a_constant_score_gives_the_image_and_a_sentence(make_explanation: MakeE
     explanation = make_explanation(constant=True, warnings=("N = 2 gives no standard errors",))
     figure = build_figure(explanation)
     told = " ".join(_texts(figure).split())
-    assert "the probability of “Egyptian cat” did not vary over the 6,288 perturbed images" in told
+    assert "the logit of “Egyptian cat” did not vary over the 6,288 perturbed images" in told
     assert "Note: N = 2 gives no standard errors" in told
     assert list(_shown_maps(figure)) == []
     assert _size(draw_png(explanation))[0] < 1200

@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 from fastapi import FastAPI
 
+from wavescope.core.scores import resolve_score
 from wavescope.engine.events import Finished, PartialIndices, Progress
 from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
@@ -94,7 +95,7 @@ def make_explanation(kind: str = "wcam", seed: int = 0) -> Explanation:
         crop=CropBox(0.5, 1.25, 100.75, 99.0),
         forwards=88,
         timing={"plan_s": 0.125, "total_s": 1.5},
-        parameters=make_request(kind=kind).parameters(),
+        parameters=make_request(kind=kind, score="logit").parameters(),
         image=rng.random((3, 15, 11), dtype=np.float32),
         warnings=("one", "two"),
         worth=Worth(*rng.random(2).tolist(), predictions[0], float(rng.random())),
@@ -212,7 +213,9 @@ def adaptive(explanation: Explanation) -> Explanation:
         effect_error=(*effect[:-1], None),
     )
     rounds = (Round(40, 1, 0.375), Round(64, 3, 0.15))
-    parameters = make_request(kind=explanation.kind, plan="adaptive", max_forwards=64).parameters()
+    parameters = make_request(
+        kind=explanation.kind, score="logit", plan="adaptive", max_forwards=64
+    ).parameters()
     screening = Screening("max_forwards", 4, rounds)
     return replace(explanation, indices=indices, screening=screening, parameters=parameters, forwards=64)
 
@@ -269,7 +272,11 @@ class FakePlane:
             replace(
                 self.explanation,
                 id=f"{self.explanation.id}-{position}" if len(targets) > 1 else self.explanation.id,
-                parameters={**request.request.parameters(), "target": target},
+                parameters={
+                    **request.request.parameters(),
+                    "target": target,
+                    "score": resolve_score(request.request.score, "logits"),
+                },
             )
             for position, target in enumerate(targets)
         )

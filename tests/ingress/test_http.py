@@ -62,7 +62,7 @@ def test_json_reply_matches_its_documented_schema(plane: FakePlane) -> None:
     assert response.headers["content-type"] == "application/json"
     reply = ExplanationReply.model_validate_json(response.content)
     assert reply.figure is None
-    assert reply.parameters == make_request().parameters()
+    assert reply.parameters == make_request(score="logit").parameters()
 
 
 def test_request_reaches_the_plane_whole(plane: FakePlane) -> None:

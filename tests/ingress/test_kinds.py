@@ -58,7 +58,7 @@ def test_the_reply_of_every_kind_matches_its_documented_schema(plane: FakePlane,
     response = post(make_app(plane), {"kind": kind})
     assert response.status_code == 200
     reply = ExplanationReply.model_validate_json(response.content)
-    assert reply.parameters == make_request(kind=kind).parameters()
+    assert reply.parameters == make_request(kind=kind, score="logit").parameters()
     assert plane.calls[0].other == (IMAGE if kind == "compare" else None)
 
 
@@ -195,7 +195,7 @@ def test_an_archive_has_every_number_once(plane: FakePlane, kind: str) -> None:
         io.BytesIO(post(make_app(plane), {"kind": kind}, headers=NPZ).content), allow_pickle=False
     )
     rest, whole = json.loads(str(archive["explanation"])), to_reply(plane.explanation)
-    whole["parameters"] = make_request(kind=kind).parameters()
+    whole["parameters"] = make_request(kind=kind, score="logit").parameters()
     for name, told in rest.items():
         if isinstance(told, dict | list):
             assert type(told) is type(whole[name])

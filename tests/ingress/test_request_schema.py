@@ -52,7 +52,7 @@ def test_defaults_are_those_of_the_kind_and_given_fields_win(kind: str, compat: 
 def test_every_default_that_depends_on_the_kind_is_told_and_none_is_shown_for_all() -> None:
     properties = ExplanationFields.model_json_schema()["properties"]
     assert "Default 28, 8 for kind sobol, 32 for kind zoom." in properties["grid_size"]["description"]
-    assert "Default probability, logit for compat reference." in properties["score"]["description"]
+    assert "Default auto, logit for compat reference." in properties["score"]["description"]
     assert "Default 8 with plan full, for kind zoom 4." in properties["nb_design"]["description"]
     assert "Default 628 with plan adaptive." in properties["max_forwards"]["description"]
     usual = make_request()
@@ -131,7 +131,7 @@ def test_a_target_is_an_index_or_a_name(target: object) -> None:
         (
             "score",
             "loss",
-            r"score must be 'probability', 'logit', 'log_probability' or 'margin', not \"loss\"",
+            r"score must be 'auto', 'probability', 'logit', 'log_probability' or 'margin', not \"loss\"",
         ),
         ("partition", {}, r"partition must be .* not an object"),
         ("approximation", "dropped", r"approximation must be 'perturb', 'keep' or 'drop'"),

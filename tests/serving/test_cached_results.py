@@ -6,23 +6,40 @@ import asyncio
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 from tests.ingress.fakes import make_explanation
 from tests.polling import DEADLINE_S
 from tests.serving.test_workers import REQUEST
 
+from wavescope.core.scores import resolve_score
+from wavescope.engine.choices import CHOICES
+from wavescope.engine.requests import make_request
+from wavescope.engine.types import Outputs
 from wavescope.ingress.plane import CallContext
 from wavescope.serving.aggregator import EstimatorAggregator, retime
+from wavescope.serving.cache_key import cache_key
 from wavescope.serving.jobs.workers import Done
 from wavescope.settings import Settings
 from wavescope.store.codec import encode
 
 
+@pytest.mark.parametrize("outputs", get_args(Outputs))
+def test_a_request_that_names_no_score_has_the_key_of_the_one_that_it_is_explained_by(
+    outputs: Outputs,
+) -> None:
+    def key(score: str) -> str:
+        return cache_key(replace(REQUEST, request=make_request(score=score)), outputs, "a digest")
+
+    assert key("auto") == key(resolve_score("auto", outputs))
+    assert len({key(score) for score in CHOICES["score"]}) == len(CHOICES["score"]) - 1
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_keys_have_results_of_their_own_unless_they_share_them(shared):
     aggregator = SimpleNamespace(_settings=Settings(results_shared=shared))
-    details = SimpleNamespace(revision="a digest")
+    details = SimpleNamespace(revision="a digest", outputs="logits")
     ann, bob, nobody = (
         EstimatorAggregator._cache_key(aggregator, REQUEST, details, CallContext("", name))
         for name in ("ann", "bob", "")

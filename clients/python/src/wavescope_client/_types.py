@@ -53,7 +53,7 @@ class RequestFields(TypedDict, total=False):
     model: str
     kind: Literal["wcam", "fam", "sobol", "sufficient-image", "profile", "compare", "robustness", "zoom"]
     target: Target
-    score: Literal["probability", "logit", "log_probability", "margin"]
+    score: Literal["auto", "probability", "logit", "log_probability", "margin"]
     seed: int
     plan: Literal["full", "adaptive"]
     wavelet: str

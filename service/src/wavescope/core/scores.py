@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,10 +12,29 @@ from wavescope.core.arrays import Array, namespace
 from wavescope.errors import InvalidRequest
 
 SCORES = ("probability", "logit", "log_probability", "margin")
+# The score of a request that names none, or this: what it stands for follows from what the model returns.
+AUTO = "auto"
+AUTO_SCORES: Mapping[str, str] = MappingProxyType(
+    {"logits": "logit", "probabilities": "log_probability", "sigmoid": "logit"}
+)
 # Models return float32. What underflows there lies just below the smallest probability, and what is rounded to 1 within
 # half a step of it: 1 - p is not known below this, and p is not read below it, so that log-odds mirror each other.
 LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)
 LEAST_ODDS = 2.0**-25
+
+
+def resolve_score(score: str, outputs: str) -> str:
+    """Score that is explained: the one asked for, or for ``auto`` the one that suits the model's outputs.
+
+    Args:
+        score: of the request.
+        outputs: what the model returns: logits, probabilities (softmax) or sigmoid.
+
+    Example:
+        >>> resolve_score("auto", "logits"), resolve_score("auto", "probabilities"), resolve_score("margin", "sigmoid")
+        ('logit', 'log_probability', 'margin')
+    """
+    return AUTO_SCORES[outputs] if score == AUTO else score
 
 
 def check_score(score: str, outputs: str, *, classes: int) -> None:
@@ -122,15 +142,22 @@ def scores(
     Args:
         outputs: (n, classes) of the model, float64 for exact sums.
         kind: ``logits``, ``probabilities`` (softmax) or ``sigmoid`` (independent probabilities).
-        score: ``probability``, ``logit``, ``log_probability``, or ``margin``: target logit − largest other, per image.
+        score: ``probability``, ``logit``, ``log_probability``, or ``margin``: target logit − largest other, per image;
+            resolved, not ``auto``.
         targets: class indices.
 
     Returns:
         (n, len(targets)).
 
     Raises:
-        InvalidRequest: see :func:`check_score`.
+        InvalidRequest: see :func:`check_score`; or the score is none of these.
     """
+    if score not in SCORES:
+        raise InvalidRequest(
+            f"score {score!r} cannot be computed; these can: {', '.join(SCORES)}",
+            field="score",
+            supported=list(SCORES),
+        )
     check_score(score, kind, classes=outputs.shape[-1])
     xp = namespace(outputs)
     if score == "probability":

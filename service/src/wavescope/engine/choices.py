@@ -8,7 +8,7 @@ import pywt
 
 from wavescope.core.partition import FOURIER_PARTITIONS, PARTITIONS
 from wavescope.core.rendering.pixel import BASELINES
-from wavescope.core.scores import SCORES
+from wavescope.core.scores import AUTO, SCORES
 from wavescope.core.sobol.design import SAMPLERS
 from wavescope.core.sobol.estimators import ESTIMATORS
 from wavescope.engine.kinds import KINDS
@@ -18,7 +18,7 @@ MANY_CHOICES = 12
 
 CHOICES: dict[str, tuple[str | None, ...]] = {
     "kind": tuple(KINDS),
-    "score": SCORES,
+    "score": (AUTO, *SCORES),
     "plan": ("full", "adaptive"),
     "wavelet": tuple(pywt.wavelist(kind="discrete")),
     "partition": (*PARTITIONS, *(name for name in FOURIER_PARTITIONS if name not in PARTITIONS)),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 
-from wavescope.core.scores import check_score
+from wavescope.core.scores import check_score, resolve_score
 from wavescope.engine.attribution import ImageContext, attribute
 from wavescope.engine.deadline import Deadline, TimeOver
 from wavescope.engine.events import NULL_LISTENER, Listener
@@ -74,7 +74,7 @@ class PlannedRequest:
     """A request all of whose images are planned: every check that is possible before scoring has passed.
 
     Attributes:
-        resolved: the request.
+        resolved: the request; its score is one that the model gives, not ``auto``.
         contexts: of its images, in order.
         began: reading of the clock when planning began.
         clock: seconds, monotonic.
@@ -125,7 +125,9 @@ async def plan_request(
     began = clock()
     _check_other(resolved)
     details = runner.details
-    check_score(resolved.request.score, details.outputs, classes=len(details.labels))
+    score = resolve_score(resolved.request.score, details.outputs)
+    check_score(score, details.outputs, classes=len(details.labels))
+    resolved = replace(resolved, request=replace(resolved.request, score=score))
     contexts = [
         await _plan_image(runner, resolved, position, clock) for position in range(len(resolved.targets))
     ]

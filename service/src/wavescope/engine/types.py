@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Float32, Int32
 
 from wavescope.core.maps import Importance as BandImportance
 from wavescope.core.reconstruction import Kept
+from wavescope.core.scores import AUTO
 from wavescope.engine.class_names import distinct_names
 from wavescope.engine.limits import (
     LEAST_FORWARDS,
@@ -128,7 +129,8 @@ class ExplanationRequest:
         kind: kind of explanation.
         target: class index or name, for every image; ``None`` explains the predicted class. Text is a name; digits
             are an index where no class has that name. ``index:2`` and ``name:2`` say which is meant.
-        score: the scalar of the target class that is explained.
+        score: the scalar of the target class that is explained; ``auto`` is ``logit`` from logits, ``log_probability``
+            from probabilities, ``logit`` from sigmoid outputs, and the reply names which.
         seed: seed of the sampling design, of the bootstrap and of everything else that is drawn.
         plan: ``full`` is exactly the paper's design; ``adaptive`` perturbs by themselves only the factors where that
             improves the indices most, and predicts the others. A ``deadline_s`` ends either.
@@ -157,7 +159,7 @@ class ExplanationRequest:
 
     kind: str = "wcam"
     target: int | str | None = None
-    score: str = "probability"
+    score: str = AUTO
     seed: int = limited(0, ge=0, le=MAX_SEED)
     plan: str = "full"
     wavelet: str = limited("haar", min_length=1, max_length=32)

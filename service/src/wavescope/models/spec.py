@@ -151,6 +151,11 @@ class ModelSpec:
         """Threads of the CPU runtime: ``threads``, else the spec's own, else ``num_cpus`` rounded up."""
         return threads or self.threads or math.ceil(self.num_cpus)
 
+    @property
+    def returned(self) -> Outputs:
+        """Kind of the raw output: what is declared, else logits."""
+        return self.outputs or "logits"
+
     def declared(self) -> tuple[Preprocessing, Outputs]:
         """Preprocessing and outputs of a model that does not say them itself.
 

@@ -287,7 +287,8 @@ class EstimatorAggregator:
         """Key of the cached result; ``None`` without a cache, or where the model's revision is not known."""
         if not self._settings.result_cache_bytes or not details.revision:
             return None
-        return cache_key(request, details.revision, "" if self._settings.results_shared else call.caller)
+        owner = "" if self._settings.results_shared else call.caller
+        return cache_key(request, details.outputs, details.revision, owner)
 
     async def _find_cached(self, key: str | None, request: ExplainRequest) -> tuple[Explanation, ...] | None:
         """The cached result, counted as hit or miss."""

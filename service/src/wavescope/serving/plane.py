@@ -91,7 +91,8 @@ class RayDataPlane:
         self, request: ExplainRequest, call: CallContext, idempotency_key: str | None
     ) -> JobStatus:
         request = self._identify(request, call)
-        content = cache_key(request, "")  # of whatever revision computes it
+        # Of whatever revision computes it; what a model returns is known before it is loaded.
+        content = cache_key(request, self._directory.spec(request.model).returned, "")
         if idempotency_key is not None:  # a repeated one is answered whatever has changed meanwhile
             known = await in_store_thread(self._store.find_by_key, call.caller, idempotency_key, content)
             if known is not None:

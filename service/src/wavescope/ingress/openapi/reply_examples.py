@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from wavescope.core.scores import AUTO_SCORES
 from wavescope.engine.requests import make_request
 from wavescope.ingress.openapi.request_examples import TINY_PNG
 
@@ -17,7 +18,8 @@ _NO_MAPS = {"factors": _FACTORS, "wcam": None, "spatial_wcam": None, "fam": None
 _BAND = {"sum": 0.1, "share": 0.1, "mean_share": 0.1}
 _TABBY = {"index": 281, "label": "tabby", "probability": 0.91}
 _EGYPTIAN = {"index": 285, "label": "Egyptian cat", "probability": 0.05}
-_SMALL = {"levels": 1, "grid_size": 2, "nb_design": 2, "plan": "full"}
+# A reply names the score that ``auto`` stands for.
+_SMALL = {"score": AUTO_SCORES["logits"], "levels": 1, "grid_size": 2, "nb_design": 2, "plan": "full"}
 _SCALES: tuple[tuple[int, list[int | None]], ...] = ((0, [2, None]), (1, [1, 2]))
 
 _LEVELS = [
@@ -102,7 +104,7 @@ _FAITHFULNESS = {
         "samples": 200,
         "subset": 0.2,
         "baseline": "zero",
-        "score": "logit",
+        "score": "probability",
         "seed": 0,
     },
 }
@@ -126,7 +128,9 @@ _ADAPTIVE = {
         ],
     },
     "forwards": 32,
-    "parameters": make_request(plan="adaptive", levels=1, grid_size=2, max_forwards=32).parameters(),
+    "parameters": make_request(
+        **_SMALL | {"plan": "adaptive", "nb_design": 8, "max_forwards": 32}
+    ).parameters(),
     "warnings": [],
 }
 

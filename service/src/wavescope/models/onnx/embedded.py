@@ -70,7 +70,7 @@ def load_embedded(spec: ModelSpec, options: LoadOptions) -> OnnxBackend:
         spec,
         path,
         preprocessing=spec.preprocessing or PREPROCESSING,
-        outputs=spec.outputs or "logits",
+        outputs=spec.returned,
         labels=IMAGENET,
         threads=options.threads,
         field="weights",

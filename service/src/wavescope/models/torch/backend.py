@@ -99,7 +99,7 @@ class TorchBackend:
         if built.max_rows is not None:
             self._batch_size = min(self._batch_size, built.max_rows)
         scores = self._probe(spec, built)
-        outputs = spec.outputs or "logits"
+        outputs = spec.returned
         warnings = check_scores(spec, outputs, scores)
         self._outputs: Outputs = outputs
         self._stream = RenderStream(self._device)
