@@ -166,7 +166,9 @@ def test_a_small_enough_standard_error_is_an_end_and_the_first_such_round() -> N
 
 def test_largest_factors_that_stay_the_same_are_an_end() -> None:
     listening = Listening()
-    done = run(make_request(**SMALL | {"max_forwards": 2000, "top_k": 3}), listener=listening)
+    done = run(
+        make_request(**SMALL | {"max_forwards": 2000, "top_k": 3, "score": "probability"}), listener=listening
+    )
     told = [
         frozenset(np.argsort(-partial.indices.total, kind="stable")[:3].tolist())
         for partial in listening.partials[1:]  # the first is no round's
