@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from tests.ingress.fakes import make_explanation
@@ -16,12 +18,16 @@ from tests.serving.test_workers import REQUEST
 from wavescope.core.scores import resolve_score
 from wavescope.engine.choices import CHOICES
 from wavescope.engine.requests import make_request
-from wavescope.engine.types import Outputs
-from wavescope.ingress.plane import CallContext
+from wavescope.engine.types import Outputs, Preprocessing
+from wavescope.errors import IdempotencyConflict
+from wavescope.ingress.plane import CallContext, ExplainRequest
+from wavescope.models.spec import ModelSpec
 from wavescope.serving.aggregator import EstimatorAggregator, retime
 from wavescope.serving.cache_key import cache_key
 from wavescope.serving.jobs.workers import Done
+from wavescope.serving.plane import RayDataPlane
 from wavescope.settings import Settings
+from wavescope.store import open_store
 from wavescope.store.codec import encode
 
 
@@ -34,6 +40,34 @@ def test_a_request_that_names_no_score_has_the_key_of_the_one_that_it_is_explain
 
     assert key("auto") == key(resolve_score("auto", outputs))
     assert len({key(score) for score in CHOICES["score"]}) == len(CHOICES["score"]) - 1
+
+
+@pytest.mark.parametrize("outputs", get_args(Outputs))
+def test_a_job_that_names_no_score_is_the_one_of_the_same_key_that_does(
+    tmp_path: Path, outputs: Outputs
+) -> None:
+    async def estimate(request: ExplainRequest, call: CallContext) -> None:
+        del request, call
+
+    spec = ModelSpec(name="m", source="onnx:m.onnx", preprocessing=Preprocessing(), outputs=outputs)
+    plane: Any = SimpleNamespace(
+        _store=open_store("", state_dir=tmp_path, result_bytes=0),
+        _settings=Settings(),
+        _quota=lambda caller: SimpleNamespace(max_jobs=9),
+        _identify=lambda request, call: request,
+        _directory=SimpleNamespace(spec=lambda name: spec),
+        _aggregator=SimpleNamespace(estimate=estimate),
+    )
+    plane._submit = partial(RayDataPlane._submit, plane)
+
+    def submit(score: str) -> str:
+        request, call = replace(REQUEST, request=make_request(score=score)), CallContext("", "ann")
+        return asyncio.run(RayDataPlane.submit(plane, request, call, "a key")).id
+
+    named = resolve_score("auto", outputs)
+    assert submit("auto") == submit(named) == submit("auto")
+    with pytest.raises(IdempotencyConflict, match="a key"):
+        submit("probability")
 
 
 @pytest.mark.parametrize("shared", [False, True])
