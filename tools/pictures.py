@@ -63,20 +63,20 @@ class Example:
 
 
 EXAMPLES: dict[str, Example] = {
-    "wcam": Example("chelsea", {"score": "logit"}),
-    "fam": Example("coffee", {"kind": "fam", "nb_design": 16, "score": "logit"}),
-    "sobol": Example("chelsea", {"kind": "sobol", "nb_design": 32, "baseline": "blur", "score": "logit"}),
+    "wcam": Example("chelsea"),
+    "fam": Example("coffee", {"kind": "fam", "nb_design": 16}),
+    "sobol": Example("chelsea", {"kind": "sobol", "nb_design": 32, "baseline": "blur"}),
     "sufficient-image": Example(
         "coffee", {"kind": "sufficient-image", "partition": "aligned", "grid_size": 16}
     ),
-    "profile": Example("coffee", {"kind": "profile", "nb_design": 64, "levels": 5, "score": "logit"}),
+    "profile": Example("coffee", {"kind": "profile", "nb_design": 64, "levels": 5}),
     "compare": Example(
         "chelsea",
-        {"kind": "compare", "score": "logit", "approximation": "keep"},
+        {"kind": "compare", "approximation": "keep"},
         other=lambda image: image.filter(ImageFilter.GaussianBlur(3)),
     ),
     "robustness": Example("rocket", {"kind": "robustness", "partition": "aligned", "grid_size": 16}),
-    "zoom": Example("camera", {"kind": "zoom", "score": "logit"}),
+    "zoom": Example("camera", {"kind": "zoom"}),
     "faithfulness": Example("coffee", {"grid_size": 8, "nb_design": 16, "faithfulness": True}),
 }
 
