@@ -101,7 +101,7 @@ def test_every_field_of_a_request_is_an_option() -> None:
         for word in (f"--{name.replace('_', '-')}", *([] if value is True else [str(value)]))
     ]
     parsed = vars(build_parser().parse_args(["explain", "a.png", *words]))
-    assert {name: parsed[name] for name in REQUEST} == given | {"target": ["285"]}
+    assert {name: parsed[name] for name in REQUEST} == given | {"target": ["285"], "against": "285"}
 
 
 def test_what_is_not_given_is_left_to_the_engine() -> None:
@@ -278,8 +278,8 @@ def test_the_json_is_the_reply_of_the_service(explained: Path) -> None:
     assert "cat" in reply["target"]["label"] or reply["target"]["label"] in ("tabby", "lynx")
     defaults = {name: field.default for name, field in REQUEST.items()}
     given = {"grid_size": 4, "nb_design": 2, "seed": 3, "score": "logit"}  # named, where none was asked for
-    ours = {name: reply["parameters"][name] for name in defaults if name != "target"}
-    assert ours == {name: value for name, value in (defaults | given).items() if name != "target"}
+    settled = {"target": reply["target"]["index"], "against": reply["contrast"]["against"]["index"]}
+    assert reply["parameters"] == defaults | given | settled
 
 
 KIND_WORDS: dict[str, tuple[list[str], str]] = {

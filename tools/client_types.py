@@ -102,7 +102,7 @@ def _request_fields() -> list[str]:
     lines: list[str] = []
     for name, hint in get_type_hints(types.ExplanationRequest).items():
         choices = tuple(choice for choice in CHOICES.get(name, ()) if choice is not None)
-        if name == "target":
+        if name in types.CLASS_FIELDS:
             written = "Target"
         elif 0 < len(choices) <= MANY_CHOICES:
             # A field that a caller leaves out has no value ``None``, but the one whose ``None`` means something.

@@ -39,7 +39,7 @@ from wavescope import errors
 from wavescope.engine.choices import CHOICES
 from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
-from wavescope.engine.types import Explanation, ExplanationRequest, Worth
+from wavescope.engine.types import CLASS_FIELDS, Explanation, ExplanationRequest, Worth
 from wavescope.ingress.grpc.converters import from_explanation, to_request
 from wavescope.ingress.grpc.status import STATUS_KEY
 from wavescope.ingress.openapi.request_examples import TINY_PNG
@@ -76,9 +76,10 @@ def as_message(fields: dict[str, Any]) -> pb.ExplainRequest:
             fields[name] = base64.b64decode(fields[name]["base64"])
     fields["images"] = [base64.b64decode(image["base64"]) for image in fields.get("images", ())]
     fields["targets"] = [as_targets(entry) for entry in fields.get("targets", ())]
-    if "target" in fields:
-        target = fields.pop("target")
-        fields["target_index" if isinstance(target, int) else "target_name"] = target
+    for name in CLASS_FIELDS:
+        if name in fields:
+            given = fields.pop(name)
+            fields[f"{name}_index" if isinstance(given, int) else f"{name}_name"] = given
     return pb.ExplainRequest(**fields)
 
 
@@ -276,8 +277,10 @@ def test_every_field_of_the_reply_is_in_the_message(explanation: Explanation) ->
 
 
 def test_every_field_of_the_request_is_in_the_message() -> None:
-    fields = set(pb.ExplainRequest.DESCRIPTOR.fields_by_name) - {"target_index", "target_name"}
-    assert fields == set(ExplanationBody.model_fields) - {"target"}
+    fields = set(pb.ExplainRequest.DESCRIPTOR.fields_by_name) - {
+        f"{name}_{way}" for name in CLASS_FIELDS for way in ("index", "name")
+    }
+    assert fields == set(ExplanationBody.model_fields) - {*CLASS_FIELDS}
     assert len(ExplanationFields.model_fields) > MAX_COMPLAINTS
 
 

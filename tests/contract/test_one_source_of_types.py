@@ -11,7 +11,14 @@ from tools import client_types
 
 from wavescope.core.maps import Importance
 from wavescope.engine.choices import CHOICES
-from wavescope.engine.types import CropBox, Explanation, ExplanationRequest, Indices, LevelImportance
+from wavescope.engine.types import (
+    CLASS_FIELDS,
+    CropBox,
+    Explanation,
+    ExplanationRequest,
+    Indices,
+    LevelImportance,
+)
 from wavescope.ingress import layout
 from wavescope_proto.v1 import explanation_pb2 as pb
 
@@ -123,11 +130,12 @@ def test_importance_is_the_message_of_a_level_and_of_its_orientations() -> None:
 def test_a_request_has_the_fields_of_its_type() -> None:
     sent = {field.name: field for field in pb.ExplainRequest.DESCRIPTOR.fields}
     files = {"image", "images", "other", "targets", "model"}
-    assert set(sent) - files - {"target_index", "target_name"} == {
-        field.name for field in fields(ExplanationRequest)
-    } - {"target"}
+    classes = {f"{name}_{way}" for name in CLASS_FIELDS for way in ("index", "name")}
+    assert set(sent) - files - classes == {field.name for field in fields(ExplanationRequest)} - {
+        *CLASS_FIELDS
+    }
     for name, hint in get_type_hints(ExplanationRequest).items():
-        if name != "target":
+        if name not in CLASS_FIELDS:
             assert type_name(sent[name]) in SCALARS[layout.without_none(hint)]
 
 

@@ -29,7 +29,7 @@ import wavescope
 from wavescope.cli import build_parser
 from wavescope.engine.class_names import distinct_names
 from wavescope.engine.types import Explanation, Target
-from wavescope.errors import UnknownTarget
+from wavescope.errors import InvalidRequest, UnknownTarget
 from wavescope.ingress.openapi.request_examples import TINY_PNG
 from wavescope.ingress.plane import CallContext, ExplainRequest
 from wavescope.models.labels import find_target
@@ -241,3 +241,47 @@ def test_so_does_each_of_several(way: Callable[[Targets], Found]) -> None:
     assert [tuple(index for entry in found for index in entry)] == expected
     with pytest.raises(UnknownTarget, match="write index:2 or name:2"):
         way(["6", "2"])
+
+
+@pytest.mark.parametrize("against", [2, "2", "index:2", "Great Owl", "true"])
+def test_the_class_to_contrast_with_arrives_as_it_was_written_on_every_way_in(against: int | str) -> None:
+    plane = FakePlane(make_explanation())
+    app = make_app(plane)
+    post(app, {"against": against})
+    parts = {"image": ("cat.png", IMAGE), "request": (None, json.dumps({"against": against}))}
+    post(app, files=parts)
+    name = "against_index" if isinstance(against, int) else "against_name"
+    asyncio.run(Servicer(plane).Explain(pb.ExplainRequest(image=IMAGE, **{name: against}), FakeContext()))
+    content = {"instances": [{"b64": TINY_PNG}], "parameters": {"against": against}}
+    send(app, "POST", f"/v1/models/{MODEL}:explain", json=content)
+    infer(app, f"{MODEL}-wcam", {"parameters": {"against": against}})
+    assert [call.request.against for call in plane.calls] == [against] * 5
+
+
+@pytest.mark.parametrize(("against", "meant"), CASES.items(), ids=[repr(against) for against in CASES])
+def test_the_class_to_contrast_with_means_what_a_target_means(against: Target, meant: int | str) -> None:
+    if isinstance(meant, int):
+        assert find_target(against, LABELS, "against") == meant
+        return
+    with pytest.raises(UnknownTarget) as caught:
+        find_target(against, LABELS, "against")
+    assert caught.value.field == "against"
+    assert meant.replace("target ", "against ") in str(caught.value)
+
+
+def test_a_class_to_contrast_with_is_found_by_name_in_process_and_on_the_command_line() -> None:
+    made = FunctionClassifier(
+        lambda pixels: (pixels[:, :8].mean(), pixels[:, 8:].mean(), 0.0), details((3, 16, 16), classes=3)
+    )
+    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    small: dict[str, Any] = {"kind": "sobol", "nb_design": 4, "grid_size": 2, "model": made}
+    given = build_parser().parse_args(["explain", "a.png", "--target", "class 0", "--against", "class 2"])
+    for target, against in ((given.target[0], given.against), (0, np.array([2])), ("0", "index:2")):
+        found = wavescope.explain(picture, target=target, against=against, **small)
+        assert found.contrast is not None
+        assert (found.contrast.against.index, found.parameters["against"]) == (2, 2)
+    with pytest.raises(InvalidRequest, match="against is 2 classes, and one is taken") as caught:
+        wavescope.explain(picture, target=0, against=[1, 2], **small)
+    assert caught.value.field == "against"
+    batch = wavescope.explain_batch([picture], [[0, 1]], against="class 2", **small)
+    assert [one.contrast and one.contrast.against.index for one in batch] == [2, 2]

@@ -13,8 +13,10 @@ from scipy import special
 from wavescope.core.scores import (
     AUTO,
     AUTO_SCORES,
+    RULED_OUT,
     SCORES,
     check_score,
+    is_contrast,
     probabilities,
     resolve_score,
     scores,
@@ -181,3 +183,43 @@ def test_torch_agrees_with_numpy(outputs: Any, score: str) -> None:
     }[outputs]
     found = scores(torch.asarray(raw), outputs, score, TARGETS).numpy()
     np.testing.assert_allclose(found, scores(raw, outputs, score, TARGETS), rtol=1e-9)
+
+
+@given(seed=st.integers(0, 99), score=st.sampled_from(SCORES))
+def test_a_pair_is_the_difference_of_two_logits_whatever_is_scored_and_returned(
+    seed: int, score: str
+) -> None:
+    logits = np.random.default_rng(seed).normal(size=(5, 4)) * 3
+    expected = logits[:, 2] - logits[:, 0]
+    kinds = {
+        "logits": logits,
+        "probabilities": np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True),
+        "sigmoid": 1 / (1 + np.exp(-logits)),
+    }
+    for kind, outputs in kinds.items():
+        if kind == "probabilities" and score == "logit":
+            continue
+        found = scores(outputs, kind, score, [1, (2, 0)])
+        np.testing.assert_allclose(found[:, 1], expected, rtol=1e-9, atol=1e-9)
+        np.testing.assert_array_equal(found[:, :1], scores(outputs, kind, score, [1]))
+
+
+def test_a_pair_with_a_class_that_is_ruled_out_is_finite() -> None:
+    outputs = np.array([[3.0, -np.inf, 1.0], [-np.inf, -np.inf, 0.0]])
+    found = scores(outputs, "logits", "probability", [(0, 1), (0, 2)])
+    assert found.tolist() == [[3.0 - (3.0 + RULED_OUT), 2.0], [0.0, RULED_OUT]]
+    zeros = scores(np.array([[1.0, 0.0]]), "probabilities", "probability", [(0, 1)])
+    assert np.isfinite(zeros).all()
+
+
+@pytest.mark.parametrize(
+    ("score", "classes", "binary", "said"),
+    [
+        ("margin", 2, False, True),
+        ("margin", 3, False, False),
+        ("logit", 2, False, False),
+        ("logit", 2, True, True),
+    ],
+)
+def test_what_says_the_contrast_already(score: str, classes: int, binary: bool, said: bool) -> None:
+    assert is_contrast(score, classes=classes, binary=binary) == said

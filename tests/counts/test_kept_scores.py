@@ -198,6 +198,8 @@ MOVED = PickFreezeRows(np.arange(3, dtype=np.int32), np.arange(3, dtype=np.int32
         lambda: (STACK, NESTED, "margin", (1, 2), "r"),
         lambda: (STACK, NESTED, "logit", (1,), "r"),
         lambda: (STACK, NESTED, "logit", (12,), "r"),
+        lambda: (STACK, NESTED, "logit", ((1, 2),), "r"),
+        lambda: (STACK, NESTED, "logit", (1, 2, (1, 2)), "r"),
         lambda: (STACK, NESTED, "logit", (1, 2), "s"),
     ],
 )

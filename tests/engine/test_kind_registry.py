@@ -56,7 +56,7 @@ def test_a_record_names_fields_that_there_are(kind) -> None:
     assert set(kind.sections) <= {field.name for field in fields(Explanation)}
     finished = [section for section in kind.sections if section in explain.COMPARISONS]
     assert len(finished) == (kind.second_image is not None)
-    computed = {*explain.STEPS, *explain.COMPARISONS, "profile"}
+    computed = {*explain.STEPS, *explain.COMPARISONS, "profile", "contrast"}
     assert set(kind.sections) <= computed
 
 

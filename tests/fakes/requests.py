@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 from hypothesis import strategies as st
 
 from wavescope.engine.choices import CHOICES
-from wavescope.engine.types import ExplanationRequest
+from wavescope.engine.types import CLASS_FIELDS, ExplanationRequest
 
 FIELDS = {field.name: field for field in fields(ExplanationRequest)}
 # Of many choices these serve tests as well as all.
@@ -37,6 +37,8 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
         return st.sampled_from([choice for choice in choices if choice is not None])
     (kind, *_) = set(get_args(hint := get_type_hints(ExplanationRequest)[name]) or (hint,)) - {NoneType}
     limits = FIELDS[name].metadata
+    if name in CLASS_FIELDS:
+        return st.integers(0, 2**31) | st.text("ab é漢", max_size=20)
     if kind is bool:
         return st.booleans()
     if kind is int:

@@ -12,6 +12,7 @@ from skimage.transform import resize
 from wavescope.engine.types import (
     BandImportance,
     Comparison,
+    Contrast,
     Corrupted,
     CropBox,
     Explanation,
@@ -385,6 +386,37 @@ def faithfulness(domain: str = "pixel") -> Faithfulness:
         deletion,
         {"steps": 32, "baseline": 0.0},
     )
+
+
+def contrasted(
+    explanation: Explanation, *, constant: bool = False, warnings: tuple[str, ...] = ()
+) -> Explanation:
+    """The same with a contrast to the second class, of other indices: those of the factors in another order."""
+    found, maps = explanation.indices, explanation.maps
+    assert found is not None
+    assert maps is not None
+    if constant:
+        return replace(
+            explanation, contrast=Contrast(_TOP_5[1], "constant_score", None, None, None, None, warnings)
+        )
+    order = np.random.default_rng(8).permutation(len(found.total))
+    total = found.total[order]
+    effect = tuple((total * np.where(order % 3, 3.0, -2.0)).tolist())
+    known = [True] * len(total) if found.resolved is None else found.resolved.tolist()
+    effect = tuple(value if alone else None for value, alone in zip(effect, known, strict=True))
+    indices = replace(found, total=total, effect=effect, effect_error=tuple((total / 7).tolist()))
+    drawn = maps.fam if maps.fam is not None else maps.spatial
+    assert drawn is not None
+    contrast = Contrast(
+        against=_TOP_5[1],
+        outcome="explained",
+        indices=indices,
+        map=np.ascontiguousarray(drawn[::-1]),
+        levels=None if explanation.levels is None else explanation.levels,
+        radial=explanation.radial,
+        warnings=warnings,
+    )
+    return replace(explanation, contrast=contrast)
 
 
 def adaptive(explanation: Explanation, resolved: float = 0.12) -> Explanation:

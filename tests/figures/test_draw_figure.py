@@ -304,6 +304,41 @@ def test_an_adaptive_plan_of_every_kind_is_drawn_without_one_text_over_another(k
     assert f"Adaptive: 628 forwards, {resolved}" in " ".join(_texts(figure).split())
 
 
+CONTRASTED = [name for name, kind in KINDS.items() if "contrast" in kind.sections]
+
+
+@pytest.mark.parametrize("plan", ["full", "adaptive"])
+@pytest.mark.parametrize("shape", _SHAPES)
+@pytest.mark.parametrize("kind", CONTRASTED)
+def test_a_contrast_is_drawn_below_with_its_question(kind: str, shape: str, plan: str) -> None:
+    explanation = _shaped(kind, _SHAPES[shape])
+    explanation = samples.adaptive(explanation) if plan == "adaptive" else explanation
+    explanation = samples.contrasted(explanation, warnings=("hardly known",))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = build_figure(explanation)
+        _check_texts(figure)
+    told = " ".join(_texts(figure).split())
+    assert "Why “Egyptian cat” and not “tiger cat”: Sobol indices of the difference of their logits." in told
+    assert "Note on the contrast: hardly known" in told
+    assert explanation.contrast is not None
+    assert explanation.contrast.map is not None
+    # Whole sub-bands have no places to show.
+    assert (kind != "profile") == any(
+        shown.shape == explanation.contrast.map.shape and (shown == explanation.contrast.map).all()
+        for shown in _shown_maps(figure)
+    )
+
+
+@pytest.mark.parametrize("kind", CONTRASTED)
+def test_a_contrast_that_does_not_vary_is_a_sentence(kind: str) -> None:
+    plain = samples.MAKERS[kind]()
+    figure = build_figure(samples.contrasted(plain, constant=True))
+    _check_texts(figure)
+    assert "the difference of their logits did not vary" in " ".join(_texts(figure).split())
+    assert len(list(_shown_maps(figure))) == len(list(_shown_maps(build_figure(plain))))
+
+
 def _hatchings(axes: Axes) -> list[PathPatch]:
     return [patch for patch in axes.patches if isinstance(patch, PathPatch) and patch.get_hatch()]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 from rich.console import Console
-from tests.figures.samples import REPORTED, adaptive, faithfulness
+from tests.figures.samples import REPORTED, adaptive, contrasted, faithfulness
 
 from wavescope.engine.kinds import KINDS
 from wavescope.engine.types import Explanation
@@ -295,3 +296,14 @@ def test_the_caption_tells_of_the_authors_choices(make_explanation: MakeExplanat
     explanation = make_explanation()
     explanation.parameters.update(compat="reference")
     assert "computed as the authors' code does" in caption(explanation)
+
+
+def test_the_terminal_answers_why_this_and_not_that(make_explanation: MakeExplanation) -> None:
+    explanation = adaptive(make_explanation())
+    text = _terminal(contrasted(explanation, warnings=("hardly known",)))
+    assert "Why “Egyptian cat” and not “tiger cat”" in text
+    assert "Largest factors of the contrast" in text
+    assert "warning of the contrast: hardly known" in text
+    assert re.search(r"^ *\d+ +0\.\d{3} +[+-]\d\S* ± \S+", text, flags=re.MULTILINE)
+    constant = _terminal(contrasted(explanation, constant=True))
+    assert "the difference of their logits did not vary" in constant

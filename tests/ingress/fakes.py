@@ -7,7 +7,7 @@ import base64
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field, is_dataclass, replace
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import grpc
 import httpx
@@ -142,7 +142,11 @@ def _drawn(hint: Any, kind: str, seed: int, rng: np.random.Generator, *, absent:
     if NoneType in get_args(hint):
         return None if absent else _drawn(without_none(hint), kind, seed, rng)
     if hint is Explanation:
-        return replace(make_explanation("wcam", seed + 1), kind=kind)
+        return replace(make_explanation("wcam", seed + 1), kind=kind, contrast=None)
+    if hint is Indices:
+        return Indices(
+            *rng.random((3, 9)), np.stack([rng.random(9)] * 2, axis=1), effect=(0.5,) * 8 + (-0.25,)
+        )
     if is_dataclass(hint):
         parts = get_type_hints(hint).items()
         return hint(**{name: _drawn(part, kind, seed, rng, absent=absent) for name, part in parts})
@@ -155,6 +159,8 @@ def _drawn(hint: Any, kind: str, seed: int, rng: np.random.Generator, *, absent:
         return tuple(_drawn(member, kind, seed, rng, absent=absent) for member in members)
     if get_origin(hint) is dict:
         return {"fog": float(rng.random()), "frost": 1.0}
+    if get_origin(hint) is Literal:
+        return get_args(hint)[0]
     draw = {
         int: rng.integers(1, 5).item(),
         float: float(rng.random()),
@@ -193,7 +199,7 @@ def constant(explanation: Explanation) -> Explanation:
     """The same, had the score not varied."""
     derived = (
         "indices", "maps", "levels", "worth", "radial", "profile", "sufficiency", "comparison", "robustness", "zoom",
-        "faithfulness", "screening",
+        "faithfulness", "screening", "contrast",
     )  # fmt: skip
     return replace(explanation, outcome="constant_score", **dict.fromkeys(derived))
 

@@ -180,8 +180,10 @@ def test_an_archive_names_arrays_by_their_place(plane: FakePlane, kind: str) -> 
     nested = (usual | maps | {f"faithfulness/{i}/{name}" for i in (0, 1) for name in curves}) - {
         "explanation"
     }
+    contrast = {f"contrast/{name}" for name in ("map", "total", "first", "standard_error", "interval_95")}
     own = {
-        "wcam": {f"faithfulness/{i}/{name}" for i in (0, 1) for name in curves},
+        "wcam": {f"faithfulness/{i}/{name}" for i in (0, 1) for name in curves} | contrast,
+        **dict.fromkeys(("fam", "sobol", "profile"), contrast),
         "sufficient-image": sufficiency,
         "robustness": sufficiency,
         "compare": {"comparison/place_change"} | {f"comparison/other/{name}" for name in nested},
@@ -271,7 +273,9 @@ def test_figures_of_a_batch_come_one_in_each_explanation(plane: FakePlane) -> No
 def test_an_archive_of_a_batch_numbers_its_explanations(plane: FakePlane) -> None:
     response = post(make_app(plane), {"kind": "fam", "targets": [1, 2]}, headers=NPZ)
     archive = np.load(io.BytesIO(response.content), allow_pickle=False)
-    names = {"explanation", "image", "factors", "fam", "total", "first", "standard_error", "interval_95"}
+    indices = {"total", "first", "standard_error", "interval_95"}
+    names = {"explanation", "image", "factors", "fam", "contrast/map", *indices}
+    names |= {f"contrast/{name}" for name in indices}
     assert set(archive) == {f"{position}/{name}" for position in (0, 1) for name in names}
     assert [json.loads(str(archive[f"{i}/explanation"]))["parameters"]["target"] for i in (0, 1)] == [1, 2]
 

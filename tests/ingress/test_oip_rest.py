@@ -205,6 +205,9 @@ def test_tensors_are_the_numbers_of_the_json_reply(kind: str) -> None:
             dtype = np.dtype(tensor["dtype"]).newbyteorder("<")
             array = np.frombuffer(base64.b64decode(tensor["data"]), dtype).reshape(tensor["shape"])
             np.testing.assert_array_equal(tensors[name][0], array)
+    if reply["contrast"] is not None:
+        np.testing.assert_array_equal(tensors["contrast/total"], [reply["contrast"]["indices"]["total"]])
+        np.testing.assert_array_equal(tensors["contrast/map"][0], plane.explanation.contrast.map)
     if reply["levels"] is not None:
         levels = [[level[number] for number in ("sum", "share", "mean_share")] for level in reply["levels"]]
         np.testing.assert_array_equal(tensors["levels"], [levels])

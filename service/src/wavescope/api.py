@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,7 @@ def _explained(
     listener = NULL_LISTENER if progress is None else _Counting(progress)
     details = classifier.details
     resolved = ResolvedRequest(
-        request,
+        replace(request, against=find_target(request.against, details.labels, "against")),
         tuple(tuple(find_target(target, details.labels) for target in entry) for entry in targets),
         tuple(uuid.uuid4().hex for entry in targets for _ in entry),
         names,
@@ -257,7 +258,9 @@ def _request(fields: dict[str, Any]) -> ExplanationRequest:
     if unknown:
         known = ", ".join(ExplanationRequest.__dataclass_fields__)
         raise InvalidRequest(f"unknown field {unknown[0]!r}; known: {known}", field=unknown[0])
-    return make_request(**plain_fields(fields))
+    against = plain_target(fields.get("against"), "against")
+    others = {name: value for name, value in fields.items() if name != "against"}
+    return make_request(against=against, **plain_fields(others))
 
 
 def _check_sequence(given: Any, field: str) -> None:

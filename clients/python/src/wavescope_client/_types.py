@@ -13,6 +13,7 @@ from wavescope_client._figure import FigureFile
 __all__ = [
     "Band",
     "Comparison",
+    "Contrast",
     "Corrupted",
     "Crop",
     "Explanation",
@@ -53,6 +54,7 @@ class RequestFields(TypedDict, total=False):
     model: str
     kind: Literal["wcam", "fam", "sobol", "sufficient-image", "profile", "compare", "robustness", "zoom"]
     target: Target
+    against: Target
     score: Literal["auto", "probability", "logit", "log_probability", "margin"]
     seed: int
     plan: Literal["full", "adaptive"]
@@ -206,6 +208,33 @@ class Ring:
     frequency: tuple[float, float]
     mean: float
     share: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contrast:
+    """The reason for the target and not for another class: indices of the difference of their logits, z_t - z_a.
+
+    From the same images as the other indices, whatever the score. A positive signed effect speaks for the target.
+
+    Attributes:
+        against: the other class.
+        outcome: ``explained``, or ``constant_score`` where the difference did not vary; then the other fields but
+            ``warnings`` are ``None``.
+        indices: Sobol indices of every factor.
+        map: (h, w) float32, the total index as in the kind's own map over pixels or frequencies:
+            ``maps.spatial_wcam``, ``maps.fam`` or ``maps.sobol``.
+        levels: importance per level, for the kinds in the wavelet domain.
+        radial: the radial profile of kind ``fam``.
+        warnings: sentences about limits of these indices.
+    """
+
+    against: Prediction
+    outcome: str
+    indices: Indices | None
+    map: np.ndarray | None
+    levels: tuple[Level, ...] | None
+    radial: tuple[Ring, ...] | None
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -478,6 +507,9 @@ class Explanation(FigureFile):
         maps: the indices as arrays over coefficients, frequencies or pixels.
         levels: importance per level, from the approximation, for the kinds in the wavelet domain.
         worth: diagnostics of the map.
+        contrast: the target against another class, of kinds ``wcam``, ``fam``, ``sobol`` and ``profile``. Unless
+            ``against`` is given, ``None`` for a model of one class or one output, for the margin of two classes, which
+            is the difference already, and for softmax probabilities.
         radial: the radial profile of kind ``fam``.
         profile: the sub-bands or levels of kind ``profile``.
         sufficiency: sufficient image of kinds ``sufficient-image`` and ``robustness``.
@@ -508,6 +540,7 @@ class Explanation(FigureFile):
     maps: Maps | None
     levels: tuple[Level, ...] | None
     worth: Worth | None
+    contrast: Contrast | None
     radial: tuple[Ring, ...] | None
     profile: tuple[ProfileBand, ...] | None
     sufficiency: Sufficiency | None

@@ -13,7 +13,9 @@ from typing import Any, get_type_hints
 from wavescope_client._types import PredictionFields, RequestFields
 
 _HINTS = get_type_hints(RequestFields) | get_type_hints(PredictionFields)
-_INTEGERS = frozenset(("target", "targets", *(name for name, hint in _HINTS.items() if hint is int)))
+_INTEGERS = frozenset(
+    ("target", "targets", "against", *(name for name, hint in _HINTS.items() if hint is int))
+)
 
 
 def plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,10 @@ from wavescope.core.arrays import Array, namespace
 from wavescope.errors import InvalidRequest
 
 SCORES = ("probability", "logit", "log_probability", "margin")
+# What is scored of an image: a class, or a pair of them for the difference of their logits.
+Column = int | tuple[int, int]
+# Logits count no further below the largest: a class that is ruled out has -inf, of which there are no differences.
+RULED_OUT = -700.0
 # The score of a request that names none, or this: what it stands for follows from what the model returns.
 AUTO = "auto"
 AUTO_SCORES: Mapping[str, str] = MappingProxyType(
@@ -85,6 +89,24 @@ def is_mirrored(score: str, outputs: str, *, classes: int, binary: bool) -> bool
     )
 
 
+def is_contrast(score: str, *, classes: int, binary: bool) -> bool:
+    """Whether the contrast of a class with the runner-up is said by its score already.
+
+    A model of one output has one logit, which is the difference of those of its two classes; with two classes the
+    margin is that difference.
+
+    Args:
+        score: that is explained.
+        classes: number of classes of the model.
+        binary: whether both are made of one output.
+
+    Example:
+        >>> is_contrast("margin", classes=2, binary=False), is_contrast("margin", classes=3, binary=False)
+        (True, False)
+    """
+    return binary or (classes == 2 and score == "margin")
+
+
 def _log_probabilities(outputs: Float[Array, "n c"], kind: str) -> Float[Array, "n c"]:
     xp = namespace(outputs)
     if kind == "logits":
@@ -135,22 +157,27 @@ def _logits(outputs: Float[Array, "n c"], kind: str) -> Float[Array, "n c"]:
 
 
 def scores(
-    outputs: Float[Array, "n c"], kind: str, score: str, targets: Sequence[int]
+    outputs: Float[Array, "n c"], kind: str, score: str, targets: Sequence[Column]
 ) -> Float[Array, "n t"]:
-    """Scores of the target classes.
+    """Scores of the target classes, and differences of logits.
 
     Args:
         outputs: (n, classes) of the model, float64 for exact sums.
         kind: ``logits``, ``probabilities`` (softmax) or ``sigmoid`` (independent probabilities).
         score: ``probability``, ``logit``, ``log_probability``, or ``margin``: target logit − largest other, per image;
             resolved, not ``auto``.
-        targets: class indices.
+        targets: class indices; a pair (target, against) is z_target − z_against, whatever the score: log-odds of
+            softmax probabilities too, whose logits are known up to a constant per image.
 
     Returns:
         (n, len(targets)).
 
     Raises:
         InvalidRequest: see :func:`check_score`; or the score is none of these.
+
+    Example:
+        >>> scores(np.array([[3.0, 1.0, 0.5]]), "logits", "logit", [0, (0, 2)]).tolist()
+        [[3.0, 2.5]]
     """
     if score not in SCORES:
         raise InvalidRequest(
@@ -166,12 +193,23 @@ def scores(
         values = _log_probabilities(outputs, kind)
     else:
         values = _logits(outputs, kind)
-    columns = [values[:, target] for target in targets]
-    if score == "margin":
-        columns = [
-            column - _largest_other(values, target) for column, target in zip(columns, targets, strict=True)
-        ]
+    columns: list[Array] = []
+    for target in targets:
+        if isinstance(target, tuple):
+            columns.append(_difference(outputs, kind, *target))
+        elif score == "margin":
+            columns.append(values[:, target] - _largest_other(values, target))
+        else:
+            columns.append(values[:, target])
     return xp.stack(columns, axis=-1)
+
+
+def _difference(outputs: Float[Array, "n c"], kind: str, target: int, against: int) -> Float[Array, " n"]:
+    """z_target − z_against; finite wherever probabilities are."""
+    xp = namespace(outputs)
+    logits = _logits(outputs, kind)
+    floor = xp.max(logits, axis=-1) + RULED_OUT
+    return xp.maximum(logits[:, target], floor) - xp.maximum(logits[:, against], floor)
 
 
 def _largest_other(values: Float[Array, "n c"], target: int) -> Float[Array, " n"]:

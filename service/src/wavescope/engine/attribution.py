@@ -9,6 +9,7 @@ from functools import cache, partial
 import numpy as np
 
 from wavescope.core.rendering.masks import PickFreezeRows
+from wavescope.core.scores import Column
 from wavescope.core.sobol.estimators import Scores
 from wavescope.engine import adaptive, checks, products, warnings
 from wavescope.engine.deadline import Deadline, TimeOver
@@ -17,7 +18,7 @@ from wavescope.engine.plan import Plan, Stack, mask_steps
 from wavescope.engine.products import CleanPrediction, SampleResult
 from wavescope.engine.protocols import Rows, Runner
 from wavescope.engine.scoring.scoreboard import Scored
-from wavescope.engine.types import Explanation, ExplanationRequest, Indices, Prediction
+from wavescope.engine.types import Explanation, ExplanationRequest, Indices
 from wavescope.errors import ConstantScore, DeadlineExceeded
 
 # Design rows of which there are indices: one alone has no variance that is worth the name.
@@ -26,6 +27,8 @@ LEAST_ROWS = 2
 REPORT_ROWS = 2
 
 Find = Callable[[], SampleResult]
+# Of a class, and of its contrast where it has one.
+Finds = tuple[Find, Find | None]
 OnScores = Callable[[Scored], bool]
 
 
@@ -83,7 +86,7 @@ class ImageContext:
         work: Plan | Stack,
         rows: Rows | PickFreezeRows | None,
         score: str,
-        targets: tuple[int, ...],
+        targets: tuple[Column, ...],
         *,
         on_scores: OnScores | None = None,
     ) -> Scored:
@@ -102,7 +105,7 @@ class ImageContext:
         return await self.runner.score(work, rows, score, targets, on_scores=report)
 
     async def score(
-        self, work: Plan | Stack, rows: Rows | PickFreezeRows | None, score: str, targets: tuple[int, ...]
+        self, work: Plan | Stack, rows: Rows | PickFreezeRows | None, score: str, targets: tuple[Column, ...]
     ) -> Scored:
         """Score all rows within the deadline; arguments as :meth:`board`.
 
@@ -133,31 +136,34 @@ async def attribute(context: ImageContext, plan: Plan, targets: tuple[int | None
         targets: class indices; ``None`` for the class predicted for this plan's image.
 
     Raises:
-        InvalidRequest: a score the model cannot give.
+        InvalidRequest: a score the model cannot give; or the class to be contrasted with is the predicted one.
         ModelFailure: the model returned something that is not a number.
         DeadlineExceeded: too little was scored for any indices.
     """
     runner, request = context.runner, context.request
     began = context.clock()
     image, outputs = await runner.clean(plan)
-    cleans = [
-        products.read_clean(image, outputs, runner.details, request.score, target) for target in targets
-    ]
-    # The runners-up go along: scoring another class of the same images costs nothing.
-    wanted = [
-        entry.index for clean in cleans for entry in (clean.target, clean.runner_up) if entry is not None
-    ]
-    classes = tuple(dict.fromkeys(wanted))
+    cleans = [products.read_clean(image, outputs, runner.details, request, target) for target in targets]
+    # The runners-up and the contrasts go along: scoring them of the same images costs nothing.
+    columns = tuple(dict.fromkeys(column for clean in cleans for column in clean.columns))
     predicted = context.clock()
     finds, forwards, ended = await (_adaptive if request.plan == "adaptive" else _sample)(
-        context, plan, cleans, classes
+        context, plan, cleans, columns
     )
     timing = {"plan_s": context.planned_s + predicted - began, "score_s": context.clock() - predicted}
     built = [
         await runner.compute(
-            products.build, plan, request, runner.details, clean, find, forwards=forwards, timing=timing
+            products.build,
+            plan,
+            request,
+            runner.details,
+            clean,
+            find,
+            find_contrast,
+            forwards=forwards,
+            timing=timing,
         )
-        for clean, find in zip(cleans, finds, strict=True)
+        for clean, (find, find_contrast) in zip(cleans, finds, strict=True)
     ]
     if ended is None:
         return built
@@ -165,24 +171,26 @@ async def attribute(context: ImageContext, plan: Plan, targets: tuple[int | None
 
 
 async def _sample(
-    context: ImageContext, plan: Plan, cleans: list[CleanPrediction], classes: tuple[int, ...]
-) -> tuple[list[Find], int, str | None]:
+    context: ImageContext, plan: Plan, cleans: list[CleanPrediction], columns: tuple[Column, ...]
+) -> tuple[list[Finds], int, str | None]:
     """The full pick-freeze sample: what it says of every target, its forwards, and how the deadline ended it."""
     on_scores = None
     if context.deadline.given or type(context.listener) is not NullListener:
         on_scores = _SampleMonitor(context, plan).take
-    scored = await context.board(plan, None, context.request.score, classes, on_scores=on_scores)
+    scored = await context.board(plan, None, context.request.score, columns, on_scores=on_scores)
 
-    def scores(entry: Prediction | None) -> Scores | None:
-        return None if entry is None else scored.pick_freeze(plan.n_factors, classes.index(entry.index))
+    def scores(column: Column) -> Scores:
+        return scored.pick_freeze(plan.n_factors, columns.index(column))
 
     # Once for all targets, and in the thread that computes: designs of many factors take seconds.
     steps = cache(partial(mask_steps, plan, scored.complete_rows(plan.n_factors)))
 
-    def find(clean: CleanPrediction) -> Find:
-        target = scores(clean.target)
-        assert target is not None
-        return partial(products.of_sample, context.request, target, scores(clean.runner_up), steps)
+    def find(clean: CleanPrediction) -> Finds:
+        runner_up = None if clean.runner_up is None else scores(clean.runner_up.index)
+        target = partial(products.of_sample, context.request, scores(clean.target.index), runner_up, steps)
+        if clean.contrast is None:
+            return target, None
+        return target, partial(products.of_sample, context.request, scores(clean.contrast), None, steps)
 
     return [find(clean) for clean in cleans], scored.done, _ended(context, plan, scored)
 
@@ -235,13 +243,13 @@ class _SampleMonitor:
 
 
 async def _adaptive(
-    context: ImageContext, plan: Plan, cleans: list[CleanPrediction], classes: tuple[int, ...]
-) -> tuple[list[Find], int, str | None]:
+    context: ImageContext, plan: Plan, cleans: list[CleanPrediction], columns: tuple[Column, ...]
+) -> tuple[list[Finds], int, str | None]:
     """The adaptive plan: what it says of every target, its forwards, and how the deadline ended it."""
     request = context.request
 
     async def score(rows: PickFreezeRows) -> np.ndarray:
-        return (await context.board(plan, rows, request.score, classes)).values
+        return (await context.board(plan, rows, request.score, columns)).values
 
     def report(forwards: int, find: adaptive.Find) -> None:
         def compute() -> PartialIndices | None:
@@ -256,22 +264,21 @@ async def _adaptive(
             context.runner, plan, request, score=score, deadline=context.deadline, report=report
         )
     except ConstantScore as constant:
-        return [partial(_fail, constant) for _ in cleans], plan.spec.nb_design, None
+        return [(partial(_fail, constant), None) for _ in cleans], plan.spec.nb_design, None
     ended = None
     if screening.stopped == "deadline_s":
         assert request.max_forwards is not None
         ended = warnings.of_ended_screening(len(screening.rounds), estimator.spent, request.max_forwards)
-    finds = [
-        partial(
-            products.of_adaptive_plan,
-            estimator,
-            screening,
-            classes.index(clean.target.index),
-            None if clean.runner_up is None else classes.index(clean.runner_up.index),
+
+    def find(clean: CleanPrediction) -> Finds:
+        runner_up = None if clean.runner_up is None else columns.index(clean.runner_up.index)
+        of_plan = partial(products.of_adaptive_plan, estimator, screening)
+        target = partial(of_plan, columns.index(clean.target.index), runner_up)
+        return target, None if clean.contrast is None else partial(
+            of_plan, columns.index(clean.contrast), None
         )
-        for clean in cleans
-    ]
-    return finds, estimator.spent, ended
+
+    return [find(clean) for clean in cleans], estimator.spent, ended
 
 
 def _varying(find: Callable[[], Indices]) -> Indices | None:

@@ -12,7 +12,7 @@ from wavescope.core.sobol.estimators import ESTIMATORS
 from wavescope.engine.choices import CHOICES, MANY_CHOICES, STOPS
 from wavescope.engine.kinds import KINDS
 from wavescope.engine.limits import LEAST_FORWARDS, MAX_ADAPTIVE_FACTORS, MAX_SEED
-from wavescope.engine.types import ExplanationRequest
+from wavescope.engine.types import ExplanationRequest, ModelDetails
 from wavescope.errors import CostLimitExceeded, InvalidRequest
 
 
@@ -35,6 +35,13 @@ def check_request(request: ExplanationRequest, size: tuple[int, int]) -> None:
             f"partition {request.partition!r} does not suit kind {kind.name!r}; it takes: {', '.join(supported)}",
             field="partition",
             supported=list(supported),
+        )
+    if request.against is not None and "contrast" not in kind.sections:
+        supported = [name for name, record in KINDS.items() if "contrast" in record.sections]
+        raise InvalidRequest(
+            f"against is for kinds {', '.join(supported)}, not for kind {kind.name}: leave it out",
+            field="against",
+            supported=supported,
         )
     if not 0 <= request.seed <= MAX_SEED:
         raise InvalidRequest(
@@ -202,3 +209,35 @@ def _check_levels(request: ExplanationRequest, size: tuple[int, int]) -> None:
         minimum=1,
         maximum=deepest - extra,
     )
+
+
+def check_against(against: int | None, targets: Sequence[int | None], details: ModelDetails) -> None:
+    """Refuses a class to be contrasted with where it is one that is explained, or where the model has no contrast.
+
+    Args:
+        against: index of the class; ``None`` for the runner-up.
+        targets: indices of the classes that are explained; ``None`` for the predicted one, which is not known yet.
+        details: of the model.
+
+    Raises:
+        InvalidRequest: names the field, and the class.
+    """
+    if against is None:
+        return
+    if len(details.labels) < 2:
+        raise InvalidRequest(
+            "against is a class to be contrasted with, and this model has a single one: leave it out",
+            field="against",
+        )
+    if details.threshold is not None:
+        raise InvalidRequest(
+            "against is for models of several outputs; the one output of this model is the logit of its positive class "
+            "against its negative one: leave it out, and take score 'logit'",
+            field="against",
+        )
+    if against in targets:
+        raise InvalidRequest(
+            f"against and target are the same class, {against} ({details.labels[against]!r}): name another one, or "
+            "leave against out for the runner-up",
+            field="against",
+        )

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 
 from wavescope.core.scores import check_score, resolve_score
 from wavescope.engine.attribution import ImageContext, attribute
+from wavescope.engine.checks import check_against
 from wavescope.engine.deadline import Deadline, TimeOver
 from wavescope.engine.events import NULL_LISTENER, Listener
 from wavescope.engine.kinds import KINDS, OTHER_KINDS, find_kind
 from wavescope.engine.plan import Plan
+from wavescope.engine.products import read_clean
 from wavescope.engine.protocols import Runner
 from wavescope.engine.steps import comparison, faithfulness, robustness, sufficient_image
 from wavescope.engine.types import Explanation, ExplanationRequest
@@ -25,7 +27,7 @@ class ResolvedRequest:
     """A request whose classes are indices of one model; the images are the runner's.
 
     Attributes:
-        request: every parameter; its target is not read.
+        request: every parameter; its target is not read, and the class to be contrasted with is an index.
         targets: per image, the classes to be explained, as indices; ``None`` for the predicted one.
         identities: of the explanations, image by image, as many as there are targets in all.
         image_names: the caller's name of each image, for errors. One more than ``targets`` is of what the only image is
@@ -128,6 +130,8 @@ async def plan_request(
     score = resolve_score(resolved.request.score, details.outputs)
     check_score(score, details.outputs, classes=len(details.labels))
     resolved = replace(resolved, request=replace(resolved.request, score=score))
+    for targets in resolved.targets:
+        check_against(_index(resolved.request.against), targets, details)
     contexts = [
         await _plan_image(runner, resolved, position, clock) for position in range(len(resolved.targets))
     ]
@@ -146,6 +150,7 @@ async def explain_planned(
     listener.planned(planned.forwards)
     allowed_s = math.inf if resolved.request.deadline_s is None else resolved.request.deadline_s
     deadline = Deadline((planned.began if began is None else began) + allowed_s, planned.clock)
+    await _check_predicted(planned)
     identities = iter(resolved.identities)
     explanations: list[Explanation] = []
     for position, context in enumerate(planned.contexts):
@@ -159,6 +164,29 @@ async def explain_planned(
                 raise
             raise DeadlineExceeded(f"{name}: {late.message}", field=late.field, **late.limits) from late
     return tuple(explanations)
+
+
+async def _check_predicted(planned: PlannedRequest) -> None:
+    """Refuses a batch that contrasts an image's predicted class with itself, before anything is scored.
+
+    Of one image it is found in time where its prediction is read.
+    """
+    request = planned.resolved.request
+    if request.against is None or len(planned.contexts) < 2:
+        return
+    for context in planned.contexts:
+        if None in context.targets:
+            image, outputs = await context.runner.clean(context.plan)
+            name = planned.resolved.image_names[context.position]
+            try:
+                read_clean(image, outputs, context.runner.details, request, None)
+            except InvalidRequest as error:
+                raise InvalidRequest(f"{name}: {error.message}", field=error.field, **error.limits) from error
+
+
+def _index(given: int | str | None) -> int | None:
+    """The index of a class that was found among the model's."""
+    return None if given is None else int(given)
 
 
 async def _explain(context: ImageContext, identities: Iterator[str]) -> list[Explanation]:

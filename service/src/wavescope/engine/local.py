@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from wavescope.core.rendering.masks import PickFreezeRows
+from wavescope.core.scores import Column
 from wavescope.engine.plan import Plan, Stack, make_plan, make_stack
 from wavescope.engine.protocols import Classifier, Recorder, Rows, Source
 from wavescope.engine.scoring import scoreboard
@@ -100,7 +101,7 @@ class LocalRunner:
         work: Plan | Stack,
         rows: Rows | PickFreezeRows | None,
         score: str,
-        targets: tuple[int, ...],
+        targets: tuple[Column, ...],
         *,
         on_scores: Callable[[Scored], bool] | None = None,
     ) -> Scored:

@@ -12,14 +12,24 @@ from wavescope.core import maps, wavelets
 from wavescope.core.adaptive.estimator import AdaptiveEstimator, Estimate
 from wavescope.core.partition import Partition
 from wavescope.core.reference import maps as reference_maps
-from wavescope.core.scores import check_score, is_mirrored, possible_scores, predicted_classes, probabilities
+from wavescope.core.scores import (
+    Column,
+    check_score,
+    is_contrast,
+    is_mirrored,
+    possible_scores,
+    predicted_classes,
+    probabilities,
+)
 from wavescope.core.sobol import diagnostics
 from wavescope.core.sobol.bootstrap import index_errors, share_errors
 from wavescope.core.sobol.effects import effects
 from wavescope.core.sobol.estimators import ESTIMATORS, Scores, VarianceRows, variance
+from wavescope.engine.checks import check_against
 from wavescope.engine.kinds import KINDS
 from wavescope.engine.plan import Plan
 from wavescope.engine.types import (
+    Contrast,
     Explanation,
     ExplanationRequest,
     Indices,
@@ -32,7 +42,7 @@ from wavescope.engine.types import (
     Screening,
     Worth,
 )
-from wavescope.engine.warnings import of_plan, of_scores
+from wavescope.engine.warnings import of_contrast, of_plan, of_scores
 from wavescope.errors import ConstantScore
 
 TOP = 5
@@ -47,6 +57,7 @@ class CleanPrediction:
         likely: (classes,) probabilities.
         target: the class that is explained.
         runner_up: the most probable other class; ``None`` for a model of one class.
+        against: the class that the target is contrasted with; ``None`` for no contrast.
         prediction: the most probable classes, best first.
     """
 
@@ -54,7 +65,19 @@ class CleanPrediction:
     likely: Float[np.ndarray, " classes"]
     target: Prediction
     runner_up: Prediction | None
+    against: Prediction | None
     prediction: tuple[Prediction, ...]
+
+    @property
+    def contrast(self) -> Column | None:
+        """The target and the class against it, as a column of scores."""
+        return None if self.against is None else (self.target.index, self.against.index)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Columns of scores that the target takes, its own first."""
+        runner_up = None if self.runner_up is None else self.runner_up.index
+        return tuple(column for column in (self.target.index, runner_up, self.contrast) if column is not None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,19 +217,20 @@ def read_clean(
     image: Float32[np.ndarray, "c h w"],
     outputs: Float[np.ndarray, " classes"],
     details: ModelDetails,
-    score: str,
+    request: ExplanationRequest,
     target: int | None,
 ) -> CleanPrediction:
-    """Settles the target, the runner-up and the top classes from the outputs for the unperturbed image.
+    """Settles the target, the runner-up, the contrast and the top classes from the outputs for the unperturbed image.
 
     Args:
         outputs: raw outputs of the model.
+        request: with the score, and an index as the class to be contrasted with.
         target: an index within the model's classes, or ``None`` for the predicted class.
 
     Raises:
-        InvalidRequest: a score the model cannot give.
+        InvalidRequest: a score the model cannot give; or the class to be contrasted with is the target.
     """
-    check_score(score, details.outputs, classes=len(details.labels))
+    check_score(request.score, details.outputs, classes=len(details.labels))
     likely = probabilities(outputs[None, :], details.outputs)[0]
 
     def entry(index: int) -> Prediction:
@@ -214,9 +238,29 @@ def read_clean(
 
     ranked = _rank_classes(outputs, likely, details, TOP + 1)
     index = ranked[0] if target is None else int(target)
+    given = None if request.against is None else int(request.against)
+    check_against(given, (index,), details)
     others = [entry(other) for other in ranked if other != index]
     best = tuple(entry(index) for index in ranked[:TOP])
-    return CleanPrediction(image, likely, entry(index), others[0] if others else None, best)
+    runner_up = others[0] if others else None
+    against = None if runner_up is None else _against(given, runner_up.index, request, details)
+    return CleanPrediction(
+        image, likely, entry(index), runner_up, None if against is None else entry(against), best
+    )
+
+
+def _against(
+    given: int | None, runner_up: int, request: ExplanationRequest, details: ModelDetails
+) -> int | None:
+    """The class to contrast with; ``None`` where the kind has no contrast, or it is not asked for and not certain."""
+    if "contrast" not in KINDS[request.kind].sections:
+        return None
+    if given is not None:
+        return given
+    binary = details.threshold is not None
+    said = is_contrast(request.score, classes=len(details.labels), binary=binary)
+    # Softmax probabilities that are rounded to 0 or 1 have no logarithm to speak of.
+    return None if said or details.outputs == "probabilities" else runner_up
 
 
 def most_probable(
@@ -248,6 +292,7 @@ def build(
     details: ModelDetails,
     clean: CleanPrediction,
     find: Callable[[], SampleResult],
+    find_contrast: Callable[[], SampleResult] | None = None,
     *,
     forwards: int,
     timing: dict[str, float],
@@ -256,6 +301,7 @@ def build(
 
     Args:
         find: what the scores say, or ConstantScore.
+        find_contrast: the same of the contrast; ``None`` for none.
         forwards: images scored for it.
         timing: seconds by stage.
     """
@@ -273,7 +319,11 @@ def build(
         crop=plan.crop,
         forwards=forwards,
         timing=timing,
-        parameters=replace(request, target=clean.target.index).parameters(),
+        parameters=replace(
+            request,
+            target=clean.target.index,
+            against=None if clean.against is None else clean.against.index,
+        ).parameters(),
         image=clean.image,
         warnings=(*plan.assumptions, *details.warnings, *of_plan(plan.spec, plan.n_factors)),
     )
@@ -290,6 +340,7 @@ def build(
         indices=found.indices,
         maps=drawn,
         worth=_worth(clean, found, request, details),
+        contrast=_contrast(plan, factors, clean.against, find_contrast),
         levels=_levels(plan, factors, drawn, found.indices) if transform == "wavelet" else None,
         radial=_radial(plan, found.indices, drawn) if transform == "fourier" else None,
         profile=_profile(plan, factors, found) if "profile" in KINDS[request.kind].sections else None,
@@ -298,6 +349,30 @@ def build(
     possible = possible_scores(details.outputs, classes=len(details.labels))
     further = of_scores(explained, found.independent, found.interaction, possible)
     return replace(explained, warnings=(*explanation.warnings, *further))
+
+
+def _contrast(
+    plan: Plan,
+    factors: Partition,
+    against: Prediction | None,
+    find: Callable[[], SampleResult] | None,
+) -> Contrast | None:
+    if against is None or find is None:
+        return None
+    try:
+        found = find()
+    except ConstantScore as constant:
+        return Contrast(against, "constant_score", None, None, None, None, (constant.message,))
+    drawn, transform = _maps(plan, factors, found.indices), plan.spec.transform
+    return Contrast(
+        against=against,
+        outcome="explained",
+        indices=found.indices,
+        map=drawn.fam if transform == "fourier" else drawn.spatial,
+        levels=_levels(plan, factors, drawn, found.indices) if transform == "wavelet" else None,
+        radial=_radial(plan, found.indices, drawn) if transform == "fourier" else None,
+        warnings=of_contrast(found.indices, found.split_half, found.interaction),
+    )
 
 
 def _variance_rows(request: ExplanationRequest) -> VarianceRows:

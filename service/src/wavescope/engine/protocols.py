@@ -11,6 +11,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from wavescope.core.arrays import Array
 from wavescope.core.rendering.masks import PickFreezeRows
+from wavescope.core.scores import Column
 from wavescope.engine.plan import Plan, Stack
 from wavescope.engine.scoring.scoreboard import Scored
 from wavescope.engine.types import ExplanationRequest, ModelDetails, Picture
@@ -119,7 +120,7 @@ class Runner(Protocol):
         work: Plan | Stack,
         rows: Rows | PickFreezeRows | None,
         score: str,
-        targets: tuple[int, ...],
+        targets: tuple[Column, ...],
         *,
         on_scores: Callable[[Scored], bool] | None = None,
     ) -> Scored:
@@ -128,7 +129,7 @@ class Runner(Protocol):
         Args:
             work, rows: what to score.
             score: which scalar.
-            targets: class indices.
+            targets: class indices, and pairs of them: see :func:`wavescope.core.scores.scores`.
             on_scores: called with the scores so far whenever there are more. Where it returns ``False``, what was not
                 begun is left out, and has no score in what is returned.
         """

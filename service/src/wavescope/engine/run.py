@@ -29,7 +29,7 @@ def explain(
 
     Args:
         image: the model's preprocessed crop in [0, 1]; or a source, which kinds ``zoom`` and ``robustness`` need.
-        request: every parameter; a target given by name must have been turned into an index.
+        request: every parameter; classes given by name must have been turned into indices.
         classifier: the model.
         identity: the explanation's id.
         max_forwards: the most forwards admitted.

@@ -24,6 +24,8 @@ from wavescope.engine.limits import (
 
 Outputs = Literal["logits", "probabilities", "sigmoid"]
 Target = int | str | None  # a class by its index or its label; None for the predicted one
+# Fields of a request that are one: by one rule, with the same errors.
+CLASS_FIELDS = ("target", "against")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ class ExplanationRequest:
         kind: kind of explanation.
         target: class index or name, for every image; ``None`` explains the predicted class. Text is a name; digits
             are an index where no class has that name. ``index:2`` and ``name:2`` say which is meant.
+        against: class that the target is contrasted with, written as ``target``; ``None`` for the runner-up, the most
+            probable other class. Kinds ``wcam``, ``fam``, ``sobol`` and ``profile``.
         score: the scalar of the target class that is explained; ``auto`` is ``logit`` from logits, ``log_probability``
             from probabilities, ``logit`` from sigmoid outputs, and the reply names which.
         seed: seed of the sampling design, of the bootstrap and of everything else that is drawn.
@@ -159,6 +163,7 @@ class ExplanationRequest:
 
     kind: str = "wcam"
     target: int | str | None = None
+    against: int | str | None = None
     score: str = AUTO
     seed: int = limited(0, ge=0, le=MAX_SEED)
     plan: str = "full"
@@ -287,6 +292,33 @@ class Worth:
     split_half: float | None
     runner_up: Prediction | None
     class_contrast: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """The reason for the target and not for another class: indices of the difference of their logits, z_t - z_a.
+
+    From the same images as the other indices, whatever the score. A positive signed effect speaks for the target.
+
+    Attributes:
+        against: the other class.
+        outcome: ``explained``, or ``constant_score`` where the difference did not vary; then the other fields but
+            ``warnings`` are ``None``.
+        indices: Sobol indices of every factor.
+        map: (h, w), the total index as in the kind's own map over pixels or frequencies: ``maps.spatial_wcam``,
+            ``maps.fam`` or ``maps.sobol``.
+        levels: importance per level, for the kinds in the wavelet domain.
+        radial: the radial profile of kind ``fam``.
+        warnings: sentences about limits of these indices.
+    """
+
+    against: Prediction
+    outcome: Literal["explained", "constant_score"]
+    indices: Indices | None
+    map: Float32[np.ndarray, "h w"] | None
+    levels: tuple[LevelImportance, ...] | None
+    radial: tuple[Ring, ...] | None
+    warnings: tuple[str, ...] = ()
 
 
 Stop = Literal["max_forwards", "deadline_s", "standard_error", "top_k", "all_resolved"]
@@ -543,6 +575,9 @@ class Explanation:
         maps: the indices as arrays over coefficients, frequencies or pixels.
         levels: importance per level, from the approximation, for the kinds in the wavelet domain.
         worth: diagnostics of the map.
+        contrast: the target against another class, of kinds ``wcam``, ``fam``, ``sobol`` and ``profile``. Unless
+            ``against`` is given, ``None`` for a model of one class or one output, for the margin of two classes, which
+            is the difference already, and for softmax probabilities.
         radial: the radial profile of kind ``fam``.
         profile: the sub-bands or levels of kind ``profile``.
         sufficiency: sufficient image of kinds ``sufficient-image`` and ``robustness``.
@@ -573,6 +608,7 @@ class Explanation:
     maps: Maps | None
     levels: tuple[LevelImportance, ...] | None
     worth: Worth | None = None
+    contrast: Contrast | None = None
     radial: tuple[Ring, ...] | None = None
     profile: tuple[ProfileBand, ...] | None = None
     sufficiency: Sufficiency | None = None

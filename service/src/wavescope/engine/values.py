@@ -63,11 +63,11 @@ def plain_target(value: Any, field: str) -> Target:
     """
     listed = plain_targets(value, field)
     if len(listed) > 1:
-        raise InvalidRequest(
-            f"{field} is {len(listed)} classes, and one is explained: give them to explain_batch, "
-            "explain_batch([image], targets=[[…]])",
-            field=field,
-        )
+        if field == "target":
+            remedy = "explained: give them to explain_batch, explain_batch([image], targets=[[…]])"
+        else:
+            remedy = "taken"
+        raise InvalidRequest(f"{field} is {len(listed)} classes, and one is {remedy}", field=field)
     return listed[0]
 
 

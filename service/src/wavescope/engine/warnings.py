@@ -89,6 +89,19 @@ def of_scores(
     return tuple(sentence for sentence in found if sentence is not None)
 
 
+def of_contrast(indices: Indices, split_half: float | None, interaction: float | None) -> tuple[str, ...]:
+    """Warnings of a contrast: how far its map can be relied on.
+
+    Args:
+        indices: of the difference of logits.
+        split_half: as of :class:`wavescope.engine.types.Worth`.
+        interaction: as of :func:`of_scores`.
+    """
+    more = "raise nb_design" if indices.resolved is None else "raise max_forwards"
+    found = [_split_half(split_half, more), _unresolved(indices, more), _interacting(interaction)]
+    return tuple(sentence for sentence in found if sentence is not None)
+
+
 def _split_half(split_half: float | None, more: str) -> str | None:
     if split_half is None or split_half >= LEAST_SPLIT_HALF:
         return None
@@ -103,10 +116,12 @@ def _contrast(explanation: Explanation) -> str | None:
     worth = explanation.worth
     if worth.class_contrast is None or worth.runner_up is None or worth.class_contrast >= LEAST_CONTRAST:
         return None
+    contrasted = explanation.contrast is not None and explanation.contrast.against == worth.runner_up
     return (
         f"the map of the runner-up, {worth.runner_up.label!r}, ranks the factors alike to "
         f"{1 - worth.class_contrast:.2f}: this map tells what the model looks at, hardly why it says "
         f"{explanation.target.label!r} and not {worth.runner_up.label!r}"
+        f"{'; the section contrast does' if contrasted else ''}"
     )
 
 

@@ -11,6 +11,7 @@ from wavescope.engine.types import Explanation
 from wavescope.errors import InvalidRequest
 from wavescope.figures import panels
 from wavescope.figures.kinds.compare import comparison_rows
+from wavescope.figures.kinds.contrast import contrast_rows
 from wavescope.figures.kinds.faithfulness import faithfulness_row
 from wavescope.figures.kinds.fourier import fourier_rows
 from wavescope.figures.kinds.pixel import pixel_rows
@@ -64,6 +65,7 @@ def build_figure(explanation: Explanation) -> Figure:
     if explanation.maps is None:  # how robust the label is needs no map
         return compose(explanation, [heat_row(explanation), _sentence_row(explanation, 170)])
     rows = next(rows_of for has, rows_of in _PRODUCTS if has(explanation))(explanation)
+    rows += contrast_rows(explanation)
     if explanation.faithfulness:
         rows.append(faithfulness_row(explanation.faithfulness))
     return compose(explanation, rows)

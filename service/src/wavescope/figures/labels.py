@@ -99,6 +99,18 @@ def worth_words(explanation: Explanation) -> str:
     return f"Worth of the map: {'; '.join(parts)}." if parts else ""
 
 
+def contrast_sentence(explanation: Explanation) -> str:
+    """The question that a contrast answers, in one sentence, and why it has no map; empty without a contrast."""
+    found = explanation.contrast
+    if found is None:
+        return ""
+    target, other = shorten(explanation.target.label, 40), shorten(found.against.label, 40)
+    why = f"Why “{target}” and not “{other}”"
+    if found.outcome == "constant_score":
+        return f"{why}: the difference of their logits did not vary, so that its Sobol indices are undefined."
+    return f"{why}: Sobol indices of the difference of their logits."
+
+
 def screening_words(explanation: Explanation) -> str:
     """Summary of an adaptive plan, on one line; empty for the full plan and a constant score."""
     screening, indices = explanation.screening, explanation.indices

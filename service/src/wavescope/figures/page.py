@@ -109,4 +109,6 @@ def _notes(explanation: Explanation, columns: int) -> list[str]:
     """The caption, what an adaptive plan found, what the map is worth, and the warnings, wrapped."""
     paragraphs = [caption(explanation), screening_words(explanation), worth_words(explanation)]
     paragraphs += [f"Note: {warning}" for warning in explanation.warnings]
+    if explanation.contrast is not None:
+        paragraphs += [f"Note on the contrast: {warning}" for warning in explanation.contrast.warnings]
     return [line for text in paragraphs if text for line in wrapped(text, columns)]

@@ -13,6 +13,7 @@ from rich.text import Text
 from wavescope.engine.types import (
     BandImportance,
     Comparison,
+    Contrast,
     Explanation,
     Faithfulness,
     Indices,
@@ -26,6 +27,7 @@ from wavescope.engine.types import (
 )
 from wavescope.figures.labels import (
     DOMAINS,
+    contrast_sentence,
     corruption_label,
     kept_words,
     percent,
@@ -50,6 +52,12 @@ def sections(explanation: Explanation, width: int, ascii_only: bool) -> Iterator
         width: of the terminal, characters.
         ascii_only: draw with plain characters.
     """
+    yield from _own_sections(explanation, width, ascii_only)
+    if explanation.contrast is not None:
+        yield from contrast_report(explanation.contrast, contrast_sentence(explanation), ascii_only)
+
+
+def _own_sections(explanation: Explanation, width: int, ascii_only: bool) -> Iterator[RenderableType]:
     if explanation.robustness is not None:
         yield corruption_table(explanation.robustness)
         yield Text(f"Label kept: {percent(explanation.robustness.share)} of all.\n")
@@ -79,6 +87,32 @@ def sections(explanation: Explanation, width: int, ascii_only: bool) -> Iterator
         return
     if explanation.indices is not None and explanation.indices.resolved is not None:
         yield factor_table(explanation.indices)
+
+
+def contrast_report(found: Contrast, sentence: str, ascii_only: bool) -> Iterator[RenderableType]:
+    """The question of a contrast, its shares per scale, and the factors that decide it, each with its signed effect."""
+    shares = "; ".join(
+        f"{scale_label(level.scale_px)}: {percent(level.share)}" for level in found.levels or ()
+    )
+    yield Text("\n".join(filter(None, [sentence, shares])) + "\n")
+    if found.indices is not None:
+        yield effect_table(found.indices, ascii_only=ascii_only)
+
+
+def effect_table(indices: Indices, *, ascii_only: bool = False) -> Table:
+    """The factors of the largest total indices that were perturbed by themselves, with their signed effects."""
+    table = _table("Largest factors of the contrast", "factor", "total index", "effect")
+    effects = indices.effect or (None,) * len(indices.total)
+    errors = indices.effect_error or (None,) * len(indices.total)
+    plus = "+-" if ascii_only else "±"
+    measured = [
+        factor for factor in np.argsort(-indices.total, kind="stable").tolist() if effects[factor] is not None
+    ]
+    for factor in measured[:_CELLS_LISTED]:
+        error = errors[factor]
+        known = "" if error is None else f" {plus} {error:.2g}"
+        table.add_row(str(factor), f"{indices.total[factor]:.3f}", f"{effects[factor]:+.3g}{known}")
+    return table
 
 
 def second_predictions(explanation: Explanation) -> Iterator[RenderableType]:

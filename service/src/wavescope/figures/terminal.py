@@ -42,6 +42,8 @@ def _parts(explanation: Explanation, width: int, ascii_only: bool) -> Iterator[R
     yield Text("\n".join(filter(None, notes)), style="dim")
     for warning in explanation.warnings:
         yield Text(f"warning: {warning}", style="yellow")
+    for warning in () if explanation.contrast is None else explanation.contrast.warnings:
+        yield Text(f"warning of the contrast: {warning}", style="yellow")
 
 
 def _cost(explanation: Explanation) -> str:

@@ -24,7 +24,7 @@ from wavescope.ingress.layout import reply_values
 from wavescope.ingress.plane import Predictions
 
 # Names in an npz archive are short: these sections hold nothing but arrays with names of their own.
-_UNNAMED_SECTIONS = ("indices", "maps")
+UNNAMED_SECTIONS = ("indices", "maps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def _encoded(value: Any, path: str, leaf: Callable[[str, Leaf], Any]) -> Any:
     if isinstance(value, dict):
         encoded = {}
         for name, part in value.items():
-            place = path if name in _UNNAMED_SECTIONS else f"{path}/{name}" if path else name
+            place = path if name in UNNAMED_SECTIONS else f"{path}/{name}" if path else name
             content = _encoded(part, place, leaf)
             if content is not None or part is None:
                 encoded[name] = content

@@ -41,7 +41,7 @@ def clean_name(text: str) -> str:
     return text.strip(_AROUND)
 
 
-def find_class(target: int | str, labels: Sequence[str]) -> int:
+def find_class(target: int | str, labels: Sequence[str], field: str = "target") -> int:
     """The index of the class that a request means, whatever way it came.
 
     Args:
@@ -49,6 +49,7 @@ def find_class(target: int | str, labels: Sequence[str]) -> int:
             ``name:TEXT``, which say how they are meant; else a name without regard to case and blanks; else digits,
             which are an index.
         labels: class names in index order.
+        field: of the request that it is, for errors.
 
     Raises:
         UnknownTarget: out of range (limits ``minimum``, ``maximum``), no such name (limit ``suggestions``), a name of
@@ -56,37 +57,37 @@ def find_class(target: int | str, labels: Sequence[str]) -> int:
     """
     if isinstance(target, bool) or not isinstance(target, int | str):
         raise UnknownTarget(
-            f"target must be a class index or name, not {type(target).__name__}", field="target"
+            f"{field} must be a class index or name, not {type(target).__name__}", field=field
         )
     if isinstance(target, int):
-        return _checked_index(target, labels)
+        return _checked_index(target, labels, field)
     names = _names(tuple(labels))
     text = clean_name(target)
     found = names.exact(text)
     if not found and text.startswith(BY_INDEX):
-        return _explicit_index(text, labels)
+        return _explicit_index(text, labels, field)
     if not found and text.startswith(BY_NAME):
         text = clean_name(text.removeprefix(BY_NAME))
-        return _only(text, names.exact(text) or names.alike(text), labels)
+        return _only(text, names.exact(text) or names.alike(text), labels, field)
     found = found or names.alike(text)
     if not _DIGITS.fullmatch(text):
-        return _only(text, found, labels)
+        return _only(text, found, labels, field)
     index = int(text)
     if not found:
-        return _checked_index(index, labels)
+        return _checked_index(index, labels, field)
     if len(found) == 1 and found != [index] and 0 <= index < len(labels):
         raise UnknownTarget(
-            f"target {text!r} is the name of class {found[0]} and the index of class {index} ({labels[index]!r}): "
+            f"{field} {text!r} is the name of class {found[0]} and the index of class {index} ({labels[index]!r}): "
             f"write {BY_INDEX}{index} or {BY_NAME}{text}",
-            field="target",
+            field=field,
             indices=[found[0], index],
         )
-    return _only(text, found, labels)
+    return _only(text, found, labels, field)
 
 
-def find_target(target: int | str | None, labels: Sequence[str]) -> int | None:
-    """Find a class as :func:`find_class`; ``None``, for the predicted class, stays."""
-    return None if target is None else find_class(target, labels)
+def find_target(target: int | str | None, labels: Sequence[str], field: str = "target") -> int | None:
+    """Find a class as :func:`find_class`; ``None``, for the predicted class or the runner-up, stays."""
+    return None if target is None else find_class(target, labels, field)
 
 
 class _Names:
@@ -131,7 +132,7 @@ def _without_index(name: str, index: int) -> str | None:
     return name.removesuffix(suffix) if name.endswith(suffix) else None
 
 
-def _only(text: str, found: list[int], labels: Sequence[str]) -> int:
+def _only(text: str, found: list[int], labels: Sequence[str], field: str) -> int:
     """The one class that was found."""
     if len(found) == 1:
         return found[0]
@@ -139,34 +140,32 @@ def _only(text: str, found: list[int], labels: Sequence[str]) -> int:
         listed = ", ".join(f"{index} ({labels[index]!r})" for index in found[:MAX_LISTED])
         more = f" and {len(found) - MAX_LISTED} more" if len(found) > MAX_LISTED else ""
         raise UnknownTarget(
-            f"target {text!r} names several classes: {listed}{more}; give the index",
-            field="target",
+            f"{field} {text!r} names several classes: {listed}{more}; give the index",
+            field=field,
             indices=found,
         )
     suggestions = _close_names(text, labels)
     hint = f"; close names: {', '.join(suggestions)}" if suggestions else ""
-    raise UnknownTarget(
-        f"the model has no class {text[:80]!r}{hint}", field="target", suggestions=suggestions
-    )
+    raise UnknownTarget(f"the model has no class {text[:80]!r}{hint}", field=field, suggestions=suggestions)
 
 
-def _explicit_index(text: str, labels: Sequence[str]) -> int:
+def _explicit_index(text: str, labels: Sequence[str], field: str) -> int:
     digits = text.removeprefix(BY_INDEX).strip()
     if not _DIGITS.fullmatch(digits):
         raise UnknownTarget(
-            f"target {text[:80]!r}: {BY_INDEX} is followed by a number, 0 to {len(labels) - 1}",
-            field="target",
+            f"{field} {text[:80]!r}: {BY_INDEX} is followed by a number, 0 to {len(labels) - 1}",
+            field=field,
             minimum=0,
             maximum=len(labels) - 1,
         )
-    return _checked_index(int(digits), labels)
+    return _checked_index(int(digits), labels, field)
 
 
-def _checked_index(index: int, labels: Sequence[str]) -> int:
+def _checked_index(index: int, labels: Sequence[str], field: str) -> int:
     if not 0 <= index < len(labels):
         raise UnknownTarget(
-            f"target {index} is outside 0..{len(labels) - 1}",
-            field="target",
+            f"{field} {index} is outside 0..{len(labels) - 1}",
+            field=field,
             minimum=0,
             maximum=len(labels) - 1,
         )

@@ -262,7 +262,10 @@ class EstimatorAggregator:
             job_id=job or "",
             planning=planning,
         )
-        resolved = ResolvedRequest(request.request, targets, request.identities, request.image_names)
+        against = find_target(request.request.against, details.labels, "against")
+        resolved = ResolvedRequest(
+            replace(request.request, against=against), targets, request.identities, request.image_names
+        )
         return await plan_request(runner, resolved)
 
     async def _replicas(self, model: str) -> Replicas:

@@ -19,6 +19,7 @@ from jaxtyping import Float, Float32
 from ray import ObjectRef
 
 from wavescope.core.rendering.masks import PickFreezeRows
+from wavescope.core.scores import Column
 from wavescope.engine.plan import Plan, Stack, chunks
 from wavescope.engine.protocols import Classifier, Recorder, Rows
 from wavescope.engine.scoring.batching import Batcher
@@ -143,7 +144,7 @@ class ModelReplica:
         start: int,
         stop: int,
         score: str,
-        targets: Sequence[int],
+        targets: Sequence[Column],
     ) -> Scored:
         """Scores of rows start..stop.
 
@@ -154,7 +155,7 @@ class ModelReplica:
             rows: mask rows of a plan; ``None`` for its pick-freeze sample, and for a stack.
             start, stop: half-open row range.
             score: which scalar.
-            targets: class indices.
+            targets: class indices, and pairs of them: see :func:`wavescope.core.scores.scores`.
 
         Raises:
             ModelChanged: this replica's model is of another revision.

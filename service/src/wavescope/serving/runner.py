@@ -18,6 +18,7 @@ from ray.exceptions import ObjectLostError
 from ray.serve.handle import DeploymentHandle
 
 from wavescope.core.rendering.masks import PickFreezeRows
+from wavescope.core.scores import Column
 from wavescope.engine.plan import Plan, Stack, chunks, make_stack
 from wavescope.engine.protocols import Rows
 from wavescope.engine.scoring import scoreboard
@@ -161,7 +162,7 @@ class RayRunner:
         work: Plan | Stack,
         rows: Rows | PickFreezeRows | None,
         score: str,
-        targets: tuple[int, ...],
+        targets: tuple[Column, ...],
         *,
         on_scores: Callable[[Scored], bool] | None = None,
     ) -> Scored:

@@ -9,4 +9,5 @@ KIND = Kind(
     summary="which frequencies matter, as a map of the centred spectrum and as a radial profile",
     transform="fourier",
     partitions=("circle", "square", "grid"),
+    sections=("contrast",),
 )

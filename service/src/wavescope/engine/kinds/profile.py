@@ -9,5 +9,5 @@ KIND = Kind(
     summary="importance per sub-band, at the cost of a few dozen forwards",
     transform="wavelet",
     partitions=("subbands", "levels"),
-    sections=("profile",),
+    sections=("profile", "contrast"),
 )

@@ -10,4 +10,5 @@ KIND = Kind(
     transform="pixel",
     partitions=("grid",),
     defaults={"grid_size": 8},  # Fel et al. 2021
+    sections=("contrast",),
 )

@@ -10,4 +10,5 @@ KIND = Kind(
     transform="wavelet",
     partitions=WAVELET_PARTITIONS,
     adaptive=True,
+    sections=("contrast",),
 )

@@ -20,6 +20,7 @@ from wavescope.core.rendering.masks import PickFreezeRows
 from wavescope.core.rendering.pixel import PixelSynthesis
 from wavescope.core.rendering.renderer import Finish, Renderer, Synthesis
 from wavescope.core.rendering.wavelet import WaveletSynthesis
+from wavescope.core.scores import Column
 from wavescope.engine.plan import Plan, Stack
 from wavescope.engine.protocols import Classifier, NullRecorder, Pipelined, Recorder, Rows
 from wavescope.engine.scoring.scoreboard import Scored
@@ -134,7 +135,7 @@ class Part:
         rows: mask rows of a plan; ``None`` for its pick-freeze sample, and for a stack.
         start, stop: half-open row range.
         score: which scalar.
-        targets: class indices.
+        targets: class indices, and pairs of them: see :func:`wavescope.core.scores.scores`.
     """
 
     rendering: Rendering
@@ -142,7 +143,7 @@ class Part:
     start: int
     stop: int
     score: str
-    targets: Sequence[int]
+    targets: Sequence[Column]
 
     @property
     def count(self) -> int:
@@ -309,7 +310,7 @@ class Scorer:
         return self._device.predict(self._rendering)
 
     def score(
-        self, rows: Rows | PickFreezeRows | None, start: int, stop: int, score: str, targets: Sequence[int]
+        self, rows: Rows | PickFreezeRows | None, start: int, stop: int, score: str, targets: Sequence[Column]
     ) -> Scored:
         """Scores of rows start..stop, at most one device batch; arguments as :class:`Part`.
 

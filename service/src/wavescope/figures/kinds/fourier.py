@@ -19,6 +19,7 @@ from wavescope.figures.panels import title, words
 from wavescope.figures.text import FONT
 from wavescope.figures.unresolved import HATCHED, draw_hatching, unresolved_places
 
+SPECTRUM_IN = 0.2 + BAR_IN  # below a spectrum, for its axis and its colour bar
 _PERIODS = (32, 16, 8, 4, 3, 2, 1.5)  # px per cycle, that have room on an axis of frequencies
 
 
@@ -33,22 +34,28 @@ def _maps_row(explanation: Explanation) -> Row:
     def draw(page: Page, top: float) -> None:
         place_image(page, (LEFT_IN, top), (PANEL_IN, image_height), explanation)
         left = LEFT_IN + PANEL_IN + GAP_IN + 0.45
-        if explanation.maps is not None and explanation.maps.fam is not None:
-            fam = explanation.maps.fam
-            display = log_display_of(fam)
-            axes = page.axes(left, top + TITLE_IN, PANEL_IN, PANEL_IN)
-            draw_spectrum(axes, fam, display)
-            label = display.label(UNIT)
-            unresolved = unresolved_places(explanation)
-            if unresolved is not None:
-                draw_hatching(axes, unresolved, _extent(fam))
-                label += f"\n{HATCHED}"
-            bar = page.axes(left, top + TITLE_IN + PANEL_IN + 0.5, PANEL_IN, 0.11)
-            panels.draw_colour_bar(bar, display, label)
+        place_spectrum(page, (left, top), explanation, "Which frequencies: Fourier attribution")
         left += PANEL_IN + 1.5 * GAP_IN
         panels.draw_predictions(page.axes(left, top + TITLE_IN, PANEL_IN, 2.0), explanation)
 
-    return Row(TITLE_IN + max(image_height, PANEL_IN + 0.2 + BAR_IN), draw)
+    return Row(TITLE_IN + max(image_height, PANEL_IN + SPECTRUM_IN), draw)
+
+
+def place_spectrum(page: Page, corner: tuple[float, float], explanation: Explanation, name: str) -> None:
+    """The map of the spectrum below its title, with its colour bar, in a row that begins at ``corner``."""
+    if explanation.maps is None or explanation.maps.fam is None:
+        return
+    left, top = corner[0], corner[1] + TITLE_IN
+    fam = explanation.maps.fam
+    display = log_display_of(fam)
+    axes = page.axes(left, top, PANEL_IN, PANEL_IN)
+    draw_spectrum(axes, fam, display, name)
+    label = display.label(UNIT)
+    unresolved = unresolved_places(explanation)
+    if unresolved is not None:
+        draw_hatching(axes, unresolved, _extent(fam))
+        label += f"\n{HATCHED}"
+    panels.draw_colour_bar(page.axes(left, top + PANEL_IN + 0.5, PANEL_IN, 0.11), display, label)
 
 
 def _radial_row(explanation: Explanation) -> Row:
@@ -59,7 +66,7 @@ def _radial_row(explanation: Explanation) -> Row:
     return Row(TITLE_IN + 0.45 + 1.9 + 0.5, draw)
 
 
-def draw_spectrum(axes: Axes, fam: Float[np.ndarray, "h w"], display: Display) -> None:
+def draw_spectrum(axes: Axes, fam: Float[np.ndarray, "h w"], display: Display, name: str) -> None:
     """The map in the centred Nyquist square, whatever the shape of the image."""
     left, right, bottom, top = _extent(fam)
     axes.imshow(
@@ -70,7 +77,7 @@ def draw_spectrum(axes: Axes, fam: Float[np.ndarray, "h w"], display: Display) -
         aspect="auto",
         interpolation="nearest",
     )
-    title(axes, "Which frequencies: Fourier attribution")
+    title(axes, name)
     for axis, name in ((axes.xaxis, "horizontal"), (axes.yaxis, "vertical")):
         axis.set_major_locator(MultipleLocator(0.25))
         axis.set_label_text(f"{name} frequency (cycles per pixel)", **words(8))

@@ -46,8 +46,9 @@ def to_request(message: pb.ExplainRequest, limits: IngressLimits) -> ExplainRequ
     fields: dict[str, Any] = {
         field.name: value for field, value in message.ListFields() if field.name not in _NOT_FIELDS
     }
-    if (target := message.WhichOneof("target")) is not None:
-        fields["target"] = fields.pop(target)
+    for name in ("target", "against"):
+        if (given := message.WhichOneof(name)) is not None:
+            fields[name] = fields.pop(given)
     if message.targets:
         fields["targets"] = [_targets(entry) for entry in message.targets]
     return parse_fields(fields, files, limits)

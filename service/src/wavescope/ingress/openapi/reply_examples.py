@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from wavescope.core.scores import AUTO_SCORES
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
 from wavescope.ingress.openapi.request_examples import TINY_PNG
 
@@ -55,6 +56,27 @@ _SUFFICIENCY = {
 }
 
 
+_INDICES = {
+    "total": [0.4, 0.5],
+    "first": [0.3, 0.4],
+    **dict.fromkeys(("standard_error", "interval_95", "resolved", "upper_bound", "effect_error")),
+    "effect": [0.8, -0.3],
+}
+
+
+def _contrast(levels: list[Any] | None, radial: list[Any] | None) -> dict[str, Any]:
+    """The section of the target against the runner-up."""
+    return {
+        "against": _EGYPTIAN,
+        "outcome": "explained",
+        "indices": _INDICES,
+        "map": _FLOATS,
+        "levels": levels,
+        "radial": radial,
+        "warnings": [],
+    }
+
+
 def _reply(kind: str, maps: tuple[str, ...] = ("wcam", "spatial_wcam"), **sections: Any) -> dict[str, Any]:
     """The reply of a kind, with the sections that it alone has."""
     absent = (
@@ -68,20 +90,19 @@ def _reply(kind: str, maps: tuple[str, ...] = ("wcam", "spatial_wcam"), **sectio
         "outcome": "explained",
         "target": _TABBY,
         "prediction": [_TABBY, _EGYPTIAN],
-        "indices": {
-            "total": [0.4, 0.5],
-            "first": [0.3, 0.4],
-            **dict.fromkeys(("standard_error", "interval_95", "resolved", "upper_bound", "effect_error")),
-            "effect": [0.8, -0.3],
-        },
+        "indices": _INDICES,
         "maps": _NO_MAPS | dict.fromkeys(maps, _FLOATS),
         "levels": _LEVELS,
         "worth": {"variance": 0.02, "split_half": 0.81, "runner_up": _EGYPTIAN, "class_contrast": 0.06},
+        "contrast": _contrast(sections.get("levels", _LEVELS), sections.get("radial"))
+        if "contrast" in KINDS[kind].sections
+        else None,
         **dict.fromkeys(absent),
         "crop": {"left": 80.0, "top": 0.0, "right": 560.0, "bottom": 480.0},
         "forwards": 8,
         "timing": {"plan_s": 0.02, "score_s": 0.05, "total_s": 0.08},
-        "parameters": make_request(kind=kind, **_SMALL).parameters(),
+        "parameters": make_request(kind=kind, **_SMALL).parameters()
+        | ({"against": 285} if "contrast" in KINDS[kind].sections else {}),
         "warnings": ["nb_design is 2: standard errors need at least 4 design rows"],
         "partial": False,
         "cached": False,
@@ -108,17 +129,19 @@ _FAITHFULNESS = {
         "seed": 0,
     },
 }
+_ADAPTIVE_INDICES = {
+    "total": [0.4, 0.5],
+    "first": None,
+    "standard_error": [0.21, 0.08],
+    "interval_95": [[0.14, 0.9], [0.36, 0.69]],
+    "resolved": [False, True],
+    "upper_bound": [0.83, 0.69],
+    "effect": [None, -0.3],
+    "effect_error": [None, 0.04],
+}
 _ADAPTIVE = {
-    "indices": {
-        "total": [0.4, 0.5],
-        "first": None,
-        "standard_error": [0.21, 0.08],
-        "interval_95": [[0.14, 0.9], [0.36, 0.69]],
-        "resolved": [False, True],
-        "upper_bound": [0.83, 0.69],
-        "effect": [None, -0.3],
-        "effect_error": [None, 0.04],
-    },
+    "indices": _ADAPTIVE_INDICES,
+    "contrast": {**_contrast(_LEVELS, None), "indices": _ADAPTIVE_INDICES},
     "screening": {
         "stopped": "max_forwards",
         "groups": 1,
@@ -129,7 +152,7 @@ _ADAPTIVE = {
     },
     "forwards": 32,
     "parameters": make_request(
-        **_SMALL | {"plan": "adaptive", "nb_design": 8, "max_forwards": 32}
+        **_SMALL | {"plan": "adaptive", "nb_design": 8, "max_forwards": 32, "against": 285}
     ).parameters(),
     "warnings": [],
 }

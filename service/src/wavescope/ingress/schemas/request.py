@@ -18,7 +18,7 @@ from wavescope.engine.choices import CHOICES, MANY_CHOICES
 from wavescope.engine.docstrings import attribute_texts
 from wavescope.engine.kinds import DEFAULT_KIND, KINDS
 from wavescope.engine.requests import make_request
-from wavescope.engine.types import ExplanationRequest
+from wavescope.engine.types import CLASS_FIELDS, ExplanationRequest
 from wavescope.ingress.schemas.descriptions import as_description
 from wavescope.ingress.schemas.validation_errors import LIST_TAG, ONE_TAG, json_type
 from wavescope.models.spec import DEFAULT_MODEL
@@ -66,6 +66,7 @@ _DEFAULT_TEXTS = {
     "most an eighth of max_forwards, 8 to 256.",
     "max_forwards": "Default 628 with plan adaptive.",
     "target": "",
+    "against": "",
     "compat": "",
     "kind": "",
 }
@@ -98,7 +99,7 @@ def _as_text(value: Any) -> str:
 def _annotation(name: str, hint: Any) -> Any:
     """The type of a field in a body: its choices, where there are few enough to list."""
     choices = [choice for choice in CHOICES.get(name, ()) if choice is not None]
-    if name == "target":
+    if name in CLASS_FIELDS:
         return CheckedTarget
     if not 0 < len(choices) <= MANY_CHOICES:
         return hint

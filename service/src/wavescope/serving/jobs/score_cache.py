@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from wavescope.core.rendering.masks import PickFreezeRows
+from wavescope.core.scores import Column
 from wavescope.engine.plan import Plan, Stack
 from wavescope.engine.protocols import Rows
 from wavescope.engine.scoring.scoreboard import Scored
@@ -69,7 +70,11 @@ class ChunkCache:
 
 
 def call_key(
-    work: Plan | Stack, rows: Rows | PickFreezeRows | None, score: str, targets: Sequence[int], revision: str
+    work: Plan | Stack,
+    rows: Rows | PickFreezeRows | None,
+    score: str,
+    targets: Sequence[Column],
+    revision: str,
 ) -> str:
     """Digest of all that the scores of a call follow from, and of nothing else: chunks may be of any size."""
     digest = hashlib.sha256()

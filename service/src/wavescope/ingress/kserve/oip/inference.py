@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from wavescope.engine.types import Explanation
+from wavescope.engine.types import CLASS_FIELDS, Explanation
 from wavescope.errors import InvalidRequest
 from wavescope.ingress.kserve.field_names import renamed_errors
 from wavescope.ingress.kserve.oip import catalogue
@@ -189,6 +189,6 @@ def _plain(name: str, value: Any) -> Any:
         parsed = load_json(value.encode("utf-8"), name)
     except (InvalidRequest, UnicodeEncodeError):
         return value  # text after all: a class's name, or something that the field itself refuses
-    if name == "target" and parsed is not None:
+    if name in CLASS_FIELDS and parsed is not None:
         return value  # a class's name, which may look like any JSON; what digits mean depends on the names
     return parsed

@@ -16,7 +16,7 @@ from wavescope.engine.types import Explanation, Faithfulness, Indices, Maps
 from wavescope.errors import ConstantScore, InvalidRequest
 from wavescope.ingress.kserve.oip.tensors import Output
 from wavescope.ingress.layout import SECTION_KEYS, ReplyField, reply_fields, without_none
-from wavescope.ingress.replies import encode_json, to_arrays
+from wavescope.ingress.replies import UNNAMED_SECTIONS, encode_json, to_arrays
 
 # By name: the datatype and the dimensions after the first, -1 where the request or the model decides.
 TensorSpecs = dict[str, tuple[str, tuple[int, ...]]]
@@ -51,7 +51,7 @@ def _fields_of(section: str) -> tuple[ReplyField, ...]:
 
 def _arrays_within(field: ReplyField, prefix: str, explanation: TensorSpecs) -> TensorSpecs:
     """Every array of a field, by its name in the archive; a list has none of a fixed number."""
-    name = f"{prefix}{field.name}"
+    name = prefix.removesuffix("/") if field.name in UNNAMED_SECTIONS else f"{prefix}{field.name}"
     if field.form is not None:
         return {name: _tensor(field)}
     hint, found = without_none(field.hint), {}
