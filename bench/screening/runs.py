@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from bench.screening.losers import WITHOUT, group_members
-from bench.screening.subject import Given, Subject, subject
+from bench.screening.subject import SCORE, Given, Subject, subject
 
 import wavescope
 from wavescope.core.adaptive import estimator, factor_features, gaussian_process, importance_sampling
@@ -138,7 +138,7 @@ def _without_docstrings(source: str) -> ast.Module:
 def _adaptive(of: Subject, seed: int, budget: int, without: str) -> Arrays:
     with WITHOUT[without]():
         found = wavescope.explain(
-            of.image, model=of.classifier, plan="adaptive", max_forwards=budget, seed=seed
+            of.image, model=of.classifier, plan="adaptive", max_forwards=budget, seed=seed, score=SCORE
         )
     indices = found.indices
     assert indices is not None

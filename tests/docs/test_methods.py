@@ -203,7 +203,7 @@ def test_the_adaptive_plan_is_told_with_the_codes_numbers_and_limits() -> None:
         estimator.QUARTERS_SHARE,
         importance_sampling.EVEN,
         importance_sampling.FIRST,
-    ) == (0.5, 1 / 8, 0.25, 4)
+    ) == (0.5, 1 / 4, 0.25, 4)
 
 
 def test_the_parameters_of_faithfulness_and_robustness_are_those_of_the_code() -> None:

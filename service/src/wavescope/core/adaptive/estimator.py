@@ -38,7 +38,7 @@ REACH = 10.0
 # learn from. Results hardly depend on it.
 ROUND, ROUND_SHARE = 48, 0.5
 # Quarters of sub-bands are perturbed where they cost at most this share of the budget.
-QUARTERS_SHARE = 1 / 8
+QUARTERS_SHARE = 1 / 4
 QUARTER_MEMBERS = 20
 
 
@@ -341,7 +341,7 @@ class AdaptiveEstimator:
 
     # ---- next rows -------------------------------------------------------------------------------
     def _make_groups(self, features: FactorFeatures) -> list[Int[np.ndarray, " _"]]:
-        """Sub-bands of several factors; and their quarters, where an eighth of the budget pays for them."""
+        """Sub-bands of several factors; and their quarters, where a quarter of the budget pays for them."""
         whole = [
             self._acts[features.band[self._acts] == band] for band in np.unique(features.band[self._acts])
         ]
