@@ -330,6 +330,18 @@ def test_a_contrast_is_drawn_below_with_its_question(kind: str, shape: str, plan
     )
 
 
+def test_pixels_that_speak_for_either_class_are_drawn_in_colours_that_part_at_no_effect() -> None:
+    explanation = samples.contrasted(samples.sobol_explanation())
+    axes = _titled(build_figure(explanation), "For the one or for the other: signed effects")
+    [image] = axes.images
+    contrast, maps = explanation.contrast, explanation.maps
+    assert contrast is not None
+    assert contrast.indices is not None
+    assert maps is not None
+    np.testing.assert_allclose(image.get_array(), np.array(contrast.indices.effect)[maps.factors], rtol=1e-6)
+    assert image.norm.vmin == -image.norm.vmax
+
+
 @pytest.mark.parametrize("kind", CONTRASTED)
 def test_a_contrast_that_does_not_vary_is_a_sentence(kind: str) -> None:
     plain = samples.MAKERS[kind]()

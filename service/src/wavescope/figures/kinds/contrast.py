@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from wavescope.core.maps import factor_map
 from wavescope.engine.types import Contrast, Explanation, Maps
+from wavescope.figures import panels
+from wavescope.figures.colours import CHANGE, change_display_of
 from wavescope.figures.kinds.fourier import SPECTRUM_IN, draw_radial, place_spectrum
 from wavescope.figures.kinds.wavelet import place_spatial
 from wavescope.figures.labels import contrast_sentence
@@ -69,8 +73,30 @@ def _map_row(contrast: Explanation) -> Row:
             draw_scales(
                 page.axes(_CHART_LEFT_IN, top + TITLE_IN, _CHART_IN[0], chart_height), contrast.levels
             )
+        elif mapped:
+            box = PANEL_IN, height - BAR_IN
+            _place_effects(page, (LEFT_IN + PANEL_IN + GAP_IN, top), box, contrast)
 
     return Row(TITLE_IN + max(height, chart_height + 0.5 if contrast.levels else 0.0), draw)
+
+
+def _place_effects(
+    page: Page, corner: tuple[float, float], box: tuple[float, float], contrast: Explanation
+) -> None:
+    """The signed effects of pixels that are factors, with their colour bar; 0 where they are not known."""
+    maps, indices = contrast.maps, contrast.indices
+    if maps is None or indices is None or indices.effect is None:
+        return
+    effects = np.array([0.0 if effect is None else effect for effect in indices.effect])
+    drawn = factor_map(maps.factors, effects)
+    display = change_display_of(drawn)
+    left, top = corner[0], corner[1] + TITLE_IN
+    axes = page.fitted(left, top, box, contrast.image.shape)
+    panels.draw_change(axes, drawn, display)
+    panels.title(axes, "For the one or for the other: signed effects")
+    label = "signed effect on the difference of logits\n(orange: for the class; blue: for the other)"
+    bar = page.axes(left, top + box[1] + 0.1, box[0], 0.11)
+    panels.draw_colour_bar(bar, display, label, colours=CHANGE)
 
 
 def _as_explanation(explanation: Explanation, found: Contrast) -> Explanation | None:
