@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tests.polling import DEADLINE_S, until
 
 from wavescope.admission.quotas import Budgets
 from wavescope.engine.types import ExplanationRequest, Preprocessing
-from wavescope.errors import ImageTooLarge, QueueFull, QuotaExceeded, UnknownModel
+from wavescope.errors import ImageTooLarge, InvalidRequest, QueueFull, QuotaExceeded, UnknownModel
 from wavescope.imaging import subprocess_decoder
 from wavescope.imaging.decode_cost import SUBPROCESS_S, DecodeCost
 from wavescope.ingress.plane import CallContext, ExplainRequest, PredictRequest
@@ -308,6 +309,31 @@ def test_what_costs_too_much_is_refused_before_anything_is_decoded(settings: Set
         with pytest.raises(ImageTooLarge, match=r"images\[1\]: decoding the image, JPEG2000 of 8000x7999"):
             await ask(world, way, *images)
         assert world.generator.methods == []
+
+    timed(run())
+
+
+@pytest.mark.parametrize(
+    ("target", "against", "said"),
+    [
+        (1, "class 2", ""),
+        ("class 1", "name:Class 1", "against and target are the same class, 1 ('class 1')"),
+        (None, "index:10", "against 10 is outside 0..9"),
+        (None, "lynx", "the model has no class 'lynx'"),
+    ],
+)
+def test_the_class_to_contrast_with_is_found_when_a_request_is_planned(
+    settings: Settings, target: Any, against: str, said: str
+) -> None:
+    async def run() -> None:
+        asked = replace(request(SMALL), request=replace(REQUEST, against=against), targets=((target,),))
+        world = World(settings)
+        if not said:
+            await world.aggregator.estimate(asked, call())
+            return
+        with pytest.raises(InvalidRequest) as caught:
+            await world.aggregator.estimate(asked, call())
+        assert (caught.value.field, said in caught.value.message) == ("against", True)
 
     timed(run())
 
