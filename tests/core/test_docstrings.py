@@ -32,6 +32,7 @@ def test_every_module_of_the_package_is_looked_at() -> None:
         "bootstrap",
         "design",
         "diagnostics",
+        "effects",
         "estimators",
     }
 

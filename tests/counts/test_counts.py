@@ -128,13 +128,16 @@ def through(wire: Wire, request: ExplanationRequest) -> Explanation:
 BOUNDS = {
     "plan": (1, 500, 700),  # and the photograph, and the array
     "predict": (1, 250, 500),  # and the crop
-    "score": (
-        99,
-        99 * 250,
-        99 * (CHUNK_ROWS * 28 + 400),
-    ),  # a row: two scores, its class and that one's probability
+    "steps": (1, 250, 500),  # and a number for each row of A and factor
+    # A row: two scores and their contrast, its class and that one's probability.
+    "score": (99, 99 * 250, 99 * (CHUNK_ROWS * 36 + 400)),
 }
-ARRAYS = {"plan": (len(PHOTOGRAPH), ARRAY_BYTES), "predict": (0, ARRAY_BYTES), "score": (0, 0)}
+ARRAYS = {
+    "plan": (len(PHOTOGRAPH), ARRAY_BYTES),
+    "predict": (0, ARRAY_BYTES),
+    "steps": (0, 784 * 8 * 4),
+    "score": (0, 0),
+}
 
 
 def test_bytes_between_processes_of_a_default_wcam(wire: Wire) -> None:

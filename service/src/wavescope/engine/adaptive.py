@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from wavescope.core.adaptive.estimator import AdaptiveEstimator, Estimate, RowSelection
 from wavescope.core.adaptive.factor_features import (
@@ -18,7 +18,7 @@ from wavescope.core.adaptive.factor_features import (
 from wavescope.core.rendering.masks import PickFreezeRows
 from wavescope.core.rendering.pixel import baseline_image
 from wavescope.engine.deadline import Deadline
-from wavescope.engine.plan import Plan, mask_steps
+from wavescope.engine.plan import Plan
 from wavescope.engine.protocols import Runner
 from wavescope.engine.types import ExplanationRequest, Round, Screening, Stop
 
@@ -35,6 +35,7 @@ async def screen(
     runner: Runner,
     plan: Plan,
     request: ExplanationRequest,
+    steps: Float32[np.ndarray, "k n"],
     *,
     score: Callable[[PickFreezeRows], Awaitable[Float[np.ndarray, "m t"]]],
     deadline: Deadline,
@@ -46,6 +47,7 @@ async def screen(
         runner: computes.
         plan: its N rows of A are scored first.
         request: with the limits.
+        steps: a_jk − b_jk of the plan's design.
         score: scores of rows for every class.
         deadline: no round begins later.
         report: called with the forwards so far and a function that computes a valid answer of the first class, in any
@@ -60,10 +62,10 @@ async def screen(
     rows = plan.spec.nb_design
     few = min(rows, first_rows(request.max_forwards))
     values = await score(_rows_of_a(0, few))
-    report(few, partial(_from_sizes, plan, request, values))
+    report(few, partial(_from_sizes, plan, request, steps, values))
     if few < rows:
         values = np.concatenate([values, await score(_rows_of_a(few, rows))])
-    estimator = await runner.compute(_start, plan, request, values)
+    estimator = await runner.compute(_start, plan, request, steps, values)
     rounds: list[Round] = []
     leaders: list[frozenset[int]] = []
     selection = estimator.select_groups()
@@ -106,7 +108,9 @@ def _rows_of_a(start: int, stop: int) -> PickFreezeRows:
     return PickFreezeRows(np.arange(start, stop, dtype=np.int32), np.full(stop - start, -1, dtype=np.int32))
 
 
-def _start(plan: Plan, request: ExplanationRequest, rows: Float[np.ndarray, "m t"]) -> AdaptiveEstimator:
+def _start(
+    plan: Plan, request: ExplanationRequest, steps: Float32[np.ndarray, "k n"], rows: Float[np.ndarray, "m t"]
+) -> AdaptiveEstimator:
     assert request.max_forwards is not None
     return AdaptiveEstimator(
         factor_features(plan),
@@ -114,13 +118,15 @@ def _start(plan: Plan, request: ExplanationRequest, rows: Float[np.ndarray, "m t
         request.score,
         budget=request.max_forwards,
         seed=request.seed,
-        step=mask_steps(plan, slice(len(rows))).T,
+        step=steps[:, : len(rows)].T,
     )
 
 
-def _from_sizes(plan: Plan, request: ExplanationRequest, rows: Float[np.ndarray, "m t"]) -> Estimate:
+def _from_sizes(
+    plan: Plan, request: ExplanationRequest, steps: Float32[np.ndarray, "k n"], rows: Float[np.ndarray, "m t"]
+) -> Estimate:
     """The estimate before any factor is perturbed: the prior, with its errors."""
-    return _start(plan, request, rows).estimate()
+    return _start(plan, request, steps, rows).estimate()
 
 
 def _same(estimate: Estimate) -> Estimate:

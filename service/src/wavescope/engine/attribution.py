@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
+from jaxtyping import Float32
 
 from wavescope.core.rendering.masks import PickFreezeRows
 from wavescope.core.scores import Column
@@ -14,7 +15,7 @@ from wavescope.core.sobol.estimators import Scores
 from wavescope.engine import adaptive, checks, products, warnings
 from wavescope.engine.deadline import Deadline, TimeOver
 from wavescope.engine.events import NULL_LISTENER, Listener, NullListener, PartialIndices
-from wavescope.engine.plan import Plan, Stack, mask_steps
+from wavescope.engine.plan import Plan, Stack
 from wavescope.engine.products import CleanPrediction, SampleResult
 from wavescope.engine.protocols import Rows, Runner
 from wavescope.engine.scoring.scoreboard import Scored
@@ -147,8 +148,9 @@ async def attribute(context: ImageContext, plan: Plan, targets: tuple[int | None
     # The runners-up and the contrasts go along: scoring them of the same images costs nothing.
     columns = tuple(dict.fromkeys(column for clean in cleans for column in clean.columns))
     predicted = context.clock()
+    steps = await runner.steps(plan)
     finds, forwards, ended = await (_adaptive if request.plan == "adaptive" else _sample)(
-        context, plan, cleans, columns
+        context, plan, cleans, columns, steps
     )
     timing = {"plan_s": context.planned_s + predicted - began, "score_s": context.clock() - predicted}
     built = [
@@ -171,26 +173,33 @@ async def attribute(context: ImageContext, plan: Plan, targets: tuple[int | None
 
 
 async def _sample(
-    context: ImageContext, plan: Plan, cleans: list[CleanPrediction], columns: tuple[Column, ...]
+    context: ImageContext,
+    plan: Plan,
+    cleans: list[CleanPrediction],
+    columns: tuple[Column, ...],
+    steps: Float32[np.ndarray, "k n"],
 ) -> tuple[list[Finds], int, str | None]:
     """The full pick-freeze sample: what it says of every target, its forwards, and how the deadline ended it."""
     on_scores = None
     if context.deadline.given or type(context.listener) is not NullListener:
-        on_scores = _SampleMonitor(context, plan).take
+        on_scores = _SampleMonitor(context, plan, steps).take
     scored = await context.board(plan, None, context.request.score, columns, on_scores=on_scores)
 
     def scores(column: Column) -> Scores:
         return scored.pick_freeze(plan.n_factors, columns.index(column))
 
-    # Once for all targets, and in the thread that computes: designs of many factors take seconds.
-    steps = cache(partial(mask_steps, plan, scored.complete_rows(plan.n_factors)))
+    scored_steps = steps[:, scored.complete_rows(plan.n_factors)]
 
     def find(clean: CleanPrediction) -> Finds:
         runner_up = None if clean.runner_up is None else scores(clean.runner_up.index)
-        target = partial(products.of_sample, context.request, scores(clean.target.index), runner_up, steps)
+        target = partial(
+            products.of_sample, context.request, scores(clean.target.index), runner_up, scored_steps
+        )
         if clean.contrast is None:
             return target, None
-        return target, partial(products.of_sample, context.request, scores(clean.contrast), None, steps)
+        return target, partial(
+            products.of_sample, context.request, scores(clean.contrast), None, scored_steps
+        )
 
     return [find(clean) for clean in cleans], scored.done, _ended(context, plan, scored)
 
@@ -217,11 +226,11 @@ class _SampleMonitor:
     Args:
         context: with the listener and the deadline.
         plan: that is scored; indices are reported of its first class.
+        steps: of its design.
     """
 
-    def __init__(self, context: ImageContext, plan: Plan) -> None:
-        self._context, self._plan = context, plan
-        self._steps = cache(partial(mask_steps, plan))
+    def __init__(self, context: ImageContext, plan: Plan, steps: Float32[np.ndarray, "k n"]) -> None:
+        self._context, self._plan, self._steps = context, plan, steps
         self._reports = plan is context.plan  # not of a second one
         self._reported_rows = 0
 
@@ -237,13 +246,17 @@ class _SampleMonitor:
         factors = self._plan.n_factors
         sample = board.head(rows * (factors + 2)).pick_freeze(factors, 0)
         indices = _varying(
-            lambda: products.sample_indices(self._context.request, sample, self._steps()[:, :rows])
+            lambda: products.sample_indices(self._context.request, sample, self._steps[:, :rows])
         )
         return indices and PartialIndices(self._context.position, board.done, rows, indices)
 
 
 async def _adaptive(
-    context: ImageContext, plan: Plan, cleans: list[CleanPrediction], columns: tuple[Column, ...]
+    context: ImageContext,
+    plan: Plan,
+    cleans: list[CleanPrediction],
+    columns: tuple[Column, ...],
+    steps: Float32[np.ndarray, "k n"],
 ) -> tuple[list[Finds], int, str | None]:
     """The adaptive plan: what it says of every target, its forwards, and how the deadline ended it."""
     request = context.request
@@ -261,7 +274,7 @@ async def _adaptive(
 
     try:
         estimator, screening = await adaptive.screen(
-            context.runner, plan, request, score=score, deadline=context.deadline, report=report
+            context.runner, plan, request, steps, score=score, deadline=context.deadline, report=report
         )
     except ConstantScore as constant:
         return [(partial(_fail, constant), None) for _ in cleans], plan.spec.nb_design, None

@@ -96,6 +96,9 @@ class LocalRunner:
         scorer = self._scorer(plan)
         return scorer.image(), scorer.predict()
 
+    async def steps(self, plan: Plan) -> Float32[np.ndarray, "k n"]:
+        return self._scorer(plan).steps()
+
     async def score(
         self,
         work: Plan | Stack,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int32, UInt8
+from jaxtyping import Float32, Int32, UInt8
 
 from wavescope.core import wavelets
 from wavescope.core.partition import Approximation, Partition, fourier_partition, partition, pixel_partition
@@ -153,12 +153,6 @@ class Stack:
     def rows(self) -> int:
         """Number of images."""
         return len(self.images)
-
-
-def mask_steps(plan: Plan, rows: Bool[np.ndarray, " n"] | slice = slice(None)) -> Float[np.ndarray, "k m"]:
-    """(K, M) a_jk − b_jk of the plan's design, of some of its rows."""
-    design = plan.spec.make_design(plan.n_factors)
-    return (design.a[rows] - design.b[rows]).T
 
 
 def chunks(rows: int, size: int) -> Iterator[tuple[int, int]]:

@@ -109,21 +109,21 @@ def of_sample(
     request: ExplanationRequest,
     target: Scores,
     runner_up: Scores | None,
-    steps: Callable[[], Float[np.ndarray, "k n"]],
+    steps: Float32[np.ndarray, "k n"],
 ) -> SampleResult:
     """Indices and diagnostics of a full pick-freeze sample.
 
     Args:
         target: scores of the class that is explained.
         runner_up: those of the runner-up; ``None`` where there is none.
-        steps: makes what :func:`wavescope.engine.plan.mask_steps` does, of the same design rows.
+        steps: a_jk − b_jk of the same design rows.
 
     Raises:
         ConstantScore: the score does not vary.
     """
     estimator, variance_rows = ESTIMATORS[request.estimator], _variance_rows(request)
     return SampleResult(
-        indices=sample_indices(request, target, steps()),
+        indices=sample_indices(request, target, steps),
         variance=float(variance(target, variance_rows=variance_rows)),
         split_half=diagnostics.split_half(estimator, target, variance_rows=variance_rows),
         runner_up=None
@@ -137,12 +137,12 @@ def of_sample(
     )
 
 
-def sample_indices(request: ExplanationRequest, target: Scores, steps: Float[np.ndarray, "k n"]) -> Indices:
+def sample_indices(request: ExplanationRequest, target: Scores, steps: Float32[np.ndarray, "k n"]) -> Indices:
     """The indices of a pick-freeze sample, whole or so far.
 
     Args:
         target: scores of the class that is explained.
-        steps: see :func:`wavescope.engine.plan.mask_steps`; of the same design rows.
+        steps: a_jk − b_jk of the same design rows.
 
     Raises:
         ConstantScore: the score does not vary.

@@ -115,6 +115,10 @@ class Runner(Protocol):
         """The unperturbed image in [0, 1], and the model's raw outputs for it."""
         ...
 
+    async def steps(self, plan: Plan) -> Float32[np.ndarray, "k n"]:
+        """(K, N) a_jk − b_jk of the plan's design, which is made where the plan is rendered, and there alone."""
+        ...
+
     async def score(
         self,
         work: Plan | Stack,

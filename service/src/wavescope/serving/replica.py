@@ -135,6 +135,12 @@ class ModelReplica:
                 loaded.batcher.call(lambda: (rendering.image(), loaded.device.predict(rendering)))
             )
 
+    async def steps(
+        self, revision: str, digest: str, plan: Sequence[ObjectRef[Plan | Stack]]
+    ) -> Float32[np.ndarray, "k n"]:
+        """(K, N) a_jk − b_jk of the plan's design; errors as :meth:`score`."""
+        return (await self._rendering(self._ready(revision), digest, plan)).steps()
+
     async def score(
         self,
         revision: str,

@@ -157,6 +157,15 @@ class RayRunner:
         await fan_out(chunks(stack.rows, size), send, take, window=self._replicas.window)
         return np.concatenate([found[start] for start in sorted(found)]), stack.assumptions
 
+    async def steps(self, plan: Plan) -> Float32[np.ndarray, "k n"]:
+        return await self._ask(
+            plan,
+            lambda reference: self._replicas.model.steps.remote(
+                self._details.revision, plan.digest, [reference]
+            ),
+            "the design of a plan",
+        )
+
     async def score(
         self,
         work: Plan | Stack,

@@ -40,6 +40,7 @@ def effects(
         >>> slope.round(6).tolist(), error.round(6).tolist()
         ([3.0], [0.0])
     """
+    step = step.astype(np.float64)
     weight = np.ones_like(step) if weight is None else weight
     change = np.where(weight > 0, change, 0.0)
     squares = weight * step**2

@@ -94,6 +94,11 @@ class Rendering:
         with self._within():
             return self._normalise(self._renderer.clean())
 
+    def steps(self) -> Float32[np.ndarray, "k n"]:
+        """(K, N) a_jk − b_jk of the design of a plan that has one."""
+        assert self._design is not None, "a plan without design rows has no steps"
+        return np.ascontiguousarray((self._design.a - self._design.b).T, dtype=np.float32)
+
     def render(
         self, rows: Rows | PickFreezeRows | None, start: int, stop: int, out: Float32[Array, "n c h w"]
     ) -> None:
@@ -304,6 +309,10 @@ class Scorer:
     def image(self) -> Float32[np.ndarray, "c h w"]:
         """The unperturbed crop in [0, 1]."""
         return self._rendering.image()
+
+    def steps(self) -> Float32[np.ndarray, "k n"]:
+        """Steps as :meth:`Rendering.steps`."""
+        return self._rendering.steps()
 
     def predict(self) -> Float[np.ndarray, " classes"]:
         """Predict as :meth:`DeviceBatches.predict`."""
