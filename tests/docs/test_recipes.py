@@ -105,7 +105,7 @@ RECIPES = {
     "A backend of models": Recipe(
         "torchscript",
         r"\btorchscript\b",
-        17,
+        18,
         unnamed={
             "service/src/wavescope/models/torch/programs.py": "the record names the loader, not the loader the record",
             "pyproject.toml": "its library is torch, which others use",

@@ -42,6 +42,29 @@ class Classifier(Protocol):
 
 
 @runtime_checkable
+class Differentiable(Classifier, Protocol):
+    """A classifier that has gradients by its input; the first that is asked for shows whether its graph has them."""
+
+    def gradients(self, images: Array, weights: Array) -> tuple[Array, Array]:
+        """Raw outputs of images, and derivatives of a weighted sum of them by the pixels.
+
+        Args:
+            images: (n, c, h, w) float32, normalised as for ``forward``; any n ≥ 1, of which so many are on the device
+                at once as its memory is for.
+            weights: (n, classes) float32, for each image the weight of each output: 1 for one class and 0 for the
+                others has the derivatives of that class's output.
+
+        Returns:
+            (n, classes) outputs, those of ``forward`` to the last digits of float32, and (n, c, h, w) derivatives by
+            the pixels in [0, 1], before mean and standard deviation.
+
+        Raises:
+            ModelFailure: it has no gradients, or failed to compute them.
+        """
+        ...
+
+
+@runtime_checkable
 class Pipelined(Protocol):
     """A classifier whose device renders the next batch and copies results while it scores."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from wavescope.core.arrays import namespace
+from wavescope.core.arrays import like, namespace
 from wavescope.engine.types import Outputs, Preprocessing
 from wavescope.errors import WeightsUnavailable
 from wavescope.models.files import sha256_of
@@ -174,6 +174,31 @@ def outputs_of(outputs: Outputs, count: int) -> Outputs:
         ('sigmoid', 'probabilities')
     """
     return "sigmoid" if outputs == "probabilities" and count == 1 else outputs
+
+
+def of_classes(weights: Array, outputs: Outputs) -> Array:
+    """Weights of the one output of a binary model, from those of its two classes; the transpose of :func:`as_classes`.
+
+    Args:
+        weights: (n, 2) of NumPy or torch, of the negative and the positive class.
+        outputs: what the output is.
+
+    Returns:
+        (n, 1).
+    """
+    found = weights[:, 1:] - weights[:, :1]
+    return found / 2 if outputs == "logits" else found
+
+
+def by_pixels(gradients: Array, preprocessing: Preprocessing) -> Array:
+    """Derivatives by pixels in [0, 1], from those by normalised ones.
+
+    Args:
+        gradients: (n, c, h, w) of NumPy or torch.
+        preprocessing: whose std normalised them.
+    """
+    std = like(np.asarray(preprocessing.std), gradients)
+    return gradients / std[:, None, None]
 
 
 def class_names(spec: ModelSpec, outputs: int, own: tuple[str, ...] | None) -> tuple[str, ...]:

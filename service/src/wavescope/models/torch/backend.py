@@ -16,10 +16,12 @@ from wavescope.errors import ModelFailure
 from wavescope.models.backend import (
     PROBE_ROWS,
     as_classes,
+    by_pixels,
     check_mode,
     check_scores,
     class_names,
     in_batches,
+    of_classes,
     outputs_of,
     probe_images,
     threshold_of,
@@ -141,6 +143,48 @@ class TorchBackend:
                 f"model {self._name!r} failed to run: {run_reason(error, runtime=RUNTIME, model=self._name)}"
             ) from error
 
+    def gradients(
+        self, images: Float32[torch.Tensor, "n c h w"], weights: Float32[torch.Tensor, "n classes"]
+    ) -> tuple[Float32[torch.Tensor, "n classes"], Float32[torch.Tensor, "n c h w"]]:
+        """Raw outputs, and derivatives of a weighted sum of them by the pixels in [0, 1].
+
+        By autograd, at most ``details.batch_size`` images at once, whose activations are kept meanwhile; never by the
+        recorded batch. Equal images have equal bits, on a GPU too.
+
+        Raises:
+            ModelFailure: torch does not differentiate one of its operators, or failed, for instance for want of
+                memory.
+        """
+        if self.details.threshold is not None:
+            weights = of_classes(weights, self._outputs)
+        try:
+            runs = [
+                self._differentiate(
+                    images[start : start + self._batch_size], weights[start : start + self._batch_size]
+                )
+                for start in range(0, images.shape[0], self._batch_size)
+            ]
+        except RuntimeError as error:
+            raise ModelFailure(
+                f"model {self._name!r} failed to run: {run_reason(error, runtime=RUNTIME, model=self._name)}"
+            ) from error
+        scores, found = (torch.cat(parts) for parts in zip(*runs, strict=True))
+        return as_classes(scores, self._outputs), by_pixels(found, self.details.preprocessing)
+
+    def _differentiate(
+        self, images: torch.Tensor, weights: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.inference_mode(False), torch.enable_grad(), self._numbers(deterministic=True):
+            # What was made in inference mode cannot be differentiated; a copy can.
+            given = images.clone().requires_grad_()
+            scores = self._module(given).float()
+            if not scores.requires_grad:
+                raise ModelFailure(
+                    f"model {self._name!r} has no gradients: torch does not differentiate one of its operators"
+                )
+            (found,) = torch.autograd.grad(scores, given, weights.clone())
+        return scores.detach(), found
+
     def rendering(self) -> AbstractContextManager[None]:
         """Context in which the next batch is rendered, on a GPU while the model still scores the last.
 
@@ -159,8 +203,13 @@ class TorchBackend:
 
     @contextlib.contextmanager
     def _mode(self) -> Iterator[None]:
+        with torch.inference_mode(), self._numbers():
+            yield
+
+    @contextlib.contextmanager
+    def _numbers(self, *, deterministic: bool = False) -> Iterator[None]:
+        """The number format of a run."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(torch.inference_mode())
             if self._dtype != torch.float32:
                 # Casts that a graph captures must not be those that an earlier run left in the cache.
                 cached = self._device.type != "cuda"
@@ -169,7 +218,9 @@ class TorchBackend:
                 )
             elif self._device.type == "cuda":
                 # cuDNN's default for float32 convolutions is TF32, which keeps 10 bits of mantissa.
-                stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
+                stack.enter_context(
+                    torch.backends.cudnn.flags(enabled=True, allow_tf32=False, deterministic=deterministic)
+                )
             yield
 
     def _record(self, shape: tuple[int, int, int]) -> tuple[str, FixedBatch] | None:
