@@ -75,11 +75,12 @@ def finish(runs: Iterable[Run], cache: Path, *, workers: int, seconds: float) ->
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            list(pool.map(partial(_compute, cache=cache, until=time.time() + seconds), left))
+            list(pool.map(partial(compute, cache=cache, until=time.time() + seconds), left))
     return all(run.path(cache).exists() for run in left)
 
 
-def _compute(run: Run, cache: Path, until: float) -> None:
+def compute(run: Run, cache: Path, until: float) -> None:
+    """Computes a run and leaves its file; none begins after ``until``."""
     if time.time() > until:
         return
     arrays = run.work(subject(run.photograph, run.model), *run.arguments)
@@ -113,10 +114,12 @@ def _full(of: Subject, seed: int, rows: int, start: int) -> Arrays:
 
 
 # ---- adaptive plans ------------------------------------------------------------------------------
-def adaptive(photograph: str, model: str, seed: int, budget: int, without: str = "nothing") -> Run:
+def adaptive(
+    photograph: str, model: str, seed: int, budget: int, without: str = "nothing", score: str = SCORE
+) -> Run:
     """The adaptive plan as anybody calls it; or without a part."""
-    name = f"adaptive-{_version()}-{seed}-{budget}-without-{without}".replace(" ", "-")
-    return Run(photograph, model, name, _adaptive, (seed, budget, without))
+    name = f"adaptive-{_version()}-{score}-{seed}-{budget}-without-{without}".replace(" ", "-")
+    return Run(photograph, model, name, _adaptive, (seed, budget, without, score))
 
 
 @cache
@@ -135,10 +138,10 @@ def _without_docstrings(source: str) -> ast.Module:
     return tree
 
 
-def _adaptive(of: Subject, seed: int, budget: int, without: str) -> Arrays:
+def _adaptive(of: Subject, seed: int, budget: int, without: str, score: str) -> Arrays:
     with WITHOUT[without]():
         found = wavescope.explain(
-            of.image, model=of.classifier, plan="adaptive", max_forwards=budget, seed=seed, score=SCORE
+            of.image, model=of.classifier, plan="adaptive", max_forwards=budget, seed=seed, score=score
         )
     indices = found.indices
     assert indices is not None

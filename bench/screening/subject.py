@@ -25,6 +25,27 @@ SCORE = "probability"
 LEVELS = make_request().levels
 
 
+SCALARS = ("probability", "logit", "log_probability", "margin", "contrast", "centred", "median")
+
+
+def scalar(answers: np.ndarray, score: str) -> np.ndarray:
+    """(...,) the score that is asked, from (..., 6) answers.
+
+    ``contrast`` is the logit less that of the runner-up of the clean image; ``centred`` the logit less the mean of all
+    logits, ``median`` less their median, which softmax outputs give as well.
+    """
+    own, against, other, whole, mean, middle = np.moveaxis(answers.astype(np.float64), -1, 0)
+    return {
+        "probability": lambda: np.exp(own - whole),
+        "logit": lambda: own,
+        "log_probability": lambda: own - whole,
+        "margin": lambda: own - other,
+        "contrast": lambda: own - against,
+        "centred": lambda: own - mean,
+        "median": lambda: own - middle,
+    }[score]()
+
+
 @dataclass(frozen=True)
 class Given:
     """Mask rows as they are; :class:`wavescope.engine.protocols.Rows`."""
@@ -66,6 +87,13 @@ class Subject:
         return int(np.argmax(self._of(self.plan(1, 0)).predict()))
 
     @cached_property
+    def against(self) -> int:
+        """The most probable class but the predicted one."""
+        outputs = np.array(self._of(self.plan(1, 0)).predict())
+        outputs[self.target] = -np.inf
+        return int(np.argmax(outputs))
+
+    @cached_property
     def features(self) -> FactorFeatures:
         """What is known of the factors before anything is scored."""
         return factor_features(self.plan(1, 0))
@@ -82,6 +110,31 @@ class Subject:
         target, scorer = self.target, self._of(plan)
         parts = [scorer.score(rows, *part, SCORE, (target,)) for part in scorer.batches(start, stop)]
         return np.concatenate([part.values[:, 0] for part in parts])
+
+    def answers(
+        self, plan: Plan, rows: PickFreezeRows | NestedMasks | Given | None, start: int, stop: int
+    ) -> np.ndarray:
+        """(stop - start, 6) of every row's logits what all scores follow from; see :func:`scalar`."""
+        scorer, details = self._of(plan), self.classifier.details
+        classes = tuple(range(len(details.labels)))
+        found: list[np.ndarray] = []
+        for part in scorer.batches(start, stop):
+            logits = scorer.score(rows, *part, "logit", classes).values.astype(np.float64)
+            others = np.delete(logits, self.target, axis=1)
+            found.append(
+                np.stack(
+                    [
+                        logits[:, self.target],
+                        logits[:, self.against],
+                        others.max(axis=1),
+                        np.logaddexp.reduce(logits, axis=1),
+                        logits.mean(axis=1),
+                        np.median(logits, axis=1),
+                    ],
+                    axis=1,
+                )
+            )
+        return np.concatenate(found).astype(np.float32)
 
     def _of(self, plan: Plan) -> Scorer:
         if self._scorer is None or self._scorer[0] != plan.digest:

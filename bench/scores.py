@@ -1,0 +1,223 @@
+"""``make scores``: which score's map another seed would confirm, in full and adaptive plans of as many forwards.
+
+    python bench/scores.py [--photographs chelsea …] [--models efficientnet-lite0] [--rows 64] [--workers 2]
+                           [--cache build/scores] [--output bench/results] [--seconds 3600]
+
+One full design of each photograph is scored once for all scores, block by block; the blocks are kept in bench/samples,
+so that the script may be ended and started at any time, and the design be made longer later. Eight of its rows against
+eight others say how far a full plan of N = 8 repeats. The adaptive plan of 628 forwards runs with each score and two
+seeds of its own and is held against all rows of the design. Insertion and deletion are of the probability whatever is
+explained. Writes scores.md and scores.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import numpy as np
+from bench import report
+from bench.screening import metrics, runs, samples
+from bench.screening.photographs import DEVELOPED, HELD_OUT
+from bench.screening.samples import BLOCK, Sample
+from bench.screening.subject import LEVELS, SCALARS, subject
+
+from wavescope.core.scores import SCORES
+from wavescope.models.spec import DEFAULT_MODEL
+
+RESULTS = Path(__file__).parent / "results"
+BUDGET, SEEDS = 628, (0, 1)
+COLUMNS = ("correlation", "spearman", "top20", "top50", "levels")
+MEANINGS = {
+    "contrast": "logit less that of the runner-up",
+    "centred": "logit less the mean of all logits: what softmax outputs give",
+    "median": "logit less the median of all logits",
+}
+
+Row = dict[str, Any]
+
+
+def compute(case: tuple[str, str], *, rows: int, cache: Path, until: float) -> None:
+    """All forwards of one photograph under one model."""
+    photograph, model = case
+    if time.time() > until:
+        return
+    for length in range(BLOCK, rows + 1, BLOCK):
+        if time.time() < until:
+            samples.lengthen(photograph, model, length)
+    for run in needed(photograph, model):
+        if time.time() < until and not run.path(cache).exists():
+            runs.compute(run, cache, until)
+
+
+def needed(photograph: str, model: str) -> list[runs.Run]:
+    """The adaptive plans, and the curves of full plans of eight rows."""
+    sample = Sample.open(samples.path_of(photograph, model))
+    return [
+        *(
+            runs.adaptive(photograph, model, seed, BUDGET, score=score)
+            for seed, score in product(SEEDS, SCORES)
+        ),
+        *(runs.curves(photograph, model, sample.total(score, slice(1))) for score in SCALARS),
+    ]
+
+
+def compare(photograph: str, model: str, cache: Path) -> list[Row]:
+    """Rows of the tables of one photograph."""
+    sample, factors = Sample.open(samples.path_of(photograph, model)), subject(photograph, model).partition
+    known = {"photograph": photograph, "model": model, "rows": sample.blocks * BLOCK}
+    found: list[Row] = []
+    for score in SCALARS:
+        truth = sample.total(score)
+        for block in range(0, sample.blocks - 1, 2):
+            one, other = (sample.total(score, slice(at, at + 1)) for at in (block, block + 1))
+            found.append(
+                known | {"what": "eight", "score": score} | metrics.quality(one, other, factors, LEVELS)
+            )
+        half = sample.blocks // 2
+        halves = sample.total(score, slice(half)), sample.total(score, slice(half, 2 * half))
+        found.append(known | {"what": "halves", "score": score} | metrics.quality(*halves, factors, LEVELS))
+        areas = runs.curves(photograph, model, sample.total(score, slice(1))).read(cache)["areas"]
+        found.append(
+            known
+            | {"what": "faithful", "score": score, "insertion": float(areas[0]), "deletion": float(areas[1])}
+        )
+        for seed in SEEDS if score in SCORES else ():
+            arrays = runs.adaptive(photograph, model, seed, BUDGET, score=score).read(cache)
+            low, high = arrays["interval"].T
+            top = metrics.largest(truth, 50)
+            found.append(
+                known
+                | {"what": "adaptive", "score": score, "seed": seed}
+                | metrics.quality(arrays["total"], truth, factors, LEVELS)
+                | {"covered50": float(((low <= truth) & (truth <= high))[top].mean())}
+            )
+    return found
+
+
+def table(rows: list[Row], what: str, columns: tuple[str, ...]) -> list[str]:
+    """Medians over photographs of each photograph's median; in brackets the worst photograph's."""
+    lines = [
+        "| score | " + " | ".join(HEADINGS[column] for column in columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for score in SCALARS:
+        same = [row for row in rows if (row["what"], row["score"]) == (what, score)]
+        if not same:
+            continue
+        cells = [f"`{score}`" if score in SCORES else score]
+        for column in columns:
+            each = [
+                float(np.median([row[column] for row in same if row["photograph"] == name]))
+                for name in dict.fromkeys(row["photograph"] for row in same)
+            ]
+            digits = 0 if column.startswith("top") else 3 if column in ("levels", "deletion") else 2
+            worst = max(each) if column in ("levels", "deletion") else min(each)
+            cells.append(f"{np.median(each):.{digits}f} ({worst:.{digits}f})")
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+HEADINGS = {
+    "correlation": "correlation",
+    "spearman": "by ranks",
+    "top20": "of top 20",
+    "top50": "of top 50",
+    "levels": "level error",
+    "insertion": "insertion",
+    "deletion": "deletion",
+    "covered50": "covered, top 50",
+}
+
+
+def markdown(results: Row) -> list[str]:
+    """The tables."""
+    env = results["environment"]
+    versions = ", ".join(f"{name} {number}" for name, number in env["versions"].items())
+    lines = [
+        "# Which score's map repeats",
+        "",
+        f"{env['device']}, Python {env['python']}, {versions}. Made by `{results['command']}`.",
+        "",
+        "`wcam` over 784 cells of 224 px. Medians over photographs; in brackets the worst photograph. Insertion and "
+        "deletion are of the probability, whatever is explained, over that of the whole image.",
+        "",
+        *(f"- {name}: {meaning}." for name, meaning in MEANINGS.items()),
+    ]
+    for model in dict.fromkeys(row["model"] for row in results["rows"]):
+        for title, names in (("developed on", DEVELOPED), ("never fitted to", HELD_OUT)):
+            rows = [row for row in results["rows"] if row["model"] == model and row["photograph"] in names]
+            if not rows:
+                continue
+            lengths = {row["photograph"]: row["rows"] for row in rows}
+            lines += [
+                "",
+                f"## {model}, photographs {title}: " + ", ".join(f"{n} (N = {lengths[n]})" for n in lengths),
+                "",
+                "Full plans: eight design rows against eight others.",
+                "",
+                *table(rows, "eight", COLUMNS),
+                "",
+                "Half of all rows against the other half: how well the truth below is known.",
+                "",
+                *table(rows, "halves", COLUMNS),
+                "",
+                "Faithfulness of the full plan of eight rows.",
+                "",
+                *table(rows, "faithful", ("insertion", "deletion")),
+                "",
+                f"The adaptive plan of {BUDGET} forwards, seeds {', '.join(map(str, SEEDS))}, against all rows.",
+                "",
+                *table(rows, "adaptive", (*COLUMNS, "covered50")),
+            ]
+    return lines
+
+
+def main() -> None:
+    """Scores what is missing, compares, writes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--photographs", nargs="+", default=[*DEVELOPED, *HELD_OUT])
+    parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL.name])
+    parser.add_argument(
+        "--rows", type=int, default=64, help=f"of the design, at most {samples.ROWS} (default 64)"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each (default 2)")
+    parser.add_argument("--cache", type=Path, default=Path("build/scores"))
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin nothing later, then stop")
+    arguments = parser.parse_args()
+    cases = list(product(arguments.photographs, arguments.models))
+    until = time.time() + arguments.seconds
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # processes run side by side
+    work = partial(compute, rows=arguments.rows, cache=arguments.cache, until=until)
+    with ProcessPoolExecutor(arguments.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(work, cases))
+    if time.time() > until:
+        raise SystemExit("out of time: start it again to go on")
+    results = {
+        "environment": report.environment(1),
+        "command": " ".join(["python bench/scores.py", *sys.argv[1:]]),
+        "rows": [row for case in cases for row in compare(*case, arguments.cache)],
+    }
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "scores.json").write_text(json.dumps(results, indent=1) + "\n")
+    text = "\n".join(markdown(results)) + "\n"
+    (arguments.output / "scores.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Samples of ``make scores``: what is kept of a full plan, held against the estimators of the service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench import scores
+from bench.screening.samples import BLOCK, Sample, with_block
+from bench.screening.subject import SCALARS, scalar
+
+from wavescope.core import scores as core_scores
+from wavescope.core.sobol.estimators import Scores, jansen
+
+RNG = np.random.default_rng(0)
+TARGET, AGAINST = 3, 7
+LOGITS = RNG.normal(scale=2, size=(2 * BLOCK, 6, 20)).astype(np.float32)
+
+
+def answers(logits: np.ndarray) -> np.ndarray:
+    others = np.delete(logits, TARGET, axis=-1)
+    parts = [
+        logits[..., TARGET],
+        logits[..., AGAINST],
+        others.max(axis=-1),
+        np.logaddexp.reduce(logits.astype(np.float64), axis=-1),
+        logits.mean(axis=-1),
+        np.median(logits, axis=-1),
+    ]
+    return np.stack(parts, axis=-1).astype(np.float32)
+
+
+@pytest.mark.parametrize("score", core_scores.SCORES)
+def test_every_score_follows_from_the_answers(score: str) -> None:
+    flat = LOGITS.reshape(-1, 20).astype(np.float64)
+    expected = core_scores.scores(flat, "logits", score, (TARGET,))[:, 0].reshape(LOGITS.shape[:2])
+    np.testing.assert_allclose(scalar(answers(LOGITS), score), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("score", SCALARS)
+def test_blocks_have_jansens_indices_and_are_kept(score: str, tmp_path: Path) -> None:
+    values = answers(LOGITS)
+    sample = None
+    for block in range(2):
+        sample = with_block(sample, values[block * BLOCK : (block + 1) * BLOCK], TARGET, AGAINST)
+    assert sample is not None
+    sample.save(tmp_path / "model" / "a.npz")
+    kept = Sample.open(tmp_path / "model" / "a.npz")
+    f = scalar(values, score)
+    for blocks, rows in ((slice(None), slice(None)), (slice(1, 2), slice(BLOCK, None))):
+        expected = np.asarray(jansen(Scores(f[rows, 0], f[rows, 1], f[rows, 2:].T)))
+        np.testing.assert_allclose(sample.total(score, blocks), expected, rtol=1e-6)
+        np.testing.assert_allclose(kept.total(score, blocks), expected, rtol=2e-3)
+    assert (kept.target, kept.against, kept.blocks) == (TARGET, AGAINST, 2)
+
+
+def test_a_cell_is_the_median_over_photographs_of_their_medians_and_the_worst_of_these() -> None:
+    rows = [
+        {"what": "eight", "score": "logit", "photograph": name, "correlation": value, "levels": value}
+        for name, value in (("a", 0.1), ("a", 0.2), ("a", 0.9), ("b", 0.4), ("c", 0.6))
+    ]
+    assert scores.table(rows, "eight", ("correlation", "levels"))[2:] == [
+        "| `logit` | 0.40 (0.20) | 0.400 (0.600) |"
+    ]
