@@ -312,12 +312,11 @@ def main() -> None:
 
 
 def _markdown(results: dict[str, Any]) -> list[str]:
-    env, summary = results["environment"], results["medians"]
-    versions = ", ".join(f"{name} {number}" for name, number in env["versions"].items())
+    summary = results["medians"]
     lines = [
         "# The adaptive plan against the truth",
         "",
-        f"{env['device']}, Python {env['python']}, {versions}. Made by `{results['command']}`.",
+        report.made_by(results["environment"], results["command"]),
         "",
         f"`wcam` at its defaults. Truth: a full plan of N = {TRUTH_ROWS} of seed {TRUTH_SEED}. Runs: seeds "
         f"{', '.join(map(str, results['seeds']))}. Medians over photographs and seeds; in brackets least and most. "

@@ -41,6 +41,12 @@ def head(env: dict[str, Any], took_s: float) -> list[str]:
     ]
 
 
+def made_by(env: dict[str, Any], command: str) -> str:
+    """One line: where and with what numbers were made, and the command that makes them again."""
+    versions = ", ".join(f"{name} {number}" for name, number in env["versions"].items())
+    return f"{env['device']}, Python {env['python']}, {versions}. Made by `{command}`."
+
+
 def _version(name: str) -> str | None:
     try:
         return version(name)

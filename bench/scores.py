@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 from bench import report
-from bench.screening import metrics, runs, samples
+from bench.screening import metrics, runs, samples, tables
 from bench.screening.photographs import DEVELOPED, HELD_OUT
 from bench.screening.samples import BLOCK, Sample
 from bench.screening.subject import LEVELS, SCALARS, subject
@@ -46,19 +46,6 @@ MEANINGS = {
 }
 
 Row = dict[str, Any]
-
-
-def compute(case: tuple[str, str], *, rows: int, cache: Path, until: float) -> None:
-    """All forwards of one photograph under one model."""
-    photograph, model = case
-    if time.time() > until:
-        return
-    for length in range(BLOCK, rows + 1, BLOCK):
-        if time.time() < until:
-            samples.lengthen(photograph, model, length)
-    for run in needed(photograph, model):
-        if time.time() < until and not run.path(cache).exists():
-            runs.compute(run, cache, until)
 
 
 def needed(photograph: str, model: str) -> list[runs.Run]:
@@ -95,13 +82,12 @@ def compare(photograph: str, model: str, cache: Path) -> list[Row]:
         )
         for seed in SEEDS if score in SCORES else ():
             arrays = runs.adaptive(photograph, model, seed, BUDGET, score=score).read(cache)
-            low, high = arrays["interval"].T
-            top = metrics.largest(truth, 50)
+            held = metrics.held(arrays["interval"], truth)
             found.append(
                 known
                 | {"what": "adaptive", "score": score, "seed": seed}
                 | metrics.quality(arrays["total"], truth, factors, LEVELS)
-                | {"covered50": float(((low <= truth) & (truth <= high))[top].mean())}
+                | {"covered50": float(held[metrics.largest(truth, 50)].mean())}
             )
     return found
 
@@ -109,7 +95,7 @@ def compare(photograph: str, model: str, cache: Path) -> list[Row]:
 def table(rows: list[Row], what: str, columns: tuple[str, ...]) -> list[str]:
     """Medians over photographs of each photograph's median; in brackets the worst photograph's."""
     lines = [
-        "| score | " + " | ".join(HEADINGS[column] for column in columns) + " |",
+        "| score | " + " | ".join(tables.COLUMNS[column][0] for column in columns) + " |",
         "|---" * (len(columns) + 1) + "|",
     ]
     for score in SCALARS:
@@ -122,33 +108,20 @@ def table(rows: list[Row], what: str, columns: tuple[str, ...]) -> list[str]:
                 float(np.median([row[column] for row in same if row["photograph"] == name]))
                 for name in dict.fromkeys(row["photograph"] for row in same)
             ]
-            digits = 0 if column.startswith("top") else 3 if column in ("levels", "deletion") else 2
-            worst = max(each) if column in ("levels", "deletion") else min(each)
+            digits = tables.COLUMNS[column][1]
+            digits = digits if column in tables.LOWER else min(digits, 2)
+            worst = max(each) if column in tables.LOWER else min(each)
             cells.append(f"{np.median(each):.{digits}f} ({worst:.{digits}f})")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
-HEADINGS = {
-    "correlation": "correlation",
-    "spearman": "by ranks",
-    "top20": "of top 20",
-    "top50": "of top 50",
-    "levels": "level error",
-    "insertion": "insertion",
-    "deletion": "deletion",
-    "covered50": "covered, top 50",
-}
-
-
 def markdown(results: Row) -> list[str]:
     """The tables."""
-    env = results["environment"]
-    versions = ", ".join(f"{name} {number}" for name, number in env["versions"].items())
     lines = [
         "# Which score's map repeats",
         "",
-        f"{env['device']}, Python {env['python']}, {versions}. Made by `{results['command']}`.",
+        report.made_by(results["environment"], results["command"]),
         "",
         "`wcam` over 784 cells of 224 px. Medians over photographs; in brackets the worst photograph. Insertion and "
         "deletion are of the probability, whatever is explained, over that of the whole image.",
@@ -202,10 +175,15 @@ def main() -> None:
     cases = list(product(arguments.photographs, arguments.models))
     until = time.time() + arguments.seconds
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # processes run side by side
-    work = partial(compute, rows=arguments.rows, cache=arguments.cache, until=until)
+    lengthen = partial(samples.lengthen, rows=arguments.rows, until=until)
     with ProcessPoolExecutor(arguments.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(work, cases))
-    if time.time() > until:
+        whole = all(list(pool.map(lengthen, cases)))
+    if not whole or not runs.finish(
+        [run for case in cases for run in needed(*case)],
+        arguments.cache,
+        workers=arguments.workers,
+        seconds=until - time.time(),
+    ):
         raise SystemExit("out of time: start it again to go on")
     results = {
         "environment": report.environment(1),

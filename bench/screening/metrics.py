@@ -96,8 +96,7 @@ def coverage(interval: np.ndarray, truth: Truth) -> dict[str, float]:
         ``covered``: the part of the factors with an effect; ``covered50``: of the 50 truly largest; ``allowed50``: the
         same where the truth's own error is added to the interval, root sum of squares of the logarithms' reaches.
     """
-    low, high = interval.T
-    inside = (low <= truth.total) & (truth.total <= high)
+    inside = held(interval, truth.total)
     top = largest(truth.total, 50)
     ends = np.log(np.maximum(interval[top], TINY))
     off = np.abs(ends.mean(axis=1) - np.log(np.maximum(truth.total[top], TINY)))
@@ -107,6 +106,12 @@ def coverage(interval: np.ndarray, truth: Truth) -> dict[str, float]:
         "covered50": float(inside[top].mean()),
         "allowed50": float((off <= reach).mean()),
     }
+
+
+def held(interval: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(K,) which of (K, 2) intervals hold the truth."""
+    low, high = interval.T
+    return (low <= truth) & (truth <= high)
 
 
 def largest(total: np.ndarray, count: int) -> np.ndarray:

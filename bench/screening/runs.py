@@ -75,12 +75,11 @@ def finish(runs: Iterable[Run], cache: Path, *, workers: int, seconds: float) ->
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            list(pool.map(partial(compute, cache=cache, until=time.time() + seconds), left))
+            list(pool.map(partial(_compute, cache=cache, until=time.time() + seconds), left))
     return all(run.path(cache).exists() for run in left)
 
 
-def compute(run: Run, cache: Path, until: float) -> None:
-    """Computes a run and leaves its file; none begins after ``until``."""
+def _compute(run: Run, cache: Path, until: float) -> None:
     if time.time() > until:
         return
     arrays = run.work(subject(run.photograph, run.model), *run.arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,19 +72,28 @@ def path_of(photograph: str, model: str) -> Path:
     return SAMPLES / model / f"{photograph}.npz"
 
 
-def lengthen(photograph: str, model: str, rows: int) -> Sample:
-    """Scores the blocks that the kept sample lacks, keeping each as soon as it is whole."""
+def lengthen(case: tuple[str, str], rows: int, until: float) -> bool:
+    """Scores the blocks that a kept sample lacks, keeping each as soon as it is whole; whether it is long enough.
+
+    Args:
+        case: names of the photograph and of the model.
+        rows: of the design.
+        until: no block begins later.
+    """
+    photograph, model = case
     path = path_of(photograph, model)
     sample = Sample.open(path) if path.exists() else None
     of = subject(photograph, model)
     plan = of.plan(ROWS, SEED)
     width = plan.n_factors + 2
     while sample is None or sample.blocks * BLOCK < rows:
+        if time.time() > until:
+            return False
         start = 0 if sample is None else sample.blocks * BLOCK
         answers = of.answers(plan, None, start * width, (start + BLOCK) * width).reshape(BLOCK, width, -1)
         sample = with_block(sample, answers, of.target, of.against)
         sample.save(path)
-    return sample
+    return True
 
 
 def with_block(sample: Sample | None, answers: np.ndarray, target: int, against: int) -> Sample:
