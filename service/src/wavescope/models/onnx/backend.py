@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,9 @@ from wavescope.models.backend import (
 )
 from wavescope.models.faults import run_reason
 from wavescope.models.file_types import ONNX, check_type
-from wavescope.models.files import Identity, identity
+from wavescope.models.files import identity
 from wavescope.models.onnx.external_files import check_external_files, quantises_batches, referenced_files
 from wavescope.models.onnx.faults import LOAD_ERRORS, RUN_ERRORS, RUNTIME, load_reason
-from wavescope.models.onnx.gradient_session import GradientSession, check_identity
 from wavescope.models.onnx.probe import Signature, probe
 from wavescope.models.onnx.runtime import ort
 from wavescope.models.onnx.signature import read_inputs, read_outputs
@@ -39,6 +39,7 @@ from wavescope.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from wavescope.models.onnx.binding import Binding
+    from wavescope.models.onnx.gradient_session import GradientSession
 
 # Measured with EfficientNet-Lite0 on 2 threads: 4, 8 and 16 images per run give the same throughput within noise
 # (1 image: 15 % less) at 135, 168 and 245 MB resident.
@@ -128,6 +129,7 @@ class OnnxBackend:
             warnings=warnings,
         )
         self._gradients: GradientSession | None = None
+        self._differentiating = threading.Lock()
         self._file = path, identity(path)
         self._details = revision(details, file_digest(path, *external) + self._choices())
         if device != "cpu":
@@ -169,11 +171,11 @@ class OnnxBackend:
             ModelFailure: an operation of its graph has no derivative here; ONNX Runtime failed; or the file was
                 replaced meanwhile.
         """
-        session = self._gradient_session()
         given, weighted = (_to_host(array) for array in (images, weights))
         if self.details.threshold is not None:
             weighted = of_classes(weighted, self._outputs)
         try:
+            session = self._gradient_session()
             runs = [
                 session.run(given[start : start + session.rows], weighted[start : start + session.rows])
                 for start in range(0, len(given), session.rows)
@@ -188,60 +190,62 @@ class OnnxBackend:
         return self._binding.to_device(outputs), self._binding.to_device(pixels)
 
     def _gradient_session(self) -> GradientSession:
-        """Session of the gradients, differentiated when the first is asked for: only then is ``onnx`` imported.
+        """Session of the gradients, made when the first is asked for: only then is ``onnx`` imported.
 
         Raises:
             ModelFailure: there are none; says why.
         """
-        if self._gradients is None:
-            self._gradients = self._differentiate(*self._file, self.details.preprocessing)
-        return self._gradients
+        with self._differentiating:
+            if self._gradients is None:
+                self._gradients = self._differentiate()
+            return self._gradients
 
-    def _differentiate(self, path: Path, loaded: Identity, preprocessing: Preprocessing) -> GradientSession:
+    def _differentiate(self) -> GradientSession:
         try:
             from wavescope.models.onnx.backward import NoGradientError
             from wavescope.models.onnx.gradient import differentiate
+            from wavescope.models.onnx.gradient_session import GradientSession
         except ImportError as missing:
             raise self._without_gradients(
                 "the package onnx, by which its graph is read, is not installed"
             ) from missing
-        check_identity(self._spec.name, path, loaded)
-        taken = self._signature.input
+        path, _ = self._file
+        taken, preprocessing = self._signature.input, self.details.preprocessing
         shape = (
             preprocessing.shape
             if taken.layout == "nchw"
             else (*preprocessing.shape[1:], preprocessing.shape[0])
         )
+        self._check_unchanged()
         try:
-            graph = differentiate(
+            appended = differentiate(
                 path, images=taken.name, shape=shape, scores=self._signature.output, rows=taken.rows
             )
         except NoGradientError as error:
             raise self._without_gradients(str(error)) from error
-
-        def open_session(content: bytes, folder: Path) -> ort.InferenceSession:
-            options = _options(self._threads)
-            options.add_session_config_entry(
-                "session.model_external_initializers_file_folder_path", str(folder)
-            )
-            # TensorRT would build an engine for minutes.
-            providers = [name for name in self._session.get_providers() if name != TENSORRT]
-            chosen = [(name, self._session.get_provider_options()[name]) for name in providers]
-            return ort.InferenceSession(content, options, providers=chosen)
-
+        content = path.read_bytes() if path.is_file() else b""
+        self._check_unchanged()
+        options = _options(self._threads)
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(path.parent)
+        )
+        # TensorRT would build an engine for minutes.
+        providers = [name for name in self._session.get_providers() if name != TENSORRT]
+        chosen = [(name, self._session.get_provider_options()[name]) for name in providers]
+        session = ort.InferenceSession(content + appended, options, providers=chosen)
         rows = taken.rows or (
             min(self._batch_size, CPU_GRADIENT_ROWS) if self._binding is None else self._batch_size
         )
-        return GradientSession(
-            self._spec.name,
-            path,
-            loaded,
-            graph,
-            self._signature,
-            open_session,
-            rows=rows,
-            fixed=taken.rows is not None,
-        )
+        return GradientSession(session, self._signature, rows=rows, fixed=taken.rows is not None)
+
+    def _check_unchanged(self) -> None:
+        """Refuses gradients of a file that is not the one the model was loaded from."""
+        path, loaded = self._file
+        if identity(path) != loaded:
+            raise ModelFailure(
+                f"model {self._spec.name!r}: {path.name!r} is not the file any more that it was loaded from, and its "
+                "gradients need it: load it again"
+            )
 
     def _without_gradients(self, reason: str) -> ModelFailure:
         return ModelFailure(f"model {self._spec.name!r} has no gradients: {reason}")
