@@ -155,9 +155,9 @@ class Workers:
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            with contextlib.suppress(StoreUnavailable):  # then its lease lapses
+            with contextlib.suppress(StoreUnavailable):
                 if (late := await claiming) is not None:
-                    await in_store_thread(self._store.release, late[0].id, worker)
+                    await self._release_lease(worker, late[0])
             raise
 
     async def _look_after_store_for_ever(self) -> None:
@@ -196,10 +196,13 @@ class Workers:
         try:
             await self._work(worker, job, payload)
         except asyncio.CancelledError:
-            # This process is leaving: another need not wait for the lease to lapse.
-            with contextlib.suppress(StoreUnavailable):
-                await in_store_thread(self._store.release, job.id, worker)
+            await self._release_lease(worker, job)
             raise
+
+    async def _release_lease(self, worker: str, job: Job) -> None:
+        """Hands back a job as this process leaves: another need not wait for the lease to lapse."""
+        with contextlib.suppress(StoreUnavailable):  # then it does
+            await in_store_thread(self._store.release, job.id, worker)
 
     async def _work(self, worker: str, job: Job, payload: bytes) -> None:
         if job.attempts > self._settings.job_attempts:
@@ -212,13 +215,10 @@ class Workers:
         beating = asyncio.create_task(self._send_heartbeats(worker, job, tally))
         try:
             await asyncio.wait((running, beating), return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
+        finally:  # nothing becomes of cancelling what is done
             running.cancel()
-            raise
-        finally:
             beating.cancel()
         if not running.done():
-            running.cancel()
             await asyncio.wait((running,))
             log.info("job is another's now, or cancelled", extra={"job": job.id})
             return
