@@ -188,7 +188,7 @@ async def _sample(
     def scores(column: Column) -> Scores:
         return scored.pick_freeze(plan.n_factors, columns.index(column))
 
-    scored_steps = steps[:, scored.complete_rows(plan.n_factors)]
+    scored_steps = steps[:, scored.complete_rows(plan.n_factors + 2)]
 
     def find(clean: CleanPrediction) -> Finds:
         runner_up = None if clean.runner_up is None else scores(clean.runner_up.index)
@@ -208,7 +208,7 @@ def _ended(context: ImageContext, plan: Plan, scored: Scored) -> str | None:
     """Warning about a sample that its deadline ended."""
     if scored.done == plan.rows:
         return None
-    rows, complete = plan.spec.nb_design, len(scored.pick_freeze(plan.n_factors, 0).a)
+    rows, complete = plan.spec.nb_design, int(scored.complete_rows(plan.n_factors + 2).sum())
     if complete < LEAST_ROWS:
         raise DeadlineExceeded(
             f"deadline_s is {context.request.deadline_s:g}; it was over after {complete} of {rows} design rows, and "

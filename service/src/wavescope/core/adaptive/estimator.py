@@ -249,9 +249,13 @@ class AdaptiveEstimator:
         """Measured effects on the score of one class."""
         substituted = np.flatnonzero(self._block)
         times = np.stack([self._draws.times(block) for block in range(len(self._draws.lengths))])
-        change = self._rows[:, target] - self._scores[target][:, substituted].T
+        change = self._changes(target, substituted)
         values = np.where(np.isnan(change), 0, change**2 / 2 * self._draws.weight)
         return _Effects(substituted, values, times[self._block[substituted]])
+
+    def _changes(self, target: int, substituted: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m rows"]:
+        """f(A_j) − f(C_j) of factors and groups; NaN where nothing is scored."""
+        return self._rows[:, target] - self._scores[target][:, substituted].T
 
     def _effects(
         self, target: int, sample: _Effects
@@ -262,7 +266,7 @@ class AdaptiveEstimator:
             return slope, error
         single = sample.substituted < self.n_factors
         factors = sample.substituted[single]
-        change = self._rows[:, target] - self._scores[target][:, factors].T
+        change = self._changes(target, factors)
         weight = sample.times[single] * self._draws.weight
         slope[factors], error[factors] = effects(change, self._step[:, factors].T, weight)
         slope[self._inert], error[self._inert] = 0, 0

@@ -37,12 +37,12 @@ class Scored:
 
     def complete(self, width: int) -> int:
         """Number of groups of ``width`` rows that are complete, from the first on: design rows, at a width of K + 2."""
-        whole = (self.predicted.reshape(-1, width) != NOT_SCORED).all(axis=1)
+        whole = self.complete_rows(width)
         return len(whole) if whole.all() else int(np.argmin(whole))
 
-    def complete_rows(self, n_factors: int) -> Bool[np.ndarray, " n"]:
-        """(N,) which design rows of a pick-freeze sample are complete."""
-        return (self.predicted.reshape(-1, n_factors + 2) != NOT_SCORED).all(axis=1)
+    def complete_rows(self, width: int) -> Bool[np.ndarray, " n"]:
+        """(N,) which groups of ``width`` rows are complete: design rows, at a width of K + 2."""
+        return (self.predicted.reshape(-1, width) != NOT_SCORED).all(axis=1)
 
     def head(self, rows: int) -> Scored:
         """The first rows alone."""
@@ -55,7 +55,8 @@ class Scored:
             n_factors: K; rows are A_j, B_j, C_j⁽¹⁾ … C_j⁽ᴷ⁾, design row by design row.
             target: column of ``values``.
         """
-        complete = self.values[:, target].reshape(-1, n_factors + 2)[self.complete_rows(n_factors)]
+        width = n_factors + 2
+        complete = self.values[:, target].reshape(-1, width)[self.complete_rows(width)]
         return Scores(complete[:, 0], complete[:, 1], np.ascontiguousarray(complete[:, 2:].T))
 
 
