@@ -14,7 +14,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED_WITHOUT_IMPORT: dict[str, dict[str, str]] = {
     "service": {
-        "onnx": "torch.onnx writes the exported model with it",
         "onnxruntime-gpu": "the same module as onnxruntime, of which only one can be installed",
         "onnxscript": "torch.onnx translates the model with it",
         "python-multipart": "Starlette parses forms with it",

@@ -165,6 +165,7 @@ def test_a_model_is_added_updated_and_removed(service: Service, registry: Regist
     assert before["replicas"] == {"running": 1, "min": 1, "max": 1}
     assert (before["device"], before["precision"], before["source"]) == ("cpu", "float32", "onnx")
     assert before["seconds_per_image"] > 0
+    assert (before["gradients"], before["no_gradients"]) == (True, None)
     assert total(explain(service)) == registry.expected(toy)
 
     names = replica_names()

@@ -22,6 +22,7 @@ from wavescope.models.load import load
 from wavescope.models.onnx.backend import OnnxBackend
 from wavescope.models.onnx.export import build
 from wavescope.models.onnx.gradient_rules import RULES
+from wavescope.models.onnx.operators import DIFFERENTIABLE, check_operators, read_operators
 from wavescope.models.onnx.skeleton import read_skeleton
 from wavescope.models.spec import ModelSpec
 
@@ -99,6 +100,7 @@ def vectors(rows: int = 3) -> np.ndarray:
 def check(path: Path, nodes: list[onnx.NodeProto], constants: dict[str, Any], **options: Any) -> None:
     """Gradients of a graph in float32 against slopes of the same in float64, by ONNX's own reference."""
     model = opened(write(path / "m.onnx", nodes, constants, **options))
+    assert model.details.gradients
     rows = model.signature.input.rows or 2
     given, weights = images(rows), vectors(rows)
     outputs, gradients = model.gradients(given, weights)
@@ -306,7 +308,7 @@ def test_the_rule_of_an_operator_gives_the_derivatives_of_torch(tmp_path: Path, 
 
 def test_every_rule_is_tested() -> None:
     tested = [nodes for nodes, *_ in (*OPERATORS.values(), *BY_TORCH.values())]
-    assert {one.op_type for nodes in tested for one in nodes} == set(RULES)
+    assert {one.op_type for nodes in tested for one in nodes} == set(RULES) == DIFFERENTIABLE
 
 
 @pytest.mark.parametrize("opset", [11, 12, 17])
@@ -334,19 +336,30 @@ def test_shapes_that_the_graph_computes_are_followed(tmp_path: Path) -> None:
     check(tmp_path, nodes, constants, features=256)
 
 
+BRANCH = helper.make_graph(
+    [node("Tanh", "x", "t")], "branch", [], [helper.make_tensor_value_info("t", FLOAT, None)]
+)
+
+
 @pytest.mark.parametrize(
-    ("nodes", "constants", "reason"),
+    ("nodes", "constants", "reason", "told"),
     [
-        ([node("Sin", "x", "y")], {}, "the operator Sin has no rule"),
-        ([node("Pad", "x pads", "y", mode="reflect")], {"pads": np.array([0] * 8)}, "Pad with anything but a constant"),
+        ([node("Sin", "x", "y")], {}, "the operator Sin has no rule", True),
+        # A form of an operator that its rule does not cover: the name does not say so.
+        ([node("Pad", "x pads", "y", mode="reflect")], {"pads": np.array([0] * 8)},
+         "Pad with anything but a constant", False),
         ([node("Shape", "x", "s"), node("ConstantOfShape", "s", "y", value=helper.make_tensor("v", FLOAT, [1], [3.0]))],
-         {}, "its scores do not depend on the images by differentiable operators"),
+         {}, "its scores do not depend on the images by differentiable operators", True),
+        # A branch takes tensors that are not among its inputs.
+        ([node("If", "yes", "a", **{f"{name}_branch": BRANCH for name in ("then", "else")}), node("Add", "a x", "y")],
+         {"yes": np.array(True)}, "the operator If has no rule", True),
     ],
 )  # fmt: skip
 def test_a_graph_without_a_gradient_says_why_and_scores_all_the_same(
-    tmp_path: Path, nodes: list[onnx.NodeProto], constants: dict[str, Any], reason: str
+    tmp_path: Path, nodes: list[onnx.NodeProto], constants: dict[str, Any], reason: str, told: bool
 ) -> None:
     model = opened(write(tmp_path / "m.onnx", nodes, constants, features=FEATURES))
+    assert model.details.no_gradients == (reason if told else None)
     assert model.forward(images()).shape == (3, CLASSES)
     with pytest.raises(ModelFailure, match=f"model 'm' has no gradients: {re.escape(reason)}"):
         model.gradients(images(), vectors())
@@ -435,8 +448,10 @@ def test_pixels_in_whole_numbers_have_no_gradient(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=8), path)
     plain = Preprocessing(size=(SIDE, SIDE), resize=None, mean=(0.0,) * 3, std=(1.0,) * 3)
+    model = opened(path, preprocessing=plain)
+    assert model.details.no_gradients == "its input is of whole numbers"
     with pytest.raises(ModelFailure, match="has no gradients: its input is of whole numbers"):
-        opened(path, preprocessing=plain).gradients(images(), vectors())
+        model.gradients(images(), vectors())
 
 
 def test_weights_in_another_file_are_found(tmp_path: Path) -> None:
@@ -456,6 +471,36 @@ def test_the_second_graph_is_made_when_the_first_gradient_is_asked_for(tmp_path:
     small(tmp_path / "m.onnx", kind=TensorProto.FLOAT16)
     with pytest.raises(ModelFailure, match=r"'m.onnx' is not the file any more that it was loaded from"):
         model.gradients(images(), vectors())
+
+
+@pytest.mark.parametrize("opset", [9, 10])
+def test_graphs_of_too_early_an_opset_have_none(tmp_path: Path, opset: int) -> None:
+    model = opened(write(tmp_path / "m.onnx", [node("Tanh", "x", "y")], {}, features=FEATURES, opset=opset))
+    assert model.details.no_gradients == f"it is of opset {opset}, and gradients are made from 11 on"
+
+
+def test_without_the_package_onnx_a_file_says_that_it_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wavescope.models.onnx.backend.find_spec", lambda name: None)
+    model = opened(small(tmp_path / "m.onnx"))
+    assert model.forward(images()).shape == (3, CLASSES)
+    assert model.details.no_gradients is not None
+    with pytest.raises(ModelFailure, match=r"the package onnx, .* install wavescope\[onnx\]"):
+        model.gradients(images(), vectors())
+
+
+def test_operators_are_read_as_the_package_onnx_reads_them(exported_model: Path, tmp_path: Path) -> None:
+    for path in (exported_model, small(tmp_path / "m.onnx", opset=13)):
+        whole = onnx.load(path)
+        operators, opset = read_operators(path)
+        assert opset == whole.opset_import[0].version
+        assert [(one.op, one.inputs, one.outputs) for one in operators] == [
+            (one.op_type, tuple(one.input), tuple(one.output)) for one in whole.graph.node
+        ]
+        check_operators(
+            operators, opset=opset, images=whole.graph.input[0].name, scores=whole.graph.output[0].name
+        )
 
 
 def test_the_larger_initializers_are_left_in_the_file(tmp_path: Path) -> None:
@@ -519,6 +564,7 @@ def torch_model(source: str = "torchvision:resnet18", **fields: Any) -> Any:
 def test_torch_gradients_are_slopes_of_the_outputs() -> None:
     model = torch_model()
     assert isinstance(model, Differentiable)
+    assert model.details.gradients
     given = np.random.default_rng(0).normal(0, 1, (3, 3, 64, 64)).astype(np.float32)
     weights = np.random.default_rng(1).normal(0, 1, (3, 1000)).astype(np.float32)
     outputs, gradients = model.gradients(model.to_device(given), model.to_device(weights))
@@ -567,6 +613,7 @@ def test_a_torch_model_that_is_not_differentiable_says_so(tmp_path: Path) -> Non
     torch.export.save(program, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     model = torch_model(f"torch-export:{path}", outputs="logits", weights=None, sha256=digest)
+    assert model.details.no_gradients == "torch does not differentiate one of its operators"
     with pytest.raises(ModelFailure, match="model 't' has no gradients: torch does not differentiate"):
         model.gradients(torch.zeros(1, 3, 64, 64), torch.ones(1, 4))
 
@@ -589,6 +636,7 @@ def test_programs_in_files_have_gradients(tmp_path: Path, source: str) -> None:
         torch.export.save(torch.export.export(module, (example,), dynamic_shapes=free), path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     model = torch_model(f"{source}:{path}", outputs="logits", weights=None, sha256=digest)
+    assert model.details.gradients
     given = torch.randn(3, 3, 64, 64).requires_grad_()
     weights = torch.randn(3, 3)
     (expected,) = torch.autograd.grad((module(given) * weights).sum(), given)

@@ -76,6 +76,7 @@ def test_scores_come_in_the_order_of_the_images_in_batches_of_the_size_asked_for
     model = backend(fake, batch_size=4, concurrency=3)
     assert isinstance(model, Classifier)
     assert model.details.batch_size == 12
+    assert model.details.no_gradients == "it is served elsewhere, and its protocol has none"
     fake.asked.clear()
     given = images(21)
     np.testing.assert_array_equal(model.forward(given), scores(given))

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from wavescope.serving.models.directory import LOOKS, PROBE_S, STATUS_S, ModelDi
 from wavescope.serving.models.placement import NOTICE_S
 from wavescope.serving.models.registry_file import RegistryFile
 from wavescope.serving.models.status import Deployed, reason
+from wavescope.serving.plane import RayDataPlane
 from wavescope.settings import Settings, load_registry
 
 POLL_S = 0.01
@@ -135,6 +137,15 @@ def test_a_file_that_was_only_touched_is_not_read_again(
     monkeypatch.setattr("wavescope.serving.models.registry_file.load_registry", None)
     world.write(world.file.read_text())
     assert world.directory.names() == ("one", "two")
+
+
+@pytest.mark.parametrize("reason", [None, "the operator Sin has no rule"])
+def test_a_model_is_described_with_why_it_has_no_gradients(world: World, reason: str | None) -> None:
+    world.replica = Answers(replace(told(), no_gradients=reason))
+    world.handle = FakeHandle(world.replica)
+    plane: Any = SimpleNamespace(_directory=world.directory)
+    found = asyncio.run(RayDataPlane.model(plane, "one"))
+    assert (found["gradients"], found["no_gradients"]) == (reason is None, reason)
 
 
 def test_details_are_asked_for_once(world: World) -> None:

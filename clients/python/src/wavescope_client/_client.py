@@ -373,7 +373,7 @@ class Client:
             name: name of the model in the registry.
 
         Returns:
-            Its ``name``, ``state``, ``device``, ``precision`` and other details.
+            Its ``name``, ``state``, ``device``, ``precision``, whether it has ``gradients``, and other details.
 
         Raises:
             UnknownModel: no model of that name is registered.

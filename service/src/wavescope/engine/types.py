@@ -95,6 +95,8 @@ class ModelDetails:
         threshold: probability from which a binary model, one of a single output, predicts its positive class, index 1;
             ``None`` for models of more outputs.
         warnings: sentences about contradictions between a model's declaration and its outputs.
+        no_gradients: reason why it has no gradients, such as an operator without a derivative; ``None`` where it has
+            some, as far as is known before the first is asked for.
     """
 
     name: str
@@ -109,10 +111,16 @@ class ModelDetails:
     seconds_per_image: float | None = None
     threshold: float | None = None
     warnings: tuple[str, ...] = ()
+    no_gradients: str | None = "what runs it computes none"
 
     def __post_init__(self) -> None:
         """See :func:`wavescope.engine.class_names.distinct_names`."""
         object.__setattr__(self, "labels", distinct_names(self.labels))
+
+    @property
+    def gradients(self) -> bool:
+        """Gradients, whether it has some: as far as is known before the first is asked for."""
+        return self.no_gradients is None
 
 
 def limited(default: Any, **limits: Any) -> Any:

@@ -158,6 +158,8 @@ class RayDataPlane:
                 "classes": len(details.labels),
                 "batch_size": details.batch_size,
                 "seconds_per_image": details.seconds_per_image,
+                "gradients": details.gradients,
+                "no_gradients": details.no_gradients,
                 "preprocessing": asdict(details.preprocessing),
             }
         return described

@@ -65,6 +65,8 @@ class Model(BaseModel):
 
     name: str
     ready: bool
+    gradients: bool | None = Field(None, description="Whether it has gradients; absent before it is loaded.")
+    no_gradients: str | None = Field(None, description="Why it has none; null where it has some.")
 
 
 _SCHEMAS: tuple[type[BaseModel], ...] = (

@@ -69,7 +69,13 @@ REQUESTS: dict[str, Any] = {
 
 PREDICTION: dict[str, Any] = {"image": _IMAGE, "top_k": 2}
 
-MODEL: dict[str, Any] = {"name": "efficientnet-lite0", "ready": True, "device": "cpu"}
+MODEL: dict[str, Any] = {
+    "name": "efficientnet-lite0",
+    "ready": True,
+    "device": "cpu",
+    "gradients": True,
+    "no_gradients": None,
+}
 MODELS: dict[str, Any] = {
     "models": ["efficientnet-lite0"],
     "details": {"efficientnet-lite0": {key: value for key, value in MODEL.items() if key != "name"}},

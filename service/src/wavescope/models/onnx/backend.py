@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from wavescope.models.file_types import ONNX, check_type
 from wavescope.models.files import identity
 from wavescope.models.onnx.external_files import check_external_files, quantises_batches, referenced_files
 from wavescope.models.onnx.faults import LOAD_ERRORS, RUN_ERRORS, RUNTIME, load_reason
+from wavescope.models.onnx.operators import NoGradientError, check_operators, read_operators
 from wavescope.models.onnx.probe import Signature, probe
 from wavescope.models.onnx.runtime import ort
 from wavescope.models.onnx.signature import read_inputs, read_outputs
@@ -49,6 +51,7 @@ CUDA_BATCH_SIZE = 64
 # process takes 155 MB more than without gradients, with 4 213 MB.
 CPU_GRADIENT_ROWS = 2
 SIGNATURE_ROWS = 2  # images that show which axis the batch is
+_NO_PACKAGE = "the package onnx, by which its graph is read, is not installed: install wavescope[onnx]"
 CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 # By the word in ``device``.
@@ -127,6 +130,7 @@ class OnnxBackend:
             batch_size=self._batch_size,
             threshold=threshold_of(spec, scores.shape[1]),
             warnings=warnings,
+            no_gradients=_no_gradients(path, self._signature),
         )
         self._gradients: GradientSession | None = None
         self._differentiating = threading.Lock()
@@ -201,14 +205,13 @@ class OnnxBackend:
             return self._gradients
 
     def _differentiate(self) -> GradientSession:
+        if self.details.no_gradients is not None:
+            raise self._without_gradients(self.details.no_gradients)
         try:
-            from wavescope.models.onnx.backward import NoGradientError
             from wavescope.models.onnx.gradient import differentiate
             from wavescope.models.onnx.gradient_session import GradientSession
         except ImportError as missing:
-            raise self._without_gradients(
-                "the package onnx, by which its graph is read, is not installed"
-            ) from missing
+            raise self._without_gradients(_NO_PACKAGE) from missing
         path, _ = self._file
         taken, preprocessing = self._signature.input, self.details.preprocessing
         shape = (
@@ -314,6 +317,22 @@ class OnnxBackend:
         layout = "nhwc" if self._signature.input.layout == "nhwc" else ""
         output = self._signature.output if len(self._session.get_outputs()) > 1 else ""
         return f" {layout} {output}".rstrip()
+
+
+def _no_gradients(path: Path, signature: Signature) -> str | None:
+    """Reason why a file has no gradients, by its operators' names and without ``onnx``; ``None`` where it has some."""
+    if find_spec("onnx") is None:
+        return _NO_PACKAGE
+    if np.dtype(signature.input.dtype).kind != "f":
+        return "its input is of whole numbers"
+    try:
+        operators, opset = read_operators(path)
+        check_operators(operators, opset=opset, images=signature.input.name, scores=signature.output)
+    except (OSError, ValueError):
+        return "the file cannot be read"
+    except NoGradientError as error:
+        return str(error)
+    return None
 
 
 def _to_host(array: Array) -> np.ndarray:

@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from wavescope.models.onnx.operators import NoGradientError, is_onnx, qualified
+
 # A batch of so many images is what shapes are inferred for: no other length of a classifier is a multiple of it.
 ROWS = 1_000_003
 Shape = tuple[int | None, ...]
@@ -17,15 +19,11 @@ _CONSTANTS = ("value", "value_float", "value_floats", "value_int", "value_ints")
 _PREFIX = "wavescope_gradient_"
 
 
-class NoGradientError(Exception):
-    """A graph has no gradient by the rules here; the text says what stands against it."""
-
-
 class Node:
     """A node of the graph, with its attributes by name."""
 
     def __init__(self, proto: onnx.NodeProto) -> None:
-        self.op = proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}.{proto.op_type}"
+        self.op = qualified(proto.domain, proto.op_type)
         self.inputs: tuple[str, ...] = tuple(proto.input)
         self.outputs: tuple[str, ...] = tuple(proto.output)
         self._attributes = {attribute.name: attribute for attribute in proto.attribute}
@@ -56,9 +54,7 @@ class Graph:
     def __init__(
         self, model: onnx.ModelProto, shapes: dict[str, Shape], types: dict[str, int], active: set[str]
     ) -> None:
-        self.opset = max(
-            (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1
-        )
+        self.opset = max((entry.version for entry in model.opset_import if is_onnx(entry.domain)), default=1)
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self._shapes = shapes

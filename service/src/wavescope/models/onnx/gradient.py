@@ -17,13 +17,13 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, shape_inference
 
-from wavescope.models.onnx.backward import ROWS, Graph, Node, NoGradientError, Shape, batch_free
-from wavescope.models.onnx.gradient_rules import CONSTANT, RULES
+from wavescope.models.onnx.backward import ROWS, Graph, Node, Shape, batch_free
+from wavescope.models.onnx.gradient_rules import RULES
+from wavescope.models.onnx.operators import NoGradientError, active_tensors, check_operators
 from wavescope.models.onnx.skeleton import read_skeleton
 
 WEIGHTS = "wavescope_output_weights"
 GRADIENT = "wavescope_image_gradient"
-OLDEST_OPSET = 11  # Slice, Pad and Clip take numbers as inputs
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 
 
@@ -52,15 +52,8 @@ def differentiate(path: Path, *, images: str, shape: tuple[int, ...], scores: st
         raise NoGradientError("its input is of whole numbers")
     shapes, kinds = _infer(model, rows or ROWS)
     nodes = [Node(node) for node in model.graph.node]
-    active = _active(nodes, images)
-    if scores not in active:
-        raise NoGradientError("its scores do not depend on the images by differentiable operators")
-    for node in nodes:
-        if node.op not in RULES and any(name in active for name in node.outputs):
-            raise NoGradientError(f"the operator {node.op} has no rule")
-    graph = Graph(model, shapes, kinds, active)
-    if graph.opset < OLDEST_OPSET:
-        raise NoGradientError(f"it is of opset {graph.opset}, and gradients are made from {OLDEST_OPSET} on")
+    graph = Graph(model, shapes, kinds, active_tensors(nodes, images))
+    check_operators(nodes, opset=graph.opset, images=images, scores=scores)
     found = _backwards(graph, nodes, scores, images)
     return _serialised(graph, found, weights=kinds[scores], images=kind)
 
@@ -95,15 +88,6 @@ def _infer(model: onnx.ModelProto, rows: int) -> tuple[dict[str, Shape], dict[st
         if kind.HasField("shape") and -1 not in sides:
             shapes[info.name] = batch_free(sides, rows)
     return shapes, types
-
-
-def _active(nodes: list[Node], images: str) -> set[str]:
-    """Names of tensors that depend on the images; nodes are in an order in which they can be computed."""
-    active = {images}
-    for node in nodes:
-        if node.op not in CONSTANT and any(name in active for name in node.inputs):
-            active.update(name for name in node.outputs if name)
-    return active
 
 
 def _backwards(graph: Graph, nodes: list[Node], scores: str, images: str) -> str:

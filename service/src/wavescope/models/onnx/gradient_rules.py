@@ -13,7 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from wavescope.models.onnx.backward import Graph, Node, NoGradientError
+from wavescope.models.onnx.backward import Graph, Node
+from wavescope.models.onnx.operators import NoGradientError
 
 # The derivatives by each input, by its position; those of inputs that do not depend on the images are left out.
 Rule = Callable[[Graph, Node, str], dict[int, str]]
@@ -521,5 +522,3 @@ RULES: Final[dict[str, Rule]] = {
     "Transpose": _transpose,
     "Unsqueeze": _reshaped,
 }
-# Operators whose output has no derivative: numbers of pixels, and indices.
-CONSTANT: Final = frozenset({"Shape", "Size", "ArgMax", "ArgMin", "ConstantOfShape"})

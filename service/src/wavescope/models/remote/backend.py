@@ -115,6 +115,7 @@ class RemoteBackend:
             batch_size=self._limit.size * self._options.concurrency,
             threshold=threshold_of(spec, scores.shape[1]),
             warnings=warnings,
+            no_gradients="it is served elsewhere, and its protocol has none",
         )
         self._details = self._with_revision(described)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from wavescope.models.backend import (
     probe_images,
     threshold_of,
 )
-from wavescope.models.faults import run_reason
+from wavescope.models.faults import lacks_memory, logged_text, run_reason
 from wavescope.models.revision import revision
 from wavescope.models.spec import ModelSpec
 from wavescope.models.torch.device import FixedBatch, RenderStream, fetch, fixed_batch, to_tensor
@@ -37,6 +37,7 @@ from wavescope.models.torch.weights import weights_digest
 CPU_BATCH_SIZE = 8
 CUDA_BATCH_SIZE = 64
 
+_UNKNOWN_OPERATOR = "torch does not differentiate one of its operators"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # float16 on a CPU is emulated in places and slower than float32.
 _CPU_PRECISIONS = ("float32", "bfloat16")
@@ -117,7 +118,10 @@ class TorchBackend:
             batch_size=self._batch_size,
             threshold=threshold_of(spec, scores.shape[1]),
             warnings=warnings,
+            no_gradients=None,
         )
+        if built.program:
+            details = replace(details, no_gradients=self._no_gradients(details))
         self._details = revision(details, content)
 
     @property
@@ -179,11 +183,23 @@ class TorchBackend:
             given = images.clone().requires_grad_()
             scores = self._module(given).float()
             if not scores.requires_grad:
-                raise ModelFailure(
-                    f"model {self._name!r} has no gradients: torch does not differentiate one of its operators"
-                )
+                raise ModelFailure(f"model {self._name!r} has no gradients: {_UNKNOWN_OPERATOR}")
             (found,) = torch.autograd.grad(scores, given, weights.clone())
         return scores.detach(), found
+
+    def _no_gradients(self, details: ModelDetails) -> str | None:
+        """Reason why a program has no gradients, which one image shows; ``None`` where it has some."""
+        image = self.to_device(probe_images(details.preprocessing)[:1])
+        outputs = 1 if details.threshold is not None else len(details.labels)
+        try:
+            self._differentiate(image, torch.ones((1, outputs), device=self._device))
+        except ModelFailure:
+            return _UNKNOWN_OPERATOR
+        except RuntimeError as error:
+            if lacks_memory(logged_text(error, runtime=RUNTIME, model=self._name)):
+                return None  # as any other batch may, later
+            return _UNKNOWN_OPERATOR
+        return None
 
     def rendering(self) -> AbstractContextManager[None]:
         """Context in which the next batch is rendered, on a GPU while the model still scores the last.
