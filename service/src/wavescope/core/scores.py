@@ -204,6 +204,75 @@ def scores(
     return xp.stack(columns, axis=-1)
 
 
+def has_fixed_direction(kind: str, score: str) -> bool:
+    """Whether a class's score moves with its own output alone, so that its gradient's direction is known beforehand.
+
+    Args:
+        kind: what outputs hold: logits, probabilities (softmax) or sigmoid.
+        score: resolved, not ``auto``.
+
+    Example:
+        >>> has_fixed_direction("logits", "logit"), has_fixed_direction("logits", "probability")
+        (True, False)
+    """
+    return score == "logit" if kind == "logits" else score != "margin"
+
+
+def score_gradients(outputs: Float[Array, "n c"], kind: str, score: str, target: int) -> Float[Array, "n c"]:
+    """Derivatives of a class's score by every output of the model.
+
+    They are those of :func:`scores`, piece by piece: 0 where a probability is clipped, and of a margin those of the
+    largest other class, the first of equals.
+
+    Args:
+        outputs: (n, classes) of the model, float64.
+        kind: ``logits``, ``probabilities`` (softmax) or ``sigmoid``.
+        score: ``probability``, ``logit``, ``log_probability`` or ``margin``; one that the outputs can give.
+        target: index of the class.
+
+    Returns:
+        (n, classes).
+
+    Example:
+        >>> score_gradients(np.array([[3.0, 1.0, 0.5]]), "logits", "margin", 0).tolist()
+        [[1.0, -1.0, 0.0]]
+    """
+    xp = namespace(outputs)
+    classes = xp.arange(outputs.shape[-1], device=outputs.device)[None, :]
+    own = xp.astype(classes == target, outputs.dtype) * xp.ones_like(outputs)
+    if score in ("probability", "log_probability"):
+        if kind == "logits":
+            likely = probabilities(outputs, kind)
+            found = own - likely
+            return found * likely[:, target, None] if score == "probability" else found
+        return own if score == "probability" else own * _log_slopes(outputs)
+    slopes = _logit_slopes(outputs, kind)
+    if score == "logit":
+        return own * slopes
+    others = xp.where(own > 0, -xp.inf * xp.ones_like(outputs), _logits(outputs, kind))
+    largest = xp.argmax(others, axis=-1)
+    return (own - xp.astype(classes == largest[:, None], outputs.dtype)) * slopes
+
+
+def _log_slopes(likely: Float[Array, "n c"]) -> Float[Array, "n c"]:
+    """Derivatives of logarithms of probabilities as far as these are read; 0 below."""
+    xp = namespace(likely)
+    return xp.where(likely >= LEAST_PROBABILITY, 1 / xp.clip(likely, LEAST_PROBABILITY, None), 0.0)
+
+
+def _logit_slopes(outputs: Float[Array, "n c"], kind: str) -> Float[Array, "n c"]:
+    """Derivatives of every logit by its own output."""
+    xp = namespace(outputs)
+    if kind == "logits":
+        return xp.ones_like(outputs)
+    if kind == "probabilities":
+        return _log_slopes(outputs)
+    return sum(
+        xp.where(odds >= LEAST_ODDS, 1 / xp.clip(odds, LEAST_ODDS, None), 0.0)
+        for odds in (outputs, 1 - outputs)
+    )
+
+
 def _difference(outputs: Float[Array, "n c"], kind: str, target: int, against: int) -> Float[Array, " n"]:
     """z_target − z_against; finite wherever probabilities are."""
     xp = namespace(outputs)

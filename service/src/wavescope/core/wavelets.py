@@ -205,3 +205,50 @@ def synthesise(
         block = xp.concat([top, packed[..., tall : 2 * tall, : 2 * wide]], axis=-2)
         current = rows @ block @ columns.T
     return current
+
+
+def transpose_haar(
+    images: Float32[np.ndarray, "*batch H W"], levels: int
+) -> Float32[np.ndarray, "*batch H W"]:
+    """Transpose of :func:`synthesise_haar`, which is its inverse too: Haar's transform is orthogonal.
+
+    Args:
+        images: any leading axes, then both sides multiples of 2^levels.
+        levels: of the transform.
+
+    Example:
+        >>> transpose_haar(np.array([[1.5, 1.5], [0.5, 0.5]], np.float32), 1)
+        array([[2., 0.],
+               [1., 0.]], dtype=float32)
+    """
+    packed = np.empty_like(images)
+    current = images
+    for _ in range(levels):
+        tall, wide = current.shape[-2] // 2, current.shape[-1] // 2
+        top, bottom = current[..., ::2, :], current[..., 1::2, :]
+        both, step = (top + bottom) * np.float32(0.5), (top - bottom) * np.float32(0.5)
+        packed[..., tall : 2 * tall, :wide] = step[..., ::2] + step[..., 1::2]
+        packed[..., :tall, wide : 2 * wide] = both[..., ::2] - both[..., 1::2]
+        packed[..., tall : 2 * tall, wide : 2 * wide] = step[..., ::2] - step[..., 1::2]
+        current = both[..., ::2] + both[..., 1::2]
+        packed[..., :tall, :wide] = current
+    return packed
+
+
+def transpose(
+    images: Float[Array, "*batch H W"], matrices: Sequence[tuple[Float[Array, "_ _"], Float[Array, "_ _"]]]
+) -> Float[Array, "*batch H W"]:
+    """Transpose of :func:`synthesise`: inner products of images with what every packed coefficient adds to one.
+
+    Args:
+        images: any leading axes, then the padded sides.
+        matrices: as for :func:`synthesise`.
+    """
+    xp = namespace(images)
+    packed = xp.zeros_like(images)
+    current = images
+    for rows, columns in reversed(matrices):
+        current = rows.T @ current @ columns
+        packed[..., : rows.shape[0], : columns.shape[0]] = current
+        current = current[..., : rows.shape[0] // 2, : columns.shape[0] // 2]
+    return packed

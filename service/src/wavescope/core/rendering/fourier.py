@@ -11,7 +11,7 @@ from jaxtyping import Bool, Complex64, Float, Float32
 
 from wavescope.core.arrays import Array, like, namespace
 from wavescope.core.partition import Partition, mirrored
-from wavescope.core.rendering.synthesis import Patch, members
+from wavescope.core.rendering.synthesis import Patch, members, sums_by_factor
 
 
 class FourierSynthesis:
@@ -72,6 +72,22 @@ class FourierSynthesis:
     def alone(self, first: int, stop: int) -> Float32[Array, "n c h w"]:
         """P_k of factors first..stop: waves over the whole image."""
         return self._invert(members(self._factors, first, stop))
+
+    def inner_products(self, images: Float32[Array, "n c h w"]) -> Float[np.ndarray, "n k"]:
+        """⟨x, P_k⟩: by Parseval, Re Σ F(x)* F(image) over the factor's frequencies, over h · w.
+
+        Half the spectrum stands for all of it: a frequency counts twice where its mirror is in the other half.
+        """
+        xp = namespace(images)
+        _, height, width = self.shape
+        spectrum = xp.fft.rfftn(images, axes=(-2, -1))
+        products = xp.sum(xp.real(xp.conj(spectrum) * self._spectrum), axis=1)
+        twice = np.full(self._half.shape[1], 2.0)
+        twice[0] = 1.0
+        if width % 2 == 0:
+            twice[-1] = 1.0
+        weights = like(twice / (height * width), self._image)
+        return sums_by_factor(products * weights, self._half, self._partition.n_factors)
 
     def _invert(self, masks: Float32[Array, "*any"]) -> Float32[Array, "*n c h w"]:
         """(…, 1, h, half) or (h, half) masks of half the spectrum."""

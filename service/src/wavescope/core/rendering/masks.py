@@ -104,3 +104,20 @@ class PickFreezeRows:
             )
             values[columns] = design.b[j, columns]
         return values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DerivativeRows:
+    """Rows A_j whose derivatives by every mask value are wanted, of an adaptive plan.
+
+    In the place of scores of classes a row has K columns: of the one class that is asked for.
+
+    Attributes:
+        base: (m,) j of every row.
+    """
+
+    base: Int32[np.ndarray, " m"]
+
+    @property
+    def count(self) -> int:
+        return len(self.base)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Float32
 
 from wavescope.core.arrays import Array, like, namespace
 from wavescope.core.partition import Partition
-from wavescope.core.rendering.synthesis import Patch, members
+from wavescope.core.rendering.synthesis import Patch, members, sums_by_factor
 
 Baseline = Literal["zero", "mean", "blur"]
 BASELINES: tuple[str, ...] = get_args(Baseline)
@@ -99,3 +99,8 @@ class PixelSynthesis:
     def alone(self, first: int, stop: int) -> Float32[Array, "n c h w"]:
         """P_k of factors first..stop: x − baseline on the pixels of each."""
         return self._difference * members(self._factors, first, stop)
+
+    def inner_products(self, images: Float32[Array, "n c h w"]) -> Float[np.ndarray, "n k"]:
+        """⟨x, P_k⟩: the sum of x · (image − baseline) over the factor's pixels."""
+        products = namespace(images).sum(images * self._difference, axis=1)
+        return sums_by_factor(products, self._partition.factors, self._partition.n_factors)

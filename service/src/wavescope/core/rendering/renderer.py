@@ -103,6 +103,27 @@ class Renderer:
             rendered[place, ...] = self.finish(self.plain(mask))
         return rendered
 
+    def with_plain(
+        self, masks: Float[np.ndarray, "n k"]
+    ) -> tuple[Float32[Array, "n c h w"], Float32[Array, "n c h w"]]:
+        """The unclipped renders of mask rows, and the same finished for the model."""
+        plain = self._synthesis.plain(masks)
+        return plain, self.finish(plain)
+
+    def mask_derivatives(
+        self, plain: Float32[Array, "n c h w"], gradients: Float32[Array, "n c h w"]
+    ) -> Float[np.ndarray, "n k"]:
+        """Derivatives by every mask value: ⟨∂f/∂x, P_k⟩, the derivative through the value policy.
+
+        Args:
+            plain: unclipped renders of mask rows.
+            gradients: derivatives of f by the pixels of what the value policy makes of them.
+
+        Returns:
+            (n, K), double precision.
+        """
+        return self._synthesis.inner_products(self.finish.pull_back(plain, gradients))
+
     def rows(
         self, design: Design, start: int, stop: int, out: Float32[Array, "_ c h w"] | None = None
     ) -> Float32[Array, "n c h w"]:

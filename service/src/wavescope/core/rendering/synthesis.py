@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float, Float32, Int, Int32
 
-from wavescope.core.arrays import Array, namespace
+from wavescope.core.arrays import Array, namespace, to_numpy
 
 ValuePolicy = Literal["clip", "minmax", "none"]
 
@@ -44,6 +44,35 @@ class Finish:
 
     def __call__(self, images: Float32[Array, "*n c h w"]) -> Float32[Array, "*n c h w"]:
         return (self.values(images) - self.mean) / self.std
+
+    def pull_back(
+        self, images: Float32[Array, "*n c h w"], gradients: Float32[Array, "*n c h w"]
+    ) -> Float32[Array, "*n c h w"]:
+        """Derivatives by unclipped renders, from those by what :meth:`values` makes of them: the chain rule.
+
+        0 where a value is clipped, 0 and 1 themselves among them, as torch has it. ``minmax`` moves with its extremes,
+        which share their part where several pixels are extreme.
+
+        Args:
+            images: the unclipped renders.
+            gradients: derivatives by ``values(images)``.
+        """
+        xp = namespace(images)
+        if self.policy == "clip":
+            return xp.where((images > 0.0) & (images < 1.0), gradients, xp.zeros_like(gradients))
+        if self.policy != "minmax":
+            return gradients
+        axes = (-3, -2, -1)
+        low, high = (of(images, axis=axes, keepdims=True) for of in (xp.min, xp.max))
+        flat = high <= low
+        span = xp.where(flat, xp.ones_like(high), high - low)
+        at_low, at_high = (xp.astype(images == end, images.dtype) for end in (low, high))
+        whole = xp.sum(gradients, axis=axes, keepdims=True)
+        stretched = xp.sum(gradients * (images - low) / span, axis=axes, keepdims=True)
+        stretched = xp.where(flat, xp.zeros_like(stretched), stretched)
+        by_low = (stretched - whole) / xp.sum(at_low, axis=axes, keepdims=True)
+        by_high = -stretched / xp.sum(at_high, axis=axes, keepdims=True)
+        return (gradients + at_low * by_low + at_high * by_high) / span
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +112,29 @@ class Synthesis(Protocol):
     def alone(self, first: int, stop: int) -> Float32[Array, "n c h w"]:
         """P_k of factors first..stop, in full; exactly 0 outside their support."""
         ...
+
+    def inner_products(self, images: Float32[Array, "n c h w"]) -> Float[np.ndarray, "n k"]:
+        """⟨x, P_k⟩ of every image with every P_k: of gradients, the derivatives by the mask values."""
+        ...
+
+
+def sums_by_factor(
+    values: Float32[Array, "n h w"], factors: Int[np.ndarray, "h w"], n_factors: int
+) -> Float[np.ndarray, "n k"]:
+    """Σ of values by factor, in double precision; those of no factor are left out.
+
+    Args:
+        values: in any library.
+        factors: 0..K−1; −1 and K for none.
+        n_factors: K.
+    """
+    places = np.where(factors < 0, n_factors, factors).ravel()
+    return np.stack(
+        [
+            np.bincount(places, weights=row.ravel(), minlength=n_factors + 1)[:n_factors]
+            for row in to_numpy(values)
+        ]
+    )
 
 
 def members(factors: Int32[Array, "h w"], first: int, stop: int) -> Float32[Array, "n 1 h w"]:

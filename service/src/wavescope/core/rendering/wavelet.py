@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32, Int32
 
 from wavescope.core.arrays import Array, like, namespace
 from wavescope.core.partition import Partition
-from wavescope.core.rendering.synthesis import Patch, members
+from wavescope.core.rendering.synthesis import Patch, members, sums_by_factor
 from wavescope.core.wavelets import (
     Band,
     band_basis,
@@ -19,6 +19,8 @@ from wavescope.core.wavelets import (
     synthesis,
     synthesise,
     synthesise_haar,
+    transpose,
+    transpose_haar,
 )
 
 
@@ -100,6 +102,22 @@ class WaveletSynthesis:
     def alone(self, first: int, stop: int) -> Float32[Array, "n c h w"]:
         """P_k of factors first..stop: the inverse transform of the coefficients of each alone."""
         return self._invert(self._coefficients * members(self._factors, first, stop))
+
+    def inner_products(self, images: Float32[Array, "n c h w"]) -> Float[np.ndarray, "n k"]:
+        """⟨x, P_k⟩: the transposed transform of x times the coefficients, summed by factor.
+
+        An analysis of x would do for orthogonal wavelets alone.
+        """
+        _, height, width = self.shape
+        xp = namespace(images)
+        padded = xp.zeros((images.shape[0], *self._host.shape), dtype=images.dtype, device=images.device)
+        padded[..., :height, :width] = images
+        if self._by_sums:
+            packed = transpose_haar(padded, self._levels)
+        else:
+            packed = transpose(padded, self._matrices)
+        products = xp.sum(packed * self._coefficients, axis=1)
+        return sums_by_factor(products, self._partition.factors, self._partition.n_factors)
 
     def _invert(self, packed: Float32[Array, "*n c H W"]) -> Float32[Array, "*n c h w"]:
         _, height, width = self.shape
