@@ -35,6 +35,7 @@ GROUP_ROWS = 8
 RANDOM_ROWS, RANDOM_SEED = 2048, 500
 # A forward and a backward pass cost about as much as three forwards.
 GRADIENT_ROWS, GRADIENT_COST = 16, 3
+PRIORS = ("size", "gradients")
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,13 @@ def _without_docstrings(source: str) -> ast.Module:
 def _adaptive(of: Subject, seed: int, budget: int, without: str, score: str) -> Arrays:
     with WITHOUT[without]():
         found = wavescope.explain(
-            of.image, model=of.classifier, plan="adaptive", max_forwards=budget, seed=seed, score=score
+            of.image,
+            model=of.classifier,
+            plan="adaptive",
+            max_forwards=budget,
+            seed=seed,
+            score=score,
+            prior="size",
         )
     indices = found.indices
     assert indices is not None
@@ -154,6 +161,43 @@ def _adaptive(of: Subject, seed: int, budget: int, without: str, score: str) -> 
         "bound": indices.upper_bound,
         "forwards": np.asarray(found.forwards),
     }
+
+
+def priors(photograph: str, model: str, seed: int, budget: int) -> Run:
+    """The adaptive plan of a logit with every prior, one after the other, and the seconds of each."""
+    return Run(photograph, model, f"priors-{_version()}-{seed}-{budget}", _priors, (seed, budget))
+
+
+def _priors(of: Subject, seed: int, budget: int) -> Arrays:
+    def explain(prior: str, most: int) -> wavescope.Explanation:
+        return wavescope.explain(
+            of.image,
+            model=of.classifier,
+            plan="adaptive",
+            max_forwards=most,
+            seed=seed,
+            score="logit",
+            prior=prior,
+            against=of.against,
+        )
+
+    arrays: Arrays = {}
+    for prior in PRIORS:
+        explain(prior, 32)  # sessions are made, and threads are there
+    for prior in PRIORS:
+        began = time.process_time()
+        found = explain(prior, budget)
+        arrays[f"{prior}-seconds"] = np.asarray(time.process_time() - began)
+        assert found.indices is not None
+        assert found.contrast is not None
+        assert found.contrast.indices is not None
+        assert found.screening is not None
+        for part, indices in (("target", found.indices), ("contrast", found.contrast.indices)):
+            assert indices.interval_95 is not None
+            arrays |= {f"{prior}-{part}": indices.total, f"{prior}-{part}-interval": indices.interval_95}
+        arrays[f"{prior}-forwards"] = np.asarray(found.forwards)
+        arrays[f"{prior}-gradients"] = np.asarray(found.screening.gradients)
+    return arrays
 
 
 # ---- rows of other methods -----------------------------------------------------------------------

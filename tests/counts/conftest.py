@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.fakes.wire import Cheap, Quiet, Reference, Wire
+from tests.fakes.wire import Cheap, Quiet, Reference, Steep, Wire
 
 from wavescope.models.spec import DEFAULT_MODEL
 from wavescope.serving import generator, replica
@@ -15,7 +15,17 @@ from wavescope.settings import Settings
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     """A generator and a replica of the cheap model, behind one handle."""
-    monkeypatch.setattr(replica, "load", lambda spec, **options: Cheap())
+    return _wire(monkeypatch, Cheap())
+
+
+@pytest.fixture
+def steep(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    """The same of the cheap model that has gradients."""
+    return _wire(monkeypatch, Steep())
+
+
+def _wire(monkeypatch: pytest.MonkeyPatch, model: Cheap) -> Wire:
+    monkeypatch.setattr(replica, "load", lambda spec, **options: model)
     for module in (replica, generator):
         monkeypatch.setattr(module, "Reporter", Quiet)
     monkeypatch.setattr(Reference, "store", {})

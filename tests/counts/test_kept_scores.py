@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 from tests.counts.test_counts import PHOTOGRAPH
 from tests.fakes.listeners import Listening
-from tests.fakes.wire import Cheap, DyingModel, Wire
+from tests.fakes.wire import Cheap, DyingModel, Steep, Wire
 
-from wavescope.core.rendering.masks import NestedMasks, PickFreezeRows, RandomSubsets
+from wavescope.core.rendering.masks import DerivativeRows, NestedMasks, PickFreezeRows, RandomSubsets
 from wavescope.engine.explain import ResolvedRequest, explain_all
 from wavescope.engine.plan import make_stack
 from wavescope.engine.requests import make_request
-from wavescope.engine.types import Explanation, ExplanationRequest
+from wavescope.engine.types import Explanation, ExplanationRequest, ModelDetails
 from wavescope.errors import ModelUnavailable, NotAnImage, StoreUnavailable
 from wavescope.imaging.source import ImageSource
 from wavescope.serving.generator_client import GeneratorClient
@@ -83,12 +83,15 @@ def through(
     chunk_rows: int = 16,
     listener: Any = None,
     job_id: str = "job",
+    details: ModelDetails | None = None,
 ) -> tuple[Explanation, Counter[str]]:
     counters = Outcomes()
     handles = Replicas(
         generator=GeneratorClient(wire), model=model, name="cheap", window=2, chunk_rows=chunk_rows
     )
-    runner = RayRunner([PHOTOGRAPH], Cheap().details, handles, counters, ledger=ledger, job_id=job_id)
+    runner = RayRunner(
+        [PHOTOGRAPH], details or Cheap().details, handles, counters, ledger=ledger, job_id=job_id
+    )
     resolved = ResolvedRequest(request, ((None, 3),), ("a", "b"))
     options = {} if listener is None else {"listener": listener}
     explanation, _ = asyncio.run(explain_all(runner, resolved, **options))
@@ -117,6 +120,24 @@ def test_what_was_kept_is_not_scored_again_and_the_numbers_are_the_same(
     kept = counters["recalled"]
     assert kept >= after - 1  # the one beside the dying may have been cut off
     assert wire.methods.count("score") == counters["scored"] == whole - kept
+
+
+@pytest.mark.parametrize("after", [1, 2, 6])
+def test_gradients_that_were_kept_are_not_computed_again_and_the_numbers_are_the_same(
+    steep: Wire, after: int
+) -> None:
+    request, options = replace(ADAPTIVE, prior="gradients"), {"details": Steep().details}
+    undisturbed, _ = through(steep, steep, request, **options)
+    assert undisturbed.screening.gradients == 16
+    whole = steep.methods.count("score")
+    ledger = Memory()
+    with pytest.raises(ModelUnavailable):
+        through(DyingModel(steep, after), steep, request, ledger=ledger, **options)
+    steep.calls.clear()
+    resumed, counters = through(steep, steep, request, ledger=ledger, **options)
+    same(resumed, undisturbed)
+    assert resumed.screening == undisturbed.screening
+    assert steep.methods.count("score") == counters["scored"] == whole - counters["recalled"]
 
 
 def test_nothing_is_scored_of_a_job_whose_scores_are_all_kept(wire: Wire) -> None:
@@ -194,6 +215,7 @@ MOVED = PickFreezeRows(np.arange(3, dtype=np.int32), np.arange(3, dtype=np.int32
         lambda: (STACK, replace(NESTED, counts=NESTED.counts[:-1]), "logit", (1, 2), "r"),
         lambda: (STACK, RandomSubsets(3, 1, 4, 0), "logit", (1, 2), "r"),
         lambda: (STACK, MOVED, "logit", (1, 2), "r"),
+        lambda: (STACK, DerivativeRows(MOVED.base), "logit", (1, 2), "r"),
         lambda: (STACK, replace(MOVED, groups=(np.arange(2, dtype=np.int32),)), "logit", (1, 2), "r"),
         lambda: (STACK, NESTED, "margin", (1, 2), "r"),
         lambda: (STACK, NESTED, "logit", (1,), "r"),

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from tools.pictures import NAMES
 
-from wavescope.core.adaptive import estimator, gaussian_process, importance_sampling
+from wavescope.core.adaptive import estimator, factor_features, gaussian_process, importance_sampling
 from wavescope.core.faithfulness import GRID, SAMPLES, STEPS, SUBSET
 from wavescope.core.partition import FOURIER_PARTITIONS, PARTITIONS
 from wavescope.core.scores import AUTO_SCORES
 from wavescope.core.sobol.design import SAMPLERS
 from wavescope.core.sobol.estimators import ESTIMATORS
-from wavescope.engine import warnings
+from wavescope.engine import adaptive, warnings
 from wavescope.engine.checks import product_forwards, sample_forwards
-from wavescope.engine.choices import ADAPTIVE_FORWARDS, CHOICES, STOPS
+from wavescope.engine.choices import ADAPTIVE_FORWARDS, CHOICES, PRIORS, STOPS
 from wavescope.engine.docstrings import attribute_texts
 from wavescope.engine.kinds import KINDS
 from wavescope.engine.limits import LEAST_FORWARDS, MAX_ADAPTIVE_FACTORS
@@ -180,6 +180,24 @@ def test_the_table_of_the_prior_is_that_of_the_field() -> None:
         f"shifted by −{-gaussian_process.TOGETHER} ± {gaussian_process.TOGETHER_SD}",
     ):
         assert words in TEXT
+
+
+def test_the_gradient_prior_is_told_with_the_codes_numbers() -> None:
+    constants = gaussian_process.GRADIENT_PRIOR
+    assert constants.slope_sd == constants.steepness_slope_sd
+    text = " ".join(TEXT.split())
+    for words in (
+        f"grows by {constants.steepness_slope} for each unit of $\\ln \\sqrt{{\\nu_k}}$",
+        f"and by {constants.slope} for each of $\\ln e_k$",
+        f"{constants.slope_sd} for both slopes, {constants.level_sd} (level), {constants.band_sd} (sub-band), "
+        f"{constants.place_sd} and {constants.band_place_sd} (place, $\\ell$ = {constants.place_length} and "
+        f"{constants.band_place_length}), {constants.own_sd} (own)",
+        f"at most {adaptive.MOST_GRADIENTS} and a quarter of the budget",
+        f"at least $e^{{-{2 * factor_features.STEEPNESS_REACH:.0f}}}$ of the largest",
+    ):
+        assert words in text
+    assert (adaptive.GRADIENT_SHARE, adaptive.GRADIENT_FORWARDS) == (1 / 4, 3)
+    assert {name for name, _ in rows_below("`prior` of a request")} == {f"`{name}`" for name in PRIORS}
 
 
 def test_the_adaptive_plan_is_told_with_the_codes_numbers_and_limits() -> None:

@@ -55,6 +55,7 @@ RECIPES = {
             "tests/gpu/test_render_cuda.py": "the same renders on a GPU",
             "tests/engine/test_explain.py": BY_THE_WAY,
             "tests/engine/test_adaptive.py": BY_THE_WAY,
+            "tests/engine/test_gradient_prior.py": BY_THE_WAY,
             "tests/engine/test_kinds.py": BY_THE_WAY,
             "tests/engine/test_known_answers.py": BY_THE_WAY,
         },

@@ -72,6 +72,8 @@ def test_defaults_are_the_papers() -> None:
         ({"grid_size": 9}, "adaptive"),
         ({"grid_size": 65}, "full"),  # 4,225 factors: more than the adaptive plan holds
         ({"kind": "fam", "top_k": 5}, "adaptive"),
+        ({"kind": "fam", "prior": "size"}, "adaptive"),
+        ({"kind": "fam", "prior": "auto"}, "full"),
         ({"nb_design": 8, "max_forwards": 100}, "adaptive"),
         ({"plan": "full", "grid_size": 28}, "full"),
         ({"plan": "adaptive", "kind": "zoom"}, "adaptive"),
@@ -290,7 +292,7 @@ def test_the_digest_is_stable() -> None:
 # These change what is made of the scores, or how many of them there are, but not a perturbation.
 NOT_PERTURBING = {
     "target", "against", "score", "plan", "estimator", "faithfulness", "max_forwards", "deadline_s", "standard_error",
-    "top_k",
+    "top_k", "prior",
 }  # fmt: skip
 # Of a sample that a partition of its own size, a power of two or another kind allows.
 VALID: dict[str, Any] = {"partition": "aligned", "nb_design": 4, "kind": "sobol"}

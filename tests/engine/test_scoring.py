@@ -18,10 +18,11 @@ from tests.fakes.classifiers import (
 from tests.fakes.recorders import Tally, Ticks
 from tests.oracles.rendering import mask_rows, slow_finish, slow_render
 
+from wavescope.core.arrays import to_numpy
 from wavescope.core.rendering.masks import NestedMasks
 from wavescope.engine.plan import Plan, chunks, make_plan, make_stack, pixel_plan
 from wavescope.engine.protocols import Classifier, NullRecorder, Recorder
-from wavescope.engine.scoring.scorer import DeviceBatches, Rendering, Scorer, to_numpy
+from wavescope.engine.scoring.scorer import DeviceBatches, Rendering, Scorer
 from wavescope.engine.types import ExplanationRequest
 from wavescope.errors import ModelFailure
 

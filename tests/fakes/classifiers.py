@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,3 +92,48 @@ def linear_classifier(weights: np.ndarray, *, batch_size: int = 8) -> FunctionCl
         return value, -value
 
     return FunctionClassifier(outputs, of)
+
+
+class GradientClassifier:
+    """A function of torch from normalised images to outputs, with its gradients by autograd.
+
+    Args:
+        of_images: of a batch (n, c, h, w) of float64.
+        of: its details.
+        library: of its arrays, ``numpy`` or ``torch``.
+    """
+
+    def __init__(self, of_images: Callable[[Any], Any], of: ModelDetails, library: str = "numpy") -> None:
+        self._of_images = of_images
+        self._details = replace(of, no_gradients=None)
+        self._library = library
+        self.batches: list[int] = []
+        self.differentiated: list[int] = []
+
+    @property
+    def details(self) -> ModelDetails:
+        return self._details
+
+    def to_device(self, array: np.ndarray) -> Any:
+        import torch
+
+        return torch.asarray(array) if self._library == "torch" else array
+
+    def forward(self, images: Any) -> Any:
+        import torch
+
+        self.batches.append(len(images))
+        return self._given(self._of_images(torch.as_tensor(images).double()))
+
+    def gradients(self, images: Any, weights: Any) -> tuple[Any, Any]:
+        import torch
+
+        self.differentiated.append(len(images))
+        given = torch.as_tensor(images).double().requires_grad_()
+        outputs = self._of_images(given)
+        (found,) = torch.autograd.grad(outputs, given, torch.as_tensor(weights).double())
+        std = torch.tensor(self.details.preprocessing.std)[:, None, None]
+        return self._given(outputs.detach()), self._given((found / std).float())
+
+    def _given(self, tensor: Any) -> Any:
+        return tensor if self._library == "torch" else tensor.numpy()

@@ -20,6 +20,7 @@ class Tally:
     def __init__(self) -> None:
         self.images_rendered: dict[str, int] = {}
         self.images_scored: dict[str, int] = {}
+        self.images_differentiated: dict[str, int] = {}
         self.seconds: float = 0.0
 
     def rendered(self, model: str, image_count: int, seconds: float) -> None:
@@ -28,6 +29,10 @@ class Tally:
 
     def scored(self, model: str, image_count: int, seconds: float) -> None:
         self.images_scored[model] = self.images_scored.get(model, 0) + image_count
+        self.seconds += seconds
+
+    def differentiated(self, model: str, image_count: int, seconds: float) -> None:
+        self.images_differentiated[model] = self.images_differentiated.get(model, 0) + image_count
         self.seconds += seconds
 
     def set(self, metric: object, value: float, **labels: str) -> None:

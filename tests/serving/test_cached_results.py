@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
+from tests.fakes.classifiers import details
 from tests.ingress.fakes import make_explanation
 from tests.polling import DEADLINE_S
 from tests.serving.test_workers import REQUEST
@@ -19,7 +20,7 @@ from wavescope.core.scores import resolve_score
 from wavescope.engine.choices import CHOICES
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import Outputs, Preprocessing
-from wavescope.errors import IdempotencyConflict
+from wavescope.errors import IdempotencyConflict, InvalidRequest
 from wavescope.ingress.plane import CallContext, ExplainRequest
 from wavescope.models.spec import ModelSpec
 from wavescope.serving.aggregator import EstimatorAggregator, retime
@@ -70,12 +71,31 @@ def test_a_job_that_names_no_score_is_the_one_of_the_same_key_that_does(
         submit("probability")
 
 
+@pytest.mark.parametrize("why_none", [None, "the operator Sin has no rule"])
+def test_a_request_that_names_no_prior_has_the_key_of_the_one_that_its_model_gets(
+    why_none: str | None,
+) -> None:
+    aggregator: Any = SimpleNamespace(_settings=Settings())
+    model = replace(details((3, 8, 8)), revision="a digest", no_gradients=why_none)
+
+    def key(prior: str) -> str | None:
+        request = replace(REQUEST, request=make_request(plan="adaptive", prior=prior))
+        return EstimatorAggregator._cache_key(aggregator, request, model, CallContext("", "ann"))
+
+    assert key("auto") == key("size" if why_none else "gradients")
+    if why_none:
+        with pytest.raises(InvalidRequest, match="has no gradients: the operator Sin has no rule"):
+            key("gradients")
+    else:
+        assert key("size") != key("gradients")
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_keys_have_results_of_their_own_unless_they_share_them(shared):
     aggregator = SimpleNamespace(_settings=Settings(results_shared=shared))
-    details = SimpleNamespace(revision="a digest", outputs="logits")
+    model = replace(details((3, 8, 8)), revision="a digest")
     ann, bob, nobody = (
-        EstimatorAggregator._cache_key(aggregator, REQUEST, details, CallContext("", name))
+        EstimatorAggregator._cache_key(aggregator, REQUEST, model, CallContext("", name))
         for name in ("ann", "bob", "")
     )
     assert (ann == bob == nobody) == shared

@@ -58,6 +58,7 @@ class RequestFields(TypedDict, total=False):
     score: Literal["auto", "probability", "logit", "log_probability", "margin"]
     seed: int
     plan: Literal["full", "adaptive"]
+    prior: Literal["auto", "size", "gradients"]
     wavelet: str
     levels: int
     partition: Literal["grid", "aligned", "subbands", "levels", "circle", "square"]
@@ -471,11 +472,15 @@ class Screening:
         stopped: the limit that ended it; ``all_resolved`` where nothing was left to score.
         groups: groups of factors that were perturbed together.
         rounds: states after each round, in order; the indices were a valid answer after each.
+        prior: what the indices were predicted from before any factor was perturbed.
+        gradients: images whose gradients were computed for that; they are not among ``forwards``.
     """
 
     stopped: str
     groups: int
     rounds: tuple[Round, ...]
+    prior: str
+    gradients: int
 
 
 @dataclass(frozen=True, slots=True)

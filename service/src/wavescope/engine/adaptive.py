@@ -15,18 +15,24 @@ from wavescope.core.adaptive.factor_features import (
     pixel_features,
     wavelet_features,
 )
-from wavescope.core.rendering.masks import PickFreezeRows
+from wavescope.core.rendering.masks import DerivativeRows, PickFreezeRows
 from wavescope.core.rendering.pixel import baseline_image
+from wavescope.core.scores import has_fixed_direction
 from wavescope.engine.deadline import Deadline
 from wavescope.engine.plan import Plan
 from wavescope.engine.protocols import Runner
-from wavescope.engine.types import ExplanationRequest, Round, Screening, Stop
+from wavescope.engine.types import ExplanationRequest, Outputs, Round, Screening, Stop
 
 # Rounds in a row with the same largest factors before they count as settled.
 SETTLED = 3
 # The first answer comes within this share of the budget, or after four rows of A: fewer say nothing of V's error.
 FIRST_SHARE = 0.1
 LEAST_FIRST = 4
+# Time of an image's outputs with their gradient, in forwards; one more where the outputs must be known beforehand.
+GRADIENT_FORWARDS = 3
+# Gradients take this share of the budget, and are of at most so many rows.
+GRADIENT_SHARE = 0.25
+MOST_GRADIENTS = 16
 
 Find = Callable[[], Estimate]
 
@@ -38,6 +44,7 @@ async def screen(
     steps: Float32[np.ndarray, "k n"],
     *,
     score: Callable[[PickFreezeRows], Awaitable[Float[np.ndarray, "m t"]]],
+    derive: Callable[[DerivativeRows, int], Awaitable[Float[np.ndarray, "m k"]]],
     deadline: Deadline,
     report: Callable[[int, Find], None],
 ) -> tuple[AdaptiveEstimator, Screening]:
@@ -46,13 +53,14 @@ async def screen(
     Args:
         runner: computes.
         plan: its N rows of A are scored first.
-        request: with the limits.
+        request: with the limits, and the prior, which is not ``auto``.
         steps: a_jk − b_jk of the plan's design.
         score: scores of rows for every class.
-        deadline: no round begins later.
+        derive: derivatives of the first class's score by every mask value, and the forwards that each row costs.
+        deadline: no round begins later, and no gradients.
         report: called with the forwards so far and a function that computes a valid answer of the first class, in any
-            thread: first from the sizes
-            of the factors and some rows of A, then after every round.
+            thread: first from the sizes of the factors and some rows of A, then from the gradients, and after every
+            round.
 
     Raises:
         ConstantScore: the first class's score does not vary over the rows of A; the reported functions raise it too.
@@ -62,10 +70,16 @@ async def screen(
     rows = plan.spec.nb_design
     few = min(rows, first_rows(request.max_forwards))
     values = await score(_rows_of_a(0, few))
-    report(few, partial(_from_sizes, plan, request, steps, values))
+    report(few, partial(_from_prior, plan, request, steps, values))
+    derivatives, budget = None, request.max_forwards
+    if request.prior == "gradients" and not deadline.over:
+        count, cost = gradient_rows(request), gradient_cost(request.score, runner.details.outputs)
+        derivatives = await derive(DerivativeRows(np.arange(count, dtype=np.int32)), cost)
+        budget -= count * cost
+        report(few, partial(_from_prior, plan, request, steps, values, derivatives))
     if few < rows:
         values = np.concatenate([values, await score(_rows_of_a(few, rows))])
-    estimator = await runner.compute(_start, plan, request, steps, values)
+    estimator = await runner.compute(_start, plan, request, steps, values, derivatives, budget)
     rounds: list[Round] = []
     leaders: list[frozenset[int]] = []
     selection = estimator.select_groups()
@@ -86,12 +100,27 @@ async def screen(
                 stopped = "all_resolved" if estimator.exhausted else "max_forwards"
             elif deadline.over:
                 stopped = "deadline_s"
-    return estimator, Screening(stopped, len(estimator.groups), tuple(rounds))
+    groups = len(estimator.groups)
+    if derivatives is None:
+        return estimator, Screening(stopped, groups, tuple(rounds))
+    return estimator, Screening(stopped, groups, tuple(rounds), "gradients", len(derivatives))
 
 
 def first_rows(budget: int) -> int:
     """Rows of A that are scored before the first answer: a power of two, over which a Sobol design is even."""
     return 2 ** max(int(budget * FIRST_SHARE).bit_length() - 1, LEAST_FIRST.bit_length() - 1)
+
+
+def gradient_rows(request: ExplanationRequest) -> int:
+    """Rows of A whose gradients are computed: a power of two of at most a quarter of the budget, at least 1."""
+    assert request.max_forwards is not None
+    affordable = int(request.max_forwards * GRADIENT_SHARE / GRADIENT_FORWARDS)
+    return 2 ** (min(affordable, request.nb_design, MOST_GRADIENTS).bit_length() - 1)
+
+
+def gradient_cost(score: str, outputs: Outputs) -> int:
+    """Forwards that the gradient of one image is charged as."""
+    return GRADIENT_FORWARDS + (not has_fixed_direction(outputs, score))
 
 
 def factor_features(plan: Plan) -> FactorFeatures:
@@ -109,24 +138,34 @@ def _rows_of_a(start: int, stop: int) -> PickFreezeRows:
 
 
 def _start(
-    plan: Plan, request: ExplanationRequest, steps: Float32[np.ndarray, "k n"], rows: Float[np.ndarray, "m t"]
+    plan: Plan,
+    request: ExplanationRequest,
+    steps: Float32[np.ndarray, "k n"],
+    rows: Float[np.ndarray, "m t"],
+    derivatives: Float[np.ndarray, "d k"] | None,
+    budget: int,
 ) -> AdaptiveEstimator:
-    assert request.max_forwards is not None
     return AdaptiveEstimator(
         factor_features(plan),
         rows,
         request.score,
-        budget=request.max_forwards,
+        budget=budget,
         seed=request.seed,
         step=steps[:, : len(rows)].T,
+        derivatives=derivatives,
     )
 
 
-def _from_sizes(
-    plan: Plan, request: ExplanationRequest, steps: Float32[np.ndarray, "k n"], rows: Float[np.ndarray, "m t"]
+def _from_prior(
+    plan: Plan,
+    request: ExplanationRequest,
+    steps: Float32[np.ndarray, "k n"],
+    rows: Float[np.ndarray, "m t"],
+    derivatives: Float[np.ndarray, "d k"] | None = None,
 ) -> Estimate:
     """The estimate before any factor is perturbed: the prior, with its errors."""
-    return _start(plan, request, steps, rows).estimate()
+    assert request.max_forwards is not None
+    return _start(plan, request, steps, rows, derivatives, request.max_forwards).estimate()
 
 
 def _same(estimate: Estimate) -> Estimate:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float32
 
-from wavescope.core.rendering.masks import PickFreezeRows
+from wavescope.core.rendering.masks import DerivativeRows, PickFreezeRows
 from wavescope.core.scores import Column
 from wavescope.core.sobol.estimators import Scores
 from wavescope.engine import adaptive, checks, products, warnings
@@ -17,7 +17,7 @@ from wavescope.engine.deadline import Deadline, TimeOver
 from wavescope.engine.events import NULL_LISTENER, Listener, NullListener, PartialIndices
 from wavescope.engine.plan import Plan, Stack
 from wavescope.engine.products import CleanPrediction, SampleResult
-from wavescope.engine.protocols import Rows, Runner
+from wavescope.engine.protocols import AnyRows, Runner
 from wavescope.engine.scoring.scoreboard import Scored
 from wavescope.engine.types import Explanation, ExplanationRequest, Indices
 from wavescope.errors import ConstantScore, DeadlineExceeded
@@ -85,13 +85,18 @@ class ImageContext:
     async def board(
         self,
         work: Plan | Stack,
-        rows: Rows | PickFreezeRows | None,
+        rows: AnyRows | None,
         score: str,
         targets: tuple[Column, ...],
         *,
         on_scores: OnScores | None = None,
+        cost: int = 1,
     ) -> Scored:
-        """Score as :meth:`wavescope.engine.protocols.Runner.score`; the listener hears of every score."""
+        """Score as :meth:`wavescope.engine.protocols.Runner.score`; the listener hears of every score.
+
+        Args:
+            cost: forwards that each row counts as.
+        """
         if on_scores is None and type(self.listener) is NullListener:
             return await self.runner.score(work, rows, score, targets)
         known = 0
@@ -100,13 +105,13 @@ class ImageContext:
             nonlocal known
             new, known = board.done - known, board.done
             if new:
-                self.listener.scored(new)
+                self.listener.scored(new * cost)
             return on_scores is None or on_scores(board)
 
         return await self.runner.score(work, rows, score, targets, on_scores=report)
 
     async def score(
-        self, work: Plan | Stack, rows: Rows | PickFreezeRows | None, score: str, targets: tuple[Column, ...]
+        self, work: Plan | Stack, rows: AnyRows | None, score: str, targets: tuple[Column, ...]
     ) -> Scored:
         """Score all rows within the deadline; arguments as :meth:`board`.
 
@@ -264,6 +269,9 @@ async def _adaptive(
     async def score(rows: PickFreezeRows) -> np.ndarray:
         return (await context.board(plan, rows, request.score, columns)).values
 
+    async def derive(rows: DerivativeRows, cost: int) -> np.ndarray:
+        return (await context.board(plan, rows, request.score, columns[:1], cost=cost)).values
+
     def report(forwards: int, find: adaptive.Find) -> None:
         def compute() -> PartialIndices | None:
             indices = _varying(lambda: products.adaptive_indices(find()))
@@ -274,7 +282,14 @@ async def _adaptive(
 
     try:
         estimator, screening = await adaptive.screen(
-            context.runner, plan, request, steps, score=score, deadline=context.deadline, report=report
+            context.runner,
+            plan,
+            request,
+            steps,
+            score=score,
+            derive=derive,
+            deadline=context.deadline,
+            report=report,
         )
     except ConstantScore as constant:
         return [(partial(_fail, constant), None) for _ in cleans], plan.spec.nb_design, None

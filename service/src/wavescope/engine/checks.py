@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from wavescope.core import wavelets
 from wavescope.core.faithfulness import SAMPLES, STEPS, counts
+from wavescope.core.scores import AUTO
 from wavescope.core.sobol.design import SAMPLERS
 from wavescope.core.sobol.estimators import ESTIMATORS
 from wavescope.engine.choices import CHOICES, MANY_CHOICES, STOPS
@@ -150,6 +151,12 @@ def _check_plan(request: ExplanationRequest) -> None:
                     f"{field} ends a plan 'adaptive'; plan {request.plan!r} scores its whole sample",
                     field=field,
                 )
+        if request.prior != AUTO:
+            raise InvalidRequest(
+                f"prior {request.prior!r} is what a plan 'adaptive' predicts indices from; plan {request.plan!r} "
+                "measures all of them: leave prior out, or take plan 'adaptive'",
+                field="prior",
+            )
         return
     if not SAMPLERS[request.sampler].nested:
         *others, last = supported = [name for name, sampler in SAMPLERS.items() if sampler.nested]
@@ -209,6 +216,30 @@ def _check_levels(request: ExplanationRequest, size: tuple[int, int]) -> None:
         minimum=1,
         maximum=deepest - extra,
     )
+
+
+def resolve_prior(request: ExplanationRequest, details: ModelDetails) -> str:
+    """Prior of the adaptive plan's indices: the one asked for, or for ``auto`` the one that suits the model.
+
+    Args:
+        request: every parameter; ``prior`` of a full plan plays no part and stays ``auto``.
+        details: of the model.
+
+    Raises:
+        InvalidRequest: gradients asked of a model that has none; says why.
+    """
+    if request.plan != "adaptive":
+        return request.prior
+    if request.prior == "gradients" and details.no_gradients is not None:
+        raise InvalidRequest(
+            f"prior is 'gradients', but model {details.name!r} has no gradients: {details.no_gradients}; "
+            "take prior 'size', or 'auto'",
+            field="prior",
+            supported=["auto", "size"],
+        )
+    if request.prior == AUTO:
+        return "gradients" if details.gradients else "size"
+    return request.prior
 
 
 def check_against(against: int | None, targets: Sequence[int | None], details: ModelDetails) -> None:

@@ -16,10 +16,14 @@ from wavescope.engine.kinds import KINDS
 # Choices beyond so many values are listed nowhere whole: schemas have a string, errors the closest values.
 MANY_CHOICES = 12
 
+# What the adaptive plan predicts indices from, before a factor is perturbed.
+PRIORS = (AUTO, "size", "gradients")
+
 CHOICES: dict[str, tuple[str | None, ...]] = {
     "kind": tuple(KINDS),
     "score": (AUTO, *SCORES),
     "plan": ("full", "adaptive"),
+    "prior": PRIORS,
     "wavelet": tuple(pywt.wavelist(kind="discrete")),
     "partition": (*PARTITIONS, *(name for name in FOURIER_PARTITIONS if name not in PARTITIONS)),
     "sampler": tuple(SAMPLERS),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from wavescope.core.scores import check_score, resolve_score
 from wavescope.engine.attribution import ImageContext, attribute
-from wavescope.engine.checks import check_against
+from wavescope.engine.checks import check_against, resolve_prior
 from wavescope.engine.deadline import Deadline, TimeOver
 from wavescope.engine.events import NULL_LISTENER, Listener
 from wavescope.engine.kinds import KINDS, OTHER_KINDS, find_kind
@@ -76,7 +76,7 @@ class PlannedRequest:
     """A request all of whose images are planned: every check that is possible before scoring has passed.
 
     Attributes:
-        resolved: the request; its score is one that the model gives, not ``auto``.
+        resolved: the request; its score and its prior are what the model gives, not ``auto``.
         contexts: of its images, in order.
         began: reading of the clock when planning began.
         clock: seconds, monotonic.
@@ -129,7 +129,8 @@ async def plan_request(
     details = runner.details
     score = resolve_score(resolved.request.score, details.outputs)
     check_score(score, details.outputs, classes=len(details.labels))
-    resolved = replace(resolved, request=replace(resolved.request, score=score))
+    prior = resolve_prior(resolved.request, details)
+    resolved = replace(resolved, request=replace(resolved.request, score=score, prior=prior))
     for targets in resolved.targets:
         check_against(_index(resolved.request.against), targets, details)
     contexts = [

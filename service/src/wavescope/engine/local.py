@@ -8,10 +8,9 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from wavescope.core.rendering.masks import PickFreezeRows
 from wavescope.core.scores import Column
 from wavescope.engine.plan import Plan, Stack, make_plan, make_stack
-from wavescope.engine.protocols import Classifier, Recorder, Rows, Source
+from wavescope.engine.protocols import AnyRows, Classifier, Recorder, Source
 from wavescope.engine.scoring import scoreboard
 from wavescope.engine.scoring.scoreboard import Scored
 from wavescope.engine.scoring.scorer import Scorer
@@ -102,7 +101,7 @@ class LocalRunner:
     async def score(
         self,
         work: Plan | Stack,
-        rows: Rows | PickFreezeRows | None,
+        rows: AnyRows | None,
         score: str,
         targets: tuple[Column, ...],
         *,
@@ -110,7 +109,7 @@ class LocalRunner:
     ) -> Scored:
         scorer = self._scorer(work)
         count = work.rows if rows is None else rows.count
-        board = scoreboard.empty(count, len(targets))
+        board = scoreboard.empty(count, scoreboard.width(work, rows, targets))
         for start, stop in scorer.batches(0, count):
             board = scoreboard.update(board, start, scorer.score(rows, start, stop, score, targets))
             if on_scores is not None and not on_scores(board):

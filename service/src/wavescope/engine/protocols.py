@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from wavescope.core.arrays import Array
-from wavescope.core.rendering.masks import PickFreezeRows
+from wavescope.core.rendering.masks import DerivativeRows, PickFreezeRows
 from wavescope.core.scores import Column
 from wavescope.engine.plan import Plan, Stack
 from wavescope.engine.scoring.scoreboard import Scored
@@ -89,6 +89,10 @@ class Rows(Protocol):
         ...
 
 
+# Rows of a plan, other than its full pick-freeze sample.
+AnyRows = Rows | PickFreezeRows | DerivativeRows
+
+
 @runtime_checkable
 class Source(Protocol):
     """An image before the model's preprocessing."""
@@ -145,7 +149,7 @@ class Runner(Protocol):
     async def score(
         self,
         work: Plan | Stack,
-        rows: Rows | PickFreezeRows | None,
+        rows: AnyRows | None,
         score: str,
         targets: tuple[Column, ...],
         *,
@@ -156,7 +160,8 @@ class Runner(Protocol):
         Args:
             work, rows: what to score.
             score: which scalar.
-            targets: class indices, and pairs of them: see :func:`wavescope.core.scores.scores`.
+            targets: class indices, and pairs of them: see :func:`wavescope.core.scores.scores`. Of ``DerivativeRows``
+                one class; the derivatives of its score by every mask value are in the place of scores.
             on_scores: called with the scores so far whenever there are more. Where it returns ``False``, what was not
                 begun is left out, and has no score in what is returned.
         """
@@ -171,11 +176,13 @@ class Runner(Protocol):
 
 @runtime_checkable
 class Recorder(Protocol):
-    """Counts rendered and scored images, and the seconds of both."""
+    """Counts rendered, scored and differentiated images, and the seconds of each."""
 
     def rendered(self, model: str, image_count: int, seconds: float) -> None: ...
 
     def scored(self, model: str, image_count: int, seconds: float) -> None: ...
+
+    def differentiated(self, model: str, image_count: int, seconds: float) -> None: ...
 
 
 class NullRecorder:
@@ -185,4 +192,7 @@ class NullRecorder:
         return None
 
     def scored(self, model: str, image_count: int, seconds: float) -> None:
+        return None
+
+    def differentiated(self, model: str, image_count: int, seconds: float) -> None:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from wavescope.core.scores import AUTO
 from wavescope.engine.choices import (
     ADAPTIVE_FORWARDS,
     ADAPTIVE_PARTITIONS,
@@ -40,7 +41,7 @@ def make_request(**given: Any) -> ExplanationRequest:
 
 def _plan(kind: Kind, settled: dict[str, Any], given: dict[str, Any]) -> str:
     """The plan of a request that names none: the adaptive one where it is as good for a fraction of the forwards."""
-    if any(given.get(field) is not None for field in STOPS):
+    if any(given.get(field) is not None for field in STOPS) or given.get("prior", AUTO) != AUTO:
         return "adaptive"
     fields = ExplanationRequest().parameters() | settled | given
     for field, values in FULL_ALONE.items():

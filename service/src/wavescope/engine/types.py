@@ -146,6 +146,10 @@ class ExplanationRequest:
         seed: seed of the sampling design, of the bootstrap and of everything else that is drawn.
         plan: ``full`` is exactly the paper's design; ``adaptive`` perturbs by themselves only the factors where that
             improves the indices most, and predicts the others. A ``deadline_s`` ends either.
+        prior: plan ``adaptive`` alone: what its indices are predicted from before a factor is perturbed. ``size``: the
+            size of its coefficients; ``gradients``: derivatives of the score by every mask value at some rows of A,
+            each charged as three forwards (four where the score is not the model's own output); ``auto`` is
+            ``gradients`` where the model has them, else ``size``, and the reply names which.
         wavelet: any discrete wavelet of PyWavelets.
         levels: dyadic levels of the wavelet transform; the size of the image bounds them further.
         partition: grouping of coefficients into factors: ``grid``, ``aligned``, ``subbands`` or ``levels`` in the
@@ -160,7 +164,8 @@ class ExplanationRequest:
         baseline: value of a masked pixel, for kind ``sobol``.
         faithfulness: measure insertion, deletion and µ-fidelity of the map as well.
         compat: ``reference`` computes as the authors' code does, and sets its defaults.
-        max_forwards: plan ``adaptive`` alone: the most images that are scored of one image.
+        max_forwards: plan ``adaptive`` alone: the most images that are scored of one image, gradients at the rate of
+            ``prior`` among them.
         deadline_s: seconds from the request's arrival, waiting included, after which the answer is made of the scores
             so far and marked as partial; ``None`` for no deadline. The images of a batch share it. A full plan needs
             two whole design rows by then, kinds ``compare`` and ``zoom`` both images. No round of an adaptive plan and
@@ -175,6 +180,7 @@ class ExplanationRequest:
     score: str = AUTO
     seed: int = limited(0, ge=0, le=MAX_SEED)
     plan: str = "full"
+    prior: str = AUTO
     wavelet: str = limited("haar", min_length=1, max_length=32)
     levels: int = limited(3, ge=1, le=MAX_LEVELS)
     partition: str = "grid"
@@ -355,11 +361,15 @@ class Screening:
         stopped: the limit that ended it; ``all_resolved`` where nothing was left to score.
         groups: groups of factors that were perturbed together.
         rounds: states after each round, in order; the indices were a valid answer after each.
+        prior: what the indices were predicted from before any factor was perturbed.
+        gradients: images whose gradients were computed for that; they are not among ``forwards``.
     """
 
     stopped: Stop
     groups: int
     rounds: tuple[Round, ...]
+    prior: Literal["size", "gradients"] = "size"
+    gradients: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wavescope.engine.kinds import find_kind
-from wavescope.engine.types import Explanation, Faithfulness, Kept, Prediction, Sufficiency
+from wavescope.engine.types import Explanation, Faithfulness, Kept, Prediction, Screening, Sufficiency
 
 _VALUE_POLICIES = {
     "clip": "values clipped to [0, 1]",
@@ -118,12 +118,19 @@ def screening_words(explanation: Explanation) -> str:
         return ""
     last = screening.rounds[-1] if screening.rounds else None
     forwards = last.forwards if last else explanation.forwards
+    resolved, factors = int(indices.resolved.sum()), len(indices.resolved)
     words = (
-        f"Adaptive: {forwards:,} forwards, {indices.resolved.sum():,} of {len(indices.resolved):,} factors resolved "
+        f"Adaptive: {forwards:,} forwards, {_gradients(screening)}{resolved:,} of {factors:,} factors resolved "
         f"(perturbed by themselves), {screening.groups:,} {'group' if screening.groups == 1 else 'groups'}, "
         f"stopped: {screening.stopped}"
     )
     return f"{words}; largest standard error {last.standard_error:.2g}." if last else f"{words}."
+
+
+def _gradients(screening: Screening) -> str:
+    if not screening.gradients:
+        return ""
+    return f"{screening.gradients:,} {'gradient' if screening.gradients == 1 else 'gradients'}, "
 
 
 def depth_words(sufficiency: Sufficiency) -> str:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from ray.serve.handle import DeploymentHandle
 
 from wavescope.admission.policy import AdmissionRequest
+from wavescope.engine.checks import resolve_prior
 from wavescope.engine.events import ComputePartial, Finished, Listener, NullListener, Progress
 from wavescope.engine.explain import PlannedRequest, ResolvedRequest, explain_planned, plan_request
 from wavescope.engine.products import most_probable
@@ -291,7 +292,8 @@ class EstimatorAggregator:
         if not self._settings.result_cache_bytes or not details.revision:
             return None
         owner = "" if self._settings.results_shared else call.caller
-        return cache_key(request, details.outputs, details.revision, owner)
+        prior = resolve_prior(request.request, details)
+        return cache_key(request, details.outputs, details.revision, owner, prior=prior)
 
     async def _find_cached(self, key: str | None, request: ExplainRequest) -> tuple[Explanation, ...] | None:
         """The cached result, counted as hit or miss."""

@@ -18,13 +18,13 @@ import numpy as np
 from jaxtyping import Float, Float32
 from ray import ObjectRef
 
-from wavescope.core.rendering.masks import PickFreezeRows
+from wavescope.core.arrays import to_numpy
 from wavescope.core.scores import Column
 from wavescope.engine.plan import Plan, Stack, chunks
-from wavescope.engine.protocols import Classifier, Recorder, Rows
+from wavescope.engine.protocols import AnyRows, Classifier, Recorder
 from wavescope.engine.scoring.batching import Batcher
 from wavescope.engine.scoring.scoreboard import Scored
-from wavescope.engine.scoring.scorer import DeviceBatches, Part, Rendering, to_numpy
+from wavescope.engine.scoring.scorer import DeviceBatches, Part, Rendering
 from wavescope.engine.types import ModelDetails
 from wavescope.errors import ModelChanged, ModelUnavailable, RemoteFailure, WavescopeError
 from wavescope.models.load import load
@@ -146,7 +146,7 @@ class ModelReplica:
         revision: str,
         digest: str,
         work: Sequence[ObjectRef[Plan | Stack]],
-        rows: Rows | PickFreezeRows | None,
+        rows: AnyRows | None,
         start: int,
         stop: int,
         score: str,

@@ -17,10 +17,9 @@ from ray import ObjectRef
 from ray.exceptions import ObjectLostError
 from ray.serve.handle import DeploymentHandle
 
-from wavescope.core.rendering.masks import PickFreezeRows
 from wavescope.core.scores import Column
 from wavescope.engine.plan import Plan, Stack, chunks, make_stack
-from wavescope.engine.protocols import Rows
+from wavescope.engine.protocols import AnyRows
 from wavescope.engine.scoring import scoreboard
 from wavescope.engine.scoring.scoreboard import Scored
 from wavescope.engine.types import ExplanationRequest, ModelDetails
@@ -169,14 +168,15 @@ class RayRunner:
     async def score(
         self,
         work: Plan | Stack,
-        rows: Rows | PickFreezeRows | None,
+        rows: AnyRows | None,
         score: str,
         targets: tuple[Column, ...],
         *,
         on_scores: Callable[[Scored], bool] | None = None,
     ) -> Scored:
         key = call_key(work, rows, score, targets, self._details.revision) if self._cache else ""
-        board = await self._load_board(key, work.rows if rows is None else rows.count, len(targets))
+        count = work.rows if rows is None else rows.count
+        board = await self._load_board(key, count, scoreboard.width(work, rows, targets))
         if on_scores is not None and board.done and not on_scores(board):
             return board
 
@@ -233,9 +233,9 @@ class RayRunner:
             return nullcontext()
         return self._planning.turn(sum(self._planning.decode_s[image] for image in images) + more_s)
 
-    async def _load_board(self, key: str, rows: int, targets: int) -> Scored:
+    async def _load_board(self, key: str, rows: int, width: int) -> Scored:
         """A board with the cached scores of a scoring call."""
-        board = scoreboard.empty(rows, targets)
+        board = scoreboard.empty(rows, width)
         if self._cache is not None:
             for start, chunk in await self._cache.load(key):
                 board = scoreboard.update(board, start, chunk)

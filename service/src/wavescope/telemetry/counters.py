@@ -15,6 +15,8 @@ from prometheus_client.metrics_core import Metric as Family
 
 from wavescope.telemetry.metrics import (
     FORWARDS,
+    GRADIENT_SECONDS,
+    GRADIENTS,
     METRICS,
     RENDER_SECONDS,
     REQUEST_DURATION,
@@ -67,6 +69,11 @@ class Counters:
         """Count scored images and their time (:class:`wavescope.engine.protocols.Recorder`)."""
         self.add(FORWARDS, image_count, model=model)
         self.add(SCORE_SECONDS, seconds, model=model)
+
+    def differentiated(self, model: str, image_count: int, seconds: float) -> None:
+        """Count images and time of gradients (:class:`wavescope.engine.protocols.Recorder`)."""
+        self.add(GRADIENTS, image_count, model=model)
+        self.add(GRADIENT_SECONDS, seconds, model=model)
 
     def request(self, *, kind: str, model: str, protocol: str, code: str, duration_s: float) -> None:
         """Count one answered request (:class:`wavescope.ingress.plane.RequestRecorder`)."""

@@ -38,6 +38,18 @@ REQUEST_DURATION = Metric(
 )
 IN_PROGRESS = Metric("wavescope_explanations_in_progress", "gauge", "Explanations being computed now.")
 FORWARDS = Metric("wavescope_forwards_total", "counter", "Images scored by model replicas.", ("model",))
+GRADIENTS = Metric(
+    "wavescope_gradients_total",
+    "counter",
+    "Images whose gradients model replicas computed; they are not among the forwards.",
+    ("model",),
+)
+GRADIENT_SECONDS = Metric(
+    "wavescope_gradient_seconds_total",
+    "counter",
+    "Time model replicas spent computing gradients.",
+    ("model",),
+)
 SCORE_SECONDS = Metric(
     "wavescope_score_seconds_total", "counter", "Time model replicas spent in forward passes.", ("model",)
 )

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("image", "model", "kind", "target_index", "target_name", "score", "seed", "plan", "wavelet", "levels", "partition", "grid_size", "nb_design", "sampler", "estimator", "approximation", "value_policy", "other", "images", "targets", "baseline", "faithfulness", "compat", "max_forwards", "deadline_s", "standard_error", "top_k", "against_index", "against_name")
+    __slots__ = ("image", "model", "kind", "target_index", "target_name", "score", "seed", "plan", "wavelet", "levels", "partition", "grid_size", "nb_design", "sampler", "estimator", "approximation", "value_policy", "other", "images", "targets", "baseline", "faithfulness", "compat", "max_forwards", "deadline_s", "standard_error", "top_k", "against_index", "against_name", "prior")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +38,7 @@ class ExplainRequest(_message.Message):
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     AGAINST_INDEX_FIELD_NUMBER: _ClassVar[int]
     AGAINST_NAME_FIELD_NUMBER: _ClassVar[int]
+    PRIOR_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     model: str
     kind: str
@@ -67,7 +68,8 @@ class ExplainRequest(_message.Message):
     top_k: int
     against_index: int
     against_name: str
-    def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., kind: _Optional[str] = ..., target_index: _Optional[int] = ..., target_name: _Optional[str] = ..., score: _Optional[str] = ..., seed: _Optional[int] = ..., plan: _Optional[str] = ..., wavelet: _Optional[str] = ..., levels: _Optional[int] = ..., partition: _Optional[str] = ..., grid_size: _Optional[int] = ..., nb_design: _Optional[int] = ..., sampler: _Optional[str] = ..., estimator: _Optional[str] = ..., approximation: _Optional[str] = ..., value_policy: _Optional[str] = ..., other: _Optional[bytes] = ..., images: _Optional[_Iterable[bytes]] = ..., targets: _Optional[_Iterable[_Union[TargetList, _Mapping]]] = ..., baseline: _Optional[str] = ..., faithfulness: bool = ..., compat: _Optional[str] = ..., max_forwards: _Optional[int] = ..., deadline_s: _Optional[float] = ..., standard_error: _Optional[float] = ..., top_k: _Optional[int] = ..., against_index: _Optional[int] = ..., against_name: _Optional[str] = ...) -> None: ...
+    prior: str
+    def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., kind: _Optional[str] = ..., target_index: _Optional[int] = ..., target_name: _Optional[str] = ..., score: _Optional[str] = ..., seed: _Optional[int] = ..., plan: _Optional[str] = ..., wavelet: _Optional[str] = ..., levels: _Optional[int] = ..., partition: _Optional[str] = ..., grid_size: _Optional[int] = ..., nb_design: _Optional[int] = ..., sampler: _Optional[str] = ..., estimator: _Optional[str] = ..., approximation: _Optional[str] = ..., value_policy: _Optional[str] = ..., other: _Optional[bytes] = ..., images: _Optional[_Iterable[bytes]] = ..., targets: _Optional[_Iterable[_Union[TargetList, _Mapping]]] = ..., baseline: _Optional[str] = ..., faithfulness: bool = ..., compat: _Optional[str] = ..., max_forwards: _Optional[int] = ..., deadline_s: _Optional[float] = ..., standard_error: _Optional[float] = ..., top_k: _Optional[int] = ..., against_index: _Optional[int] = ..., against_name: _Optional[str] = ..., prior: _Optional[str] = ...) -> None: ...
 
 class TargetList(_message.Message):
     __slots__ = ("targets",)
@@ -283,14 +285,18 @@ class Crop(_message.Message):
     def __init__(self, left: _Optional[float] = ..., top: _Optional[float] = ..., right: _Optional[float] = ..., bottom: _Optional[float] = ...) -> None: ...
 
 class Screening(_message.Message):
-    __slots__ = ("stopped", "groups", "rounds")
+    __slots__ = ("stopped", "groups", "rounds", "prior", "gradients")
     STOPPED_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    PRIOR_FIELD_NUMBER: _ClassVar[int]
+    GRADIENTS_FIELD_NUMBER: _ClassVar[int]
     stopped: str
     groups: int
     rounds: _containers.RepeatedCompositeFieldContainer[Round]
-    def __init__(self, stopped: _Optional[str] = ..., groups: _Optional[int] = ..., rounds: _Optional[_Iterable[_Union[Round, _Mapping]]] = ...) -> None: ...
+    prior: str
+    gradients: int
+    def __init__(self, stopped: _Optional[str] = ..., groups: _Optional[int] = ..., rounds: _Optional[_Iterable[_Union[Round, _Mapping]]] = ..., prior: _Optional[str] = ..., gradients: _Optional[int] = ...) -> None: ...
 
 class Round(_message.Message):
     __slots__ = ("forwards", "resolved", "standard_error")

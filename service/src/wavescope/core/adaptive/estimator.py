@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from wavescope.core.adaptive.factor_features import FactorFeatures
+from wavescope.core.adaptive.factor_features import FactorFeatures, steepness
 from wavescope.core.adaptive.gaussian_process import GaussianProcess, Measurements
 from wavescope.core.adaptive.importance_sampling import draw_rows, sensitivity
 from wavescope.core.sobol.diagnostics import reliability
@@ -118,12 +118,14 @@ class AdaptiveEstimator:
     """Sequential estimator of total indices, whose scores come round by round.
 
     Args:
-        traits: of the K factors.
+        features: of the K factors.
         rows: (M, T) scores of the rows of A, for every class; the first one decides what is scored next.
         score: which scalar they are.
         budget: forwards in all, those of ``rows`` among them.
         seed: of the draws.
         step: (M, K) the design's A − B, of which the effects are made; ``None`` for no effects.
+        derivatives: (d, K) of the first class's score by every mask value, at some rows of A; the prior of every class
+            grows with their mean squares too, where they are not all 0. ``None`` for one that grows with sizes alone.
 
     Raises:
         ConstantScore: the first class's score does not vary over the rows.
@@ -138,6 +140,7 @@ class AdaptiveEstimator:
         budget: int,
         seed: int,
         step: Float[np.ndarray, "m k"] | None = None,
+        derivatives: Float[np.ndarray, "d k"] | None = None,
     ) -> None:
         row_variance(rows[:, 0])
         self._rows = rows
@@ -149,7 +152,10 @@ class AdaptiveEstimator:
         kept = FactorFeatures(
             *(getattr(features, name)[self._acts] for name in ("size", "level", "band", "place"))
         )
-        self._process = GaussianProcess(kept) if len(self._acts) else None
+        steep = None
+        if derivatives is not None and derivatives[:, self._acts].any():
+            steep = steepness(derivatives[:, self._acts])
+        self._process = GaussianProcess(kept, steep) if len(self._acts) else None
         self._inert = features.size <= 0
         self._kept: tuple[int, Float[np.ndarray, " acts"], Float[np.ndarray, " acts"]] | None = None
         self.n_factors = len(features.size)

@@ -76,6 +76,30 @@ def fourier_features(image: Float32[np.ndarray, "c h w"], factors: Partition) ->
     return FactorFeatures(size, nothing, nothing, np.full((len(size), 2), 0.5))
 
 
+# Logarithms of roots of mean squared derivatives reach this far below the largest: indices e^10 below count as none.
+STEEPNESS_REACH = 5.0
+
+
+def steepness(derivatives: Float[np.ndarray, "m k"]) -> Float[np.ndarray, " k"]:
+    """Root of the mean squared derivative of the score by every mask value.
+
+    Its square bounds the total index from above, up to a constant: S_Tk ≤ E[(∂f/∂m_k)²] / (π² V) for uniform mask
+    values (Sobol and Kucherenko 2009, doi:10.1016/j.matcom.2009.01.023).
+
+    Args:
+        derivatives: (m, K) at m mask rows, not all 0.
+
+    Returns:
+        (K,), at least e⁻⁵ of the largest.
+
+    Example:
+        >>> steepness(np.array([[1.0, 3.0], [1.0, 4.0]])).round(3).tolist()
+        [1.0, 3.536]
+    """
+    root = np.sqrt((derivatives**2).mean(axis=0))
+    return np.maximum(root, root.max() * np.exp(-STEEPNESS_REACH))
+
+
 def _size(values: Float[np.ndarray, "c h w"], factors: Partition) -> Float[np.ndarray, " k"]:
     energy = (np.asarray(values, dtype=np.float64) ** 2).sum(axis=0)
     return np.sqrt(_sums(factors.factors, factors.n_factors, energy))

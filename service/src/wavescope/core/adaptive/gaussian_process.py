@@ -25,6 +25,50 @@ BAND_PLACE_SD, BAND_PLACE_LENGTH = 0.3, 0.17
 # Fitted: 0.46. So narrow, intervals held 0.91 of the largest indices of known saturating scores where these hold 0.95;
 # the indices of photographs are the same.
 OWN_SD = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class PriorConstants:
+    """Standard deviations of the parts of a log index; lengths in sides of the image.
+
+    Attributes:
+        slope, slope_sd: of the log index by the log of the factor's size.
+        steepness_slope, steepness_slope_sd: the same by the log of its steepness, where that is known.
+        level_sd, band_sd: shifts of a level and of a sub-band.
+        place_sd, place_length: field over the image, of all sub-bands.
+        band_place_sd, band_place_length: the same of one sub-band.
+        own_sd: of each factor by itself.
+    """
+
+    slope: float = SLOPE
+    slope_sd: float = SLOPE_SD
+    steepness_slope: float = 0.0
+    steepness_slope_sd: float = 0.0
+    level_sd: float = LEVEL_SD
+    band_sd: float = BAND_SD
+    place_sd: float = PLACE_SD
+    place_length: float = PLACE_LENGTH
+    band_place_sd: float = BAND_PLACE_SD
+    band_place_length: float = BAND_PLACE_LENGTH
+    own_sd: float = OWN_SD
+
+
+SIZE_PRIOR = PriorConstants()
+# Fitted as the others, with derivatives at 16 rows. Of infinitely many a linear score's index grows with the square.
+# Fitted ``own_sd``: 0.46, with which intervals held fewer of the largest indices (``make gradient-prior``).
+GRADIENT_PRIOR = PriorConstants(
+    slope=0.4,
+    slope_sd=0.15,
+    steepness_slope=1.1,
+    steepness_slope_sd=0.15,
+    level_sd=0.42,
+    band_sd=0.15,
+    place_sd=0.3,
+    place_length=0.12,
+    band_place_sd=0.17,
+    band_place_length=0.13,
+    own_sd=0.6,
+)
 SCALE_SD = 3.0  # of what all have in common: how strongly the score varies
 TYPICAL = -7.0
 # A group's index is less than the sum of its members' where they act together (0.3 to 1.3 of it, median 0.9).
@@ -52,25 +96,35 @@ class GaussianProcess:
     """Gaussian process over the log indices of one image's factors.
 
     Args:
-        traits: of the factors, every ``size`` positive.
+        features: of the factors, every ``size`` positive.
+        steepness: (K,) positive, see :func:`wavescope.core.adaptive.factor_features.steepness`; ``None`` where no
+            derivatives are known.
     """
 
-    def __init__(self, features: FactorFeatures) -> None:
+    def __init__(self, features: FactorFeatures, steepness: Float[np.ndarray, " k"] | None = None) -> None:
+        constants = SIZE_PRIOR if steepness is None else GRADIENT_PRIOR
+        self._own_sd = constants.own_sd
         size = np.log(features.size)
         size = size - size.mean()
-        self.mean: Float[np.ndarray, " k"] = TYPICAL + SLOPE * size
+        self.mean: Float[np.ndarray, " k"] = TYPICAL + constants.slope * size
+        slopes = constants.slope_sd**2 * np.outer(size, size)
+        if steepness is not None:
+            steep = np.log(steepness)
+            steep = steep - steep.mean()
+            self.mean = self.mean + constants.steepness_slope * steep
+            slopes += constants.steepness_slope_sd**2 * np.outer(steep, steep)
         squared = ((features.place[:, None] - features.place[None]) ** 2).sum(axis=-1)
         level = features.level[:, None] == features.level[None]
         band = features.band[:, None] == features.band[None]
         covariance = (
             SCALE_SD**2
-            + LEVEL_SD**2 * level
-            + BAND_SD**2 * band
-            + PLACE_SD**2 * np.exp(-squared / (2 * PLACE_LENGTH**2))
-            + BAND_PLACE_SD**2 * band * np.exp(-squared / (2 * BAND_PLACE_LENGTH**2))
-            + SLOPE_SD**2 * np.outer(size, size)
+            + constants.level_sd**2 * level
+            + constants.band_sd**2 * band
+            + constants.place_sd**2 * np.exp(-squared / (2 * constants.place_length**2))
+            + constants.band_place_sd**2 * band * np.exp(-squared / (2 * constants.band_place_length**2))
+            + slopes
         )
-        covariance[np.diag_indices_from(covariance)] += OWN_SD**2
+        covariance[np.diag_indices_from(covariance)] += constants.own_sd**2
         self._covariance: Float[np.ndarray, "k k"] = covariance
 
     def posterior(
@@ -110,7 +164,7 @@ class GaussianProcess:
         slopes, sums = np.zeros((len(groups), len(mean))), np.empty(len(groups))
         for index, group in enumerate(groups):
             # The mean of a log-normal index is exp(mean + variance / 2), its own part of the variance at least.
-            logs = mean[group] + OWN_SD**2 / 2
+            logs = mean[group] + self._own_sd**2 / 2
             largest = logs.max()
             weights = np.exp(logs - largest)
             slopes[index, group] = weights / weights.sum()

@@ -5,13 +5,16 @@ The result never depends on the order in which chunks arrive, nor on a chunk tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int32
 
+from wavescope.core.rendering.masks import DerivativeRows
+from wavescope.core.scores import Column
 from wavescope.core.sobol.estimators import Scores
+from wavescope.engine.plan import Plan, Stack
 
 NOT_SCORED = -1
 
@@ -21,7 +24,8 @@ class Scored:
     """Scores of rows, and the class the model gave each.
 
     Attributes:
-        values: (rows, targets) float64, NaN where a row has no score yet.
+        values: (rows, targets) float64, NaN where a row has no score yet. Of ``DerivativeRows`` (rows, K): derivatives
+            by every mask value.
         predicted: (rows,) int32, the class of the largest output, -1 where a row has no score yet.
         confidence: (rows,) float64, the probability of that class.
     """
@@ -60,10 +64,18 @@ class Scored:
         return Scores(complete[:, 0], complete[:, 1], np.ascontiguousarray(complete[:, 2:].T))
 
 
-def empty(rows: int, targets: int) -> Scored:
+def width(work: Plan | Stack, rows: object, targets: Sequence[Column]) -> int:
+    """Columns of the board of a scoring call: one for each target, or the derivative by every factor's mask value."""
+    if isinstance(rows, DerivativeRows):
+        assert isinstance(work, Plan)
+        return work.n_factors
+    return len(targets)
+
+
+def empty(rows: int, width: int) -> Scored:
     """A board with no scores."""
     nothing = np.full(rows, np.nan)
-    return Scored(np.full((rows, targets), np.nan), np.full(rows, NOT_SCORED, dtype=np.int32), nothing)
+    return Scored(np.full((rows, width), np.nan), np.full(rows, NOT_SCORED, dtype=np.int32), nothing)
 
 
 def update(board: Scored, start: int, chunk: Scored) -> Scored:

@@ -13,16 +13,24 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from wavescope.core import scores as core_scores
-from wavescope.core.arrays import Array, namespace
+from wavescope.core.arrays import Array, namespace, to_numpy
 from wavescope.core.reference.renderer import ReferenceRenderer
 from wavescope.core.rendering.fourier import FourierSynthesis
-from wavescope.core.rendering.masks import PickFreezeRows
+from wavescope.core.rendering.masks import DerivativeRows, PickFreezeRows
 from wavescope.core.rendering.pixel import PixelSynthesis
 from wavescope.core.rendering.renderer import Finish, Renderer, Synthesis
 from wavescope.core.rendering.wavelet import WaveletSynthesis
 from wavescope.core.scores import Column
 from wavescope.engine.plan import Plan, Stack
-from wavescope.engine.protocols import Classifier, NullRecorder, Pipelined, Recorder, Rows
+from wavescope.engine.protocols import (
+    AnyRows,
+    Classifier,
+    Differentiable,
+    NullRecorder,
+    Pipelined,
+    Recorder,
+    Rows,
+)
 from wavescope.engine.scoring.scoreboard import Scored
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import ModelFailure
@@ -94,6 +102,25 @@ class Rendering:
         with self._within():
             return self._normalise(self._renderer.clean())
 
+    def derivatives(
+        self,
+        rows: DerivativeRows,
+        start: int,
+        stop: int,
+        differentiate: Callable[[Float32[Array, "n c h w"]], Float32[Array, "n c h w"]],
+    ) -> Float[np.ndarray, "n k"]:
+        """Derivatives by every mask value at rows start..stop.
+
+        Args:
+            differentiate: derivatives of the score by the pixels in [0, 1], from images finished for the model.
+        """
+        assert self._design is not None
+        assert isinstance(self._renderer, Renderer), "the authors' code has no adaptive plan"
+        with self._within():
+            plain, images = self._renderer.with_plain(self._design.a[rows.base[start:stop]])
+        # Outside: where the model runs, and after it.
+        return self._renderer.mask_derivatives(plain, differentiate(images))
+
     def steps(self) -> Float32[np.ndarray, "k n"]:
         """(K, N) a_jk − b_jk of the design of a plan that has one."""
         assert self._design is not None, "a plan without design rows has no steps"
@@ -144,7 +171,7 @@ class Part:
     """
 
     rendering: Rendering
-    rows: Rows | PickFreezeRows | None
+    rows: AnyRows | None
     start: int
     stop: int
     score: str
@@ -225,13 +252,36 @@ class DeviceBatches:
     def launch(self, parts: Sequence[Part]) -> Callable[[], list[Scored]]:
         """Renders and forwards at most ``size`` rows in all, without waiting for a device that computes by itself.
 
+        Derivatives are waited for before anything else of the batch is launched.
+
         Returns:
             A function that waits for the scores of each part. It raises ModelFailure where the model returned something
             that is not a number.
+
+        Raises:
+            ModelFailure: a part wants derivatives, and the model has none.
         """
+        derived = {
+            place: self._derive(part)
+            for place, part in enumerate(parts)
+            if isinstance(part.rows, DerivativeRows)
+        }
+        wait = self._launch([part for place, part in enumerate(parts) if place not in derived])
+
+        def land() -> list[Scored]:
+            forwarded = iter(wait())
+            return [derived[place] if place in derived else next(forwarded) for place in range(len(parts))]
+
+        return land if derived else wait
+
+    def _launch(self, parts: Sequence[Part]) -> Callable[[], list[Scored]]:
+        """Launches rows that are scored."""
+        if not parts:
+            return list
         began = self._clock()
         edges = np.cumsum([0, *(part.count for part in parts)]).tolist()
         for part, (first, last) in zip(parts, pairwise(edges), strict=True):
+            assert not isinstance(part.rows, DerivativeRows), "derivatives have a way of their own"
             part.rendering.render(part.rows, part.start, part.stop, self._buffer[first:last, ...])
         rendered = self._clock()
         outputs = self._forward(self._buffer[: edges[-1], ...])
@@ -245,6 +295,47 @@ class DeviceBatches:
         confidence = self._fetch(core_scores.confidence(outputs, kind, threshold))
         self._recorder.rendered(self._details.name, edges[-1], rendered - began)
         return partial(self._land, parts, values, predicted, confidence, self._clock() - rendered)
+
+    def _derive(self, part: Part) -> Scored:
+        """Derivatives of the score of a part's class by every mask value, (n, K) in the place of scores.
+
+        Raises:
+            ModelFailure: the model has no gradients, or returned something that is not a number.
+        """
+        model, kind = self._classifier, self._details.outputs
+        if not isinstance(model, Differentiable):
+            raise ModelFailure(f"model {self._details.name!r} has no gradients")
+        (target,) = part.targets
+        assert isinstance(part.rows, DerivativeRows)
+        assert isinstance(target, int), "derivatives are of a class"
+        found: list[Array] = []
+
+        def differentiate(images: Array) -> Array:
+            xp = namespace(images)
+            if core_scores.has_fixed_direction(kind, part.score):
+                # The length of the gradient by the outputs follows, in double precision.
+                classes = xp.arange(len(self._details.labels), device=images.device)
+                own = xp.astype(classes == target, xp.float32)
+                weights = own[None, :] * xp.ones((images.shape[0], 1), dtype=xp.float32, device=images.device)
+            else:
+                slopes = core_scores.score_gradients(self._forward(images), kind, part.score, target)
+                weights = xp.astype(slopes, xp.float32)
+            outputs, gradients = model.gradients(images, weights)
+            found.append(xp.astype(outputs, xp.float64))
+            return gradients
+
+        began = self._clock()
+        by_mask = part.rendering.derivatives(part.rows, part.start, part.stop, differentiate)
+        (outputs,) = found
+        if core_scores.has_fixed_direction(kind, part.score):
+            slopes = core_scores.score_gradients(outputs, kind, part.score, target)[:, target]
+            by_mask = by_mask * to_numpy(slopes)[:, None]
+        threshold = self._details.threshold
+        classes = to_numpy(core_scores.predicted_classes(outputs, kind, threshold)).astype(np.int32)
+        scored = Scored(by_mask, classes, to_numpy(core_scores.confidence(outputs, kind, threshold)))
+        self._recorder.differentiated(self._details.name, part.count, self._clock() - began)
+        self._check(part, by_mask)
+        return scored
 
     def _land(
         self,
@@ -274,8 +365,9 @@ class DeviceBatches:
         finite = np.isfinite(values).all(axis=1)
         if not finite.all():
             bad = part.start + int(np.flatnonzero(~finite)[0])
+            what = "gradient" if isinstance(part.rows, DerivativeRows) else part.score
             raise ModelFailure(
-                f"model {self._details.name!r} returned a {part.score} that is not finite for perturbation {bad}",
+                f"model {self._details.name!r} returned a {what} that is not finite for perturbation {bad}",
                 row=bad,
             )
 
@@ -319,7 +411,7 @@ class Scorer:
         return self._device.predict(self._rendering)
 
     def score(
-        self, rows: Rows | PickFreezeRows | None, start: int, stop: int, score: str, targets: Sequence[Column]
+        self, rows: AnyRows | None, start: int, stop: int, score: str, targets: Sequence[Column]
     ) -> Scored:
         """Scores of rows start..stop, at most one device batch; arguments as :class:`Part`.
 
@@ -337,11 +429,6 @@ class Scorer:
 
 def _at_once(array: Array) -> _Fetched:
     return partial(to_numpy, array)
-
-
-def to_numpy(array: Array) -> np.ndarray:
-    """The array in host memory."""
-    return np.asarray(array.cpu() if hasattr(array, "cpu") else array)
 
 
 def _per_channel(values: Sequence[float], to_device: Callable[[np.ndarray], Array]) -> Array:

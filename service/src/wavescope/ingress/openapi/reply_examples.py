@@ -149,10 +149,12 @@ _ADAPTIVE = {
             {"forwards": 16, "resolved": 0, "standard_error": 0.3},
             {"forwards": 32, "resolved": 1, "standard_error": 0.21},
         ],
+        "prior": "size",
+        "gradients": 0,
     },
     "forwards": 32,
     "parameters": make_request(
-        **_SMALL | {"plan": "adaptive", "nb_design": 8, "max_forwards": 32, "against": 285}
+        **_SMALL | {"plan": "adaptive", "nb_design": 8, "max_forwards": 32, "against": 285, "prior": "size"}
     ).parameters(),
     "warnings": [],
 }

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from wavescope.core.rendering.masks import PickFreezeRows
 from wavescope.core.scores import Column
 from wavescope.engine.plan import Plan, Stack
-from wavescope.engine.protocols import Rows
+from wavescope.engine.protocols import AnyRows
 from wavescope.engine.scoring.scoreboard import Scored
 from wavescope.errors import StoreUnavailable
 from wavescope.serving.threads import in_store_thread
@@ -71,7 +70,7 @@ class ChunkCache:
 
 def call_key(
     work: Plan | Stack,
-    rows: Rows | PickFreezeRows | None,
+    rows: AnyRows | None,
     score: str,
     targets: Sequence[Column],
     revision: str,
