@@ -74,6 +74,10 @@ coverage: $(INSTALLED) ## Measure how often 95 % intervals hold the true index; 
 adaptive: $(INSTALLED) ## Hold the adaptive plan against the truth; resumable, about an hour on four cores.
 	$(BIN)/python bench/adaptive.py $(ARGS)
 
+.PHONY: gradient-prior
+gradient-prior: $(INSTALLED) ## Hold the gradient prior of the adaptive plan against that of sizes; resumable, half an hour.
+	$(BIN)/python bench/gradients.py $(ARGS)
+
 .PHONY: scores
 scores: $(INSTALLED) ## Hold the scores against each other: whose map repeats; resumable, hours for all photographs.
 	$(BIN)/python bench/scores.py $(ARGS)

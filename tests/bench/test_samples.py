@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench import scores
+from bench import gradients, scores
 from bench.screening.samples import BLOCK, Sample, with_block
 from bench.screening.subject import SCALARS, scalar
 
@@ -62,4 +62,18 @@ def test_a_cell_is_the_median_over_photographs_of_their_medians_and_the_worst_of
     ]
     assert scores.table(rows, "eight", ("correlation", "levels"))[2:] == [
         "| `logit` | 0.40 (0.20) | 0.400 (0.600) |"
+    ]
+
+
+def test_a_row_of_priors_has_medians_and_seconds_over_those_of_sizes() -> None:
+    rows = [
+        {"budget": 100, "prior": prior, "part": "target", "photograph": name, "forwards": 76, "gradients": 8}
+        | dict.fromkeys(gradients.COLUMNS, value)
+        | {"seconds": 2 if prior == "size" else 3}
+        for name, value in (("a", 0.1), ("a", 0.3), ("b", 0.4), ("c", 0.6))
+        for prior in ("size", "gradients")
+    ]
+    assert gradients.table(rows, "target")[2:] == [
+        "| 100 | `size` | 76 | 8 | 0.400 | 0.400 | 0.4 | 0.4 | 0.400 | 0.40 | 1.00 |",
+        "| 100 | `gradients` | 76 | 8 | 0.400 | 0.400 | 0.4 | 0.4 | 0.400 | 0.40 | 1.50 |",
     ]
