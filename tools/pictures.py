@@ -77,6 +77,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "robustness": Example("rocket", {"kind": "robustness", "partition": "aligned", "grid_size": 16}),
     "zoom": Example("camera", {"kind": "zoom"}),
+    "wam": Example("chelsea", {"kind": "wam"}),
     "faithfulness": Example("coffee", {"grid_size": 8, "nb_design": 16, "faithfulness": True}),
 }
 

@@ -13,7 +13,7 @@ from skimage import data
 from tests.cluster.service import array, body, png
 
 import wavescope
-from wavescope.engine.kinds import KINDS
+from wavescope.engine.kinds import PERTURBING
 
 TINY: dict[str, Any] = {"grid_size": 4, "nb_design": 4, "levels": 2}
 
@@ -55,11 +55,39 @@ def same_indices(reply: dict[str, Any], local: wavescope.Explanation) -> None:
     assert reply["warnings"] == list(local.warnings)
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"compare", "robustness"}))
+@pytest.mark.parametrize("kind", sorted(set(PERTURBING) - {"compare", "robustness"}))
 @pytest.mark.parametrize("compat", [None, "reference"])
 def test_every_kind_gives_the_numbers_of_the_process(service, model, cat, kind, compat) -> None:
     fields = TINY | {"kind": kind, "compat": compat, "faithfulness": kind == "fam"}
     same_indices(ask(service, body(cat, **fields)), wavescope.explain(cat, model=model, **fields))
+
+
+@pytest.mark.parametrize("method", ["smoothgrad", "integrated_gradients"])
+def test_gradients_on_replicas_are_those_of_the_process(service, model, cat, method) -> None:
+    """To the bit: blocks of samples are added in their order, whichever replica was first."""
+    fields: dict[str, Any] = {
+        "kind": "wam",
+        "method": method,
+        "grid_size": 4,
+        "levels": 2,
+        "samples": 19,
+        "seed": 3,
+    }
+    content = body(cat, **fields)
+    reply, local = ask(service, content), wavescope.explain(cat, model=model, **fields)
+    assert (reply["outcome"], reply["forwards"], reply["indices"]) == ("explained", 57, None)
+    sent, found = reply["attributions"], local.attributions
+    assert found is not None
+    for name in ("factors", "signed", "standard_error"):
+        expected = getattr(found, name)
+        assert sent[name] == (None if expected is None else expected.tolist())
+    for name in ("score", "baseline_score", "completeness_error", "split_half", "samples"):
+        assert sent[name] == getattr(found, name)
+    np.testing.assert_array_equal(array(reply["maps"]["wam"]), local.maps.wam)
+    np.testing.assert_array_equal(array(reply["maps"]["spatial_wam"]), local.maps.spatial_wam)
+    assert reply["warnings"] == list(local.warnings)
+    estimate = service.http.post("/v1/explanations:estimate", json=content).json()
+    assert estimate["forwards"] == 57
 
 
 def test_an_adaptive_plan_asks_for_the_same_rows_and_gives_the_numbers_of_the_process(

@@ -30,7 +30,7 @@ import wavescope_client
 from wavescope import errors
 from wavescope.engine import types as engine_types
 from wavescope.engine.choices import CHOICES
-from wavescope.engine.kinds import KINDS
+from wavescope.engine.kinds import KINDS, PERTURBING
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import Explanation
 from wavescope.ingress.job_replies import job_reply
@@ -104,6 +104,7 @@ def test_an_explanation_without_a_depth_arrives(explanation: Explanation) -> Non
     assert_arrived(absent, parse(absent))
 
 
+@pytest.mark.parametrize("explanation", PERTURBING, indirect=True)
 def test_what_an_adaptive_plan_resolved_arrives(explanation: Explanation) -> None:
     got = parse(adaptive(explanation))
     assert_arrived(adaptive(explanation), got)
@@ -112,6 +113,7 @@ def test_what_an_adaptive_plan_resolved_arrives(explanation: Explanation) -> Non
     assert got.indices.resolved.dtype == np.bool_
 
 
+@pytest.mark.parametrize("explanation", PERTURBING, indirect=True)
 def test_a_reply_older_than_the_adaptive_plan_is_read(explanation: Explanation) -> None:
     content = json.loads(encode_json(explanation))
     del (

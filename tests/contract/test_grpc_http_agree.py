@@ -55,10 +55,10 @@ LIMITS = IngressLimits()
 
 def without_errors(explanation: Explanation) -> Explanation:
     """The same without what small designs and some models do not have."""
-    assert explanation.indices is not None
+    indices = explanation.indices
     return replace(
         explanation,
-        indices=replace(explanation.indices, standard_error=None, interval_95=None, effect_error=None),
+        indices=indices and replace(indices, standard_error=None, interval_95=None, effect_error=None),
         target=replace(explanation.target, probability=None),
         worth=Worth(0.0, None, None, None),
     )

@@ -28,6 +28,7 @@ from wavescope_proto.v1 import explanation_pb2 as pb
 Numbers = dict[str, np.ndarray]
 FIELDS = {"nb_design": 4, "seed": 3, "target": 281, "wavelet": "db4", "faithfulness": True}
 INDICES = ("total", "first", "standard_error", "interval_95")
+ATTRIBUTIONS = ("factors", "signed")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,12 @@ class Answer:
 
 def of_json(reply: dict[str, Any]) -> Numbers:
     """The numbers of our JSON reply."""
-    numbers = {name: np.array(reply["indices"][name]) for name in INDICES}
+    numbers: Numbers = {}
+    if reply["indices"] is not None:
+        numbers |= {name: np.array(reply["indices"][name]) for name in INDICES}
+    if reply["attributions"] is not None:
+        found = reply["attributions"]
+        numbers |= {f"attributions/{name}": np.array(found[name]) for name in ATTRIBUTIONS}
     for name, tensor in reply["maps"].items():
         if tensor is not None:
             dtype = np.dtype(tensor["dtype"]).newbyteorder("<")
@@ -51,9 +57,14 @@ def of_json(reply: dict[str, Any]) -> Numbers:
 
 def of_message(reply: pb.ExplainResponse) -> Numbers:
     """The numbers of our message."""
-    indices = reply.indices
-    numbers = {name: np.array(getattr(indices, name)) for name in INDICES[:3]}
-    numbers["interval_95"] = np.array([(pair.low, pair.high) for pair in indices.interval_95])
+    numbers: Numbers = {}
+    if reply.HasField("indices"):
+        indices = reply.indices
+        numbers |= {name: np.array(getattr(indices, name)) for name in INDICES[:3]}
+        numbers["interval_95"] = np.array([(pair.low, pair.high) for pair in indices.interval_95])
+    if reply.HasField("attributions"):
+        found = reply.attributions
+        numbers |= {f"attributions/{name}": np.array(getattr(found, name)) for name in ATTRIBUTIONS}
     for field, tensor in reply.maps.ListFields():
         dtype = np.dtype(tensor.dtype).newbyteorder("<")
         numbers[field.name] = np.frombuffer(tensor.data, dtype).reshape(tensor.shape)
@@ -62,7 +73,7 @@ def of_message(reply: pb.ExplainResponse) -> Numbers:
 
 def chosen(tensors: Numbers, kind: str) -> Numbers:
     """The numbers that our JSON reply has as well, of the first explanation."""
-    names = (*INDICES, *of_json(post(make_app(FakePlane(make_explanation(kind))), {"kind": kind}).json()))
+    names = of_json(post(make_app(FakePlane(make_explanation(kind))), {"kind": kind}).json())
     return {name: tensors[name][0] for name in names}
 
 

@@ -19,6 +19,7 @@ from wavescope.core.scores import (
     is_contrast,
     probabilities,
     resolve_score,
+    score_gradients,
     scores,
 )
 from wavescope.engine.types import Outputs
@@ -223,3 +224,32 @@ def test_a_pair_with_a_class_that_is_ruled_out_is_finite() -> None:
 )
 def test_what_says_the_contrast_already(score: str, classes: int, binary: bool, said: bool) -> None:
     assert is_contrast(score, classes=classes, binary=binary) == said
+
+
+@pytest.mark.parametrize("outputs", get_args(Outputs))
+@pytest.mark.parametrize("score", SCORES)
+def test_gradients_of_scores_are_their_slopes(outputs: Outputs, score: str) -> None:
+    if (outputs, score) == ("probabilities", "logit"):
+        return
+    raw = logits()
+    given = {
+        "logits": raw,
+        "probabilities": special.softmax(raw, axis=1),
+        "sigmoid": special.expit(raw),
+    }[outputs]
+    kept, step = given.copy(), 1e-6
+    for target in TARGETS:
+        found = score_gradients(given, outputs, score, target)
+        for place in range(given.shape[1]):
+            move = step * np.eye(given.shape[1])[place]
+            ends = [scores(given + sign * move, outputs, score, [target])[:, 0] for sign in (1, -1)]
+            np.testing.assert_allclose(
+                found[:, place], (ends[0] - ends[1]) / (2 * step), rtol=1e-3, atol=1e-6
+            )
+    np.testing.assert_array_equal(given, kept)
+
+
+def test_a_score_at_the_end_of_its_range_has_no_slope() -> None:
+    zero = np.array([[0.0, 1.0]])
+    assert score_gradients(zero, "probabilities", "log_probability", 0).tolist() == [[0.0, 0.0]]
+    assert score_gradients(np.array([[1.0, 0.5]]), "sigmoid", "logit", 0).tolist() == [[1.0, 0.0]]

@@ -21,6 +21,7 @@ from wavescope.core.wavelets import (
     padded_size,
     scale_px,
     synthesis,
+    synthesis_adjoint,
     synthesise,
     synthesise_haar,
 )
@@ -231,3 +232,23 @@ def test_padding_goes_to_the_next_multiple(height: int, width: int, levels: int)
     for side, padded in zip((height, width), padded_size(height, width, levels), strict=True):
         assert padded % 2**levels == 0
         assert 0 <= padded - side < 2**levels
+
+
+@pytest.mark.parametrize("wavelet", ["haar", "db4", "bior2.2", "rbio1.5"])
+@pytest.mark.parametrize("size", [(16, 24), (13, 18)])
+def test_derivatives_by_coefficients_are_the_transpose_of_the_inverse(
+    wavelet: str, size: tuple[int, int]
+) -> None:
+    """⟨W⁻¹ z, g⟩ = ⟨z, (W⁻¹)ᵀ g⟩, with the inverse of PyWavelets, cropped."""
+    rng, levels = np.random.default_rng(0), 2
+    gradient = rng.normal(size=(2, *size))
+    found = synthesis_adjoint(gradient, wavelet, levels)
+    packed = rng.normal(size=found.shape)
+    shape = found.shape[1:]
+    _, slices = pywt.coeffs_to_array(pywt.wavedec2(np.zeros(shape), wavelet, "periodization", levels))
+    images = [
+        pywt.waverec2(pywt.array_to_coeffs(each, slices, output_format="wavedec2"), wavelet, "periodization")
+        for each in packed
+    ]
+    cropped = np.stack(images)[:, : size[0], : size[1]]
+    np.testing.assert_allclose((cropped * gradient).sum(), (packed * found).sum(), rtol=1e-9)

@@ -49,6 +49,9 @@ RECIPES = {
         unnamed={"service/src/wavescope/core/rendering/renderer.py": "there it is the argument `policy`"},
         others={
             "tools/pictures.py": "a picture of its values",
+            "service/src/wavescope/engine/kinds/wam.py": "a kind that has one value of it alone",
+            "tests/engine/test_wam.py": "a kind that has one value of it alone",
+            "tests/figures/samples.py": "a kind that has one value of it alone",
             "tests/ingress/test_request_schema.py": "an example of a wrong value",
             "tests/figures/test_figure_parts.py": "an example of a caption",
             "tests/engine/test_reference_compat.py": "its default is another under compat",
@@ -62,7 +65,7 @@ RECIPES = {
     ),
     "A kind of explanation": Recipe(
         "zoom",
-        r"""["'`]zoom["'`](?!`? times|`: )|\bZoom\b|kinds[./]zoom|kind[= ]zoom|robustness, zoom\)|compare, zoom """,
+        r"""["'`]zoom["'`](?!`? times|`: )|\bZoom\b|kinds[./]zoom|kind[= ]zoom|robustness, zoom[,)]|compare, zoom """,
         25,
         others={
             "service/src/wavescope/engine/attribution.py": "a docstring about second images",
@@ -143,6 +146,7 @@ RECIPES = {
             "service/src/wavescope/ingress/openapi/description.md": "beside explanations",
             "tools/fuzz/requests.py": "every endpoint gets bad input",
             "tests/cluster/test_expensive_images.py": "every endpoint pays for images",
+            "tests/cluster/test_kinds.py": "gradients are charged as forwards",
             "tests/cluster/test_models_at_run_time.py": "every endpoint knows a new model",
             "tests/cluster/test_service.py": "every endpoint, on a cluster",
             "tests/serving/test_aggregator_client.py": "its call, without HTTP",

@@ -13,7 +13,7 @@ from tests.fakes.listeners import Listening
 from wavescope.core.maps import factor_map, spatial_map
 from wavescope.core.sobol.estimators import ESTIMATORS
 from wavescope.engine.explain import ResolvedRequest
-from wavescope.engine.kinds import KINDS
+from wavescope.engine.kinds import KINDS, PERTURBING
 from wavescope.engine.requests import make_request
 from wavescope.engine.run import explain, explain_many
 from wavescope.engine.types import Explanation, ExplanationRequest, Outputs
@@ -312,7 +312,7 @@ def test_an_image_of_a_batch_that_is_predicted_to_be_the_other_class_is_named_be
     assert sum(model.batches) == 2
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - set(CONTRASTED)))
+@pytest.mark.parametrize("kind", sorted(set(PERTURBING) - set(CONTRASTED)))
 def test_other_kinds_refuse_it_and_name_those_that_take_it(kind: str) -> None:
     with pytest.raises(InvalidRequest, match=f"against is for kinds wcam, .*, not for kind {kind}") as caught:
         explain(

@@ -15,7 +15,7 @@ from tests.fakes.listeners import Listening
 from wavescope.engine.checks import check_request
 from wavescope.engine.deadline import Deadline
 from wavescope.engine.explain import ResolvedRequest, explain_planned, plan_request
-from wavescope.engine.kinds import KINDS
+from wavescope.engine.kinds import KINDS, PERTURBING
 from wavescope.engine.local import LocalRunner, Preprocessed
 from wavescope.engine.requests import make_request
 from wavescope.engine.run import explain, explain_many
@@ -116,7 +116,7 @@ def test_fewer_than_two_design_rows_are_an_error_that_counts_them(deadline_s: fl
     assert late.value.limits == {"complete_rows": 1, "minimum_rows": 2}
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(PERTURBING))
 @pytest.mark.parametrize("plan", ["full", "adaptive"])
 def test_a_deadline_that_is_kept_changes_no_bit(kind: str, plan: str) -> None:
     given = FULL | {"plan": plan, "kind": kind, "faithfulness": True}

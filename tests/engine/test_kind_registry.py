@@ -52,11 +52,11 @@ def test_a_comparison_with_a_name_would_be_found() -> None:
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_a_record_names_fields_that_there_are(kind) -> None:
     request = {field.name for field in fields(ExplanationRequest)}
-    assert {*kind.defaults, *kind.reference_defaults} <= request
+    assert {*kind.defaults, *kind.reference_defaults, *kind.fixed} <= request
     assert set(kind.sections) <= {field.name for field in fields(Explanation)}
     finished = [section for section in kind.sections if section in explain.COMPARISONS]
     assert len(finished) == (kind.second_image is not None)
-    computed = {*explain.STEPS, *explain.COMPARISONS, "profile", "contrast"}
+    computed = {*explain.STEPS, *explain.COMPARISONS, "profile", "contrast", "attributions"}
     assert set(kind.sections) <= computed
 
 

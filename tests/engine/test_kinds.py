@@ -20,7 +20,7 @@ from wavescope.core.scores import resolve_score
 from wavescope.core.sobol.design import make_design
 from wavescope.engine.choices import CHOICES
 from wavescope.engine.explain import ResolvedRequest
-from wavescope.engine.kinds import KINDS
+from wavescope.engine.kinds import PERTURBING
 from wavescope.engine.requests import make_request
 from wavescope.engine.run import explain, explain_many
 from wavescope.engine.types import CropBox, Explanation, ExplanationRequest, Outputs, Picture
@@ -229,7 +229,7 @@ def test_the_sufficient_image_is_made_of_the_top_factors_alone() -> None:
 
 
 @pytest.mark.parametrize("outputs", get_args(Outputs))
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PERTURBING)
 def test_a_request_that_names_no_score_is_the_one_that_names_what_suits_the_model(
     kind: str, outputs: Outputs
 ) -> None:
@@ -525,7 +525,7 @@ def batch(
     return explain_many(images, resolved, classifier, max_forwards=100_000)
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"compare"}))
+@pytest.mark.parametrize("kind", sorted(set(PERTURBING) - {"compare"}))
 def test_a_batch_is_what_asking_one_by_one_gives(kind: str) -> None:
     request = make_request(kind=kind, faithfulness=kind == "wcam", **FEW)
     images = [SOURCE, FakeSource(random_picture(SHAPE, seed=30), random_picture(SHAPE, seed=31))]
@@ -560,7 +560,7 @@ def test_a_constant_image_leaves_the_rest_of_its_batch_alone() -> None:
     assert [one.outcome for one in found] == ["constant_score", "explained"]
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(PERTURBING))
 def test_a_constant_score_is_an_outcome_of_every_kind(kind: str) -> None:
     constant = FunctionClassifier(lambda _: (2.0, 1.0), details(SHAPE))
     request = make_request(kind=kind, faithfulness=True, **FEW)
@@ -571,7 +571,7 @@ def test_a_constant_score_is_an_outcome_of_every_kind(kind: str) -> None:
     assert any("does not vary" in warning for warning in done.warnings)
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(PERTURBING))
 @pytest.mark.parametrize("sampler", ["halton", "latin_hypercube", "monte_carlo"])
 def test_every_kind_takes_every_sampler_and_estimator_and_stays_finite(kind: str, sampler: str) -> None:
     for estimator in ("homma", "janon", "glen", "saltelli"):
@@ -582,7 +582,7 @@ def test_every_kind_takes_every_sampler_and_estimator_and_stays_finite(kind: str
             assert np.isfinite(array).all()
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(PERTURBING))
 @pytest.mark.parametrize("batch_size", [1, 5, 64])
 def test_no_kinds_bits_depend_on_the_batch_size(kind: str, batch_size: int) -> None:
     def explained(size: int) -> Explanation:
@@ -604,7 +604,7 @@ def test_no_kinds_bits_depend_on_the_batch_size(kind: str, batch_size: int) -> N
 
 
 def test_progress_reaches_the_total_for_every_kind() -> None:
-    for kind in set(KINDS) - {"compare", "robustness"}:
+    for kind in set(PERTURBING) - {"compare", "robustness"}:
         listening = Listening()
         run(three_classes(), make_request(kind=kind, faithfulness=True, **FEW), listener=listening)
         assert [sum(listening.counts)] == listening.announced, kind

@@ -64,6 +64,7 @@ def test_defaults_are_the_papers() -> None:
         ({"kind": "sobol"}, "full"),
         ({"kind": "profile"}, "full"),
         ({"kind": "zoom"}, "full"),
+        ({"kind": "wam"}, "full"),
         ({"nb_design": 8}, "full"),
         ({"compat": "reference"}, "full"),
         ({"estimator": "homma"}, "full"),
@@ -97,7 +98,10 @@ def test_every_kind_has_its_own_defaults() -> None:
         "compare": "grid",
         "robustness": "grid",
         "zoom": "aligned",
+        "wam": "grid",
     }
+    assert (found["wam"].method, found["wam"].samples, found["wam"].noise) == ("smoothgrad", 25, 0.25)
+    assert {kind for kind, request in found.items() if request.value_policy == "none"} == {"wam"}
     assert (found["sobol"].grid_size, found["sobol"].nb_design) == (8, 8)
     assert (found["zoom"].grid_size, found["zoom"].nb_design, found["zoom"].levels) == (32, 4, 3)
 
@@ -292,7 +296,7 @@ def test_the_digest_is_stable() -> None:
 # These change what is made of the scores, or how many of them there are, but not a perturbation.
 NOT_PERTURBING = {
     "target", "against", "score", "plan", "estimator", "faithfulness", "max_forwards", "deadline_s", "standard_error",
-    "top_k", "prior",
+    "top_k", "prior", "method", "samples", "noise",
 }  # fmt: skip
 # Of a sample that a partition of its own size, a power of two or another kind allows.
 VALID: dict[str, Any] = {"partition": "aligned", "nb_design": 4, "kind": "sobol"}

@@ -57,6 +57,27 @@ class FunctionClassifier:
         return np.array([self._of_image(image) for image in images], dtype=np.float64)
 
 
+class DifferentiableClassifier(FunctionClassifier):
+    """The same with gradients: ``gradient`` maps a normalised image and weights to derivatives by normalised pixels."""
+
+    def __init__(
+        self,
+        of_image: Callable[[np.ndarray], Any],
+        gradient: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        of: ModelDetails,
+    ) -> None:
+        super().__init__(of_image, replace(of, no_gradients=None))
+        self._gradient = gradient
+        self.differentiated: list[int] = []
+
+    def gradients(self, images: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.differentiated.append(len(images))
+        std = np.array(self.details.preprocessing.std)[:, None, None]
+        found = [self._gradient(image, weight) / std for image, weight in zip(images, weights, strict=True)]
+        outputs = np.array([self._of_image(image) for image in images])
+        return outputs.astype(np.float32), np.array(found, np.float32)
+
+
 class TorchClassifier:
     """The same over torch tensors of one device; ``of_images`` takes the batch."""
 

@@ -27,7 +27,8 @@ def another_value(name: str, value: Any) -> Any:
     limits = FIELDS[name].metadata
     if value is None:
         return limits.get("le", 7)
-    return value + 1 if value + 1 <= limits.get("le", value + 1) else value - 1
+    others = (value + 1, value - 1, value / 2)
+    return next(each for each in others if limits.get("ge", each) <= each <= limits.get("le", each))
 
 
 def values_of(name: str) -> st.SearchStrategy[Any]:

@@ -9,7 +9,9 @@ import skimage.data
 from scipy.ndimage import gaussian_filter, uniform_filter
 from skimage.transform import resize
 
+from wavescope.core.maps import level_maps
 from wavescope.engine.types import (
+    Attributions,
     BandImportance,
     Comparison,
     Contrast,
@@ -21,6 +23,7 @@ from wavescope.engine.types import (
     Indices,
     Kept,
     LevelImportance,
+    LevelMap,
     Maps,
     Prediction,
     ProfileBand,
@@ -372,6 +375,42 @@ def zoom_explanation(**given: object) -> Explanation:
     return replace(base, zoom=found, forwards=2 * base.forwards)
 
 
+def wam_explanation(**given: object) -> Explanation:
+    """Attributions that are the indices of the sample of ``wcam``, in units of a logit."""
+    base = wavelet_explanation(**given)  # type: ignore[arg-type]
+    parameters = base.parameters | {"kind": "wam", "value_policy": "none"}
+    if base.maps is None or base.maps.wcam is None or base.levels is None or base.indices is None:
+        return replace(base, kind="wam", parameters=parameters, worth=None)
+    wam, levels = base.maps.wcam.clip(0), len(base.levels) - 1
+    factors = np.maximum(base.indices.total, 0) * 64
+    found = Attributions(
+        method="smoothgrad",
+        samples=25,
+        factors=factors,
+        signed=None,
+        standard_error=factors / 10,
+        split_half=0.83,
+        score=8.4,
+        baseline_score=None,
+        completeness_error=None,
+        level_maps=tuple(
+            LevelMap(level, base.levels[level].scale_px, each)
+            for level, each in enumerate(level_maps(wam, levels))
+        ),
+    )
+    maps = Maps(base.maps.factors, wam=wam, spatial_wam=base.maps.spatial_wcam)
+    return replace(
+        base,
+        kind="wam",
+        indices=None,
+        worth=None,
+        attributions=found,
+        maps=maps,
+        parameters=parameters,
+        forwards=75,
+    )
+
+
 def faithfulness(domain: str = "pixel") -> Faithfulness:
     fraction = np.linspace(0, 1, 33)
     insertion, deletion = 0.62 * (1 - np.exp(-6 * fraction)), 0.62 * np.exp(-9 * fraction)
@@ -442,6 +481,7 @@ MAKERS = {
     "compare": compare_explanation,
     "robustness": robustness_explanation,
     "zoom": zoom_explanation,
+    "wam": wam_explanation,
 }
 
 # Words in the figure and in the report of each kind.
@@ -465,6 +505,16 @@ DRAWN: dict[str, tuple[str, ...]] = {
     "compare": ("Other image", "Where importance moved", "scale shift", "place shift", "tiger cat"),
     "robustness": ("jpeg compression", "Label kept: ", "Reconstruction depth: 37 of 784 factors", "severity"),
     "zoom": ("Enlarged ×2", "0.5-1 px", "New scale: "),
+    "wam": (
+        "Where: WAM",
+        "Where and on which scale: WAM",
+        "mean size of the gradient, summed over sub-bands",
+        "SmoothGrad over 25 images with noise of 0.25",
+        "gradients of the logit",
+        "share of the summed attributions",
+        "784 factors",
+        "4-8 px",
+    ),
 }
 REPORTED: dict[str, tuple[str, ...]] = {
     "fam": ("cycles per px", "px per cycle", "0.000-0.025", "0.6889"),
@@ -478,4 +528,5 @@ REPORTED: dict[str, tuple[str, ...]] = {
     "compare": ("Scale shift 0.273, place shift 0.222", "41.4 % +27.3", "Prediction of the other image"),
     "robustness": ("gaussian noise", "0.11*", "Label kept: 52.6 % of all", "reconstruction depth 37"),
     "zoom": ("0.5-1 px", "new", "Share of the new scale: 42.0 % by sums, 2.5 % by means"),
+    "wam": ("Importance per scale", "factor attribution", "±"),
 }

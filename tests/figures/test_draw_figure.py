@@ -20,7 +20,7 @@ from matplotlib.text import Text
 from PIL import Image
 from tests.figures import samples
 
-from wavescope.engine.kinds import KINDS
+from wavescope.engine.kinds import KINDS, PERTURBING
 from wavescope.engine.types import Explanation, Prediction
 from wavescope.errors import InvalidRequest
 from wavescope.figures.colours import COLORMAP
@@ -266,7 +266,7 @@ def test_every_kind_is_drawn_without_one_text_over_another(kind: str, shape: str
         "Faithfulness in pixels",
         "Faithfulness in wavelet factors",
         "split-half reliability 0.83",
-        "contrast with “tiger cat” 0.12",
+        *(["contrast with “tiger cat” 0.12"] if kind in PERTURBING else []),
         "Note: the map of the runner-up",
         f"{explanation.forwards:,} forwards",
     ):
@@ -290,7 +290,7 @@ def test_the_map_of_a_kind_is_shown_as_it_is(make_explanation: MakeExplanation, 
 
 
 @pytest.mark.parametrize("shape", _SHAPES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PERTURBING)
 def test_an_adaptive_plan_of_every_kind_is_drawn_without_one_text_over_another(kind: str, shape: str) -> None:
     explanation = samples.adaptive(_shaped(kind, _SHAPES[shape]))
     with warnings.catch_warnings():
@@ -454,14 +454,16 @@ def test_it_is_told_when_no_factor_or_no_number_of_factors_suffices(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_constant_score_of_any_kind_is_told(make_explanation: MakeExplanation, kind: str) -> None:
-    gone = ("indices", "maps", "levels", "worth", "radial", "profile", "sufficiency", "comparison", "zoom")
+    gone = (
+        "indices", "maps", "levels", "worth", "radial", "profile", "sufficiency", "comparison", "zoom", "attributions",
+    )  # fmt: skip
     explanation = replace(
         make_explanation(kind), outcome="constant_score", **dict.fromkeys(gone), warnings=("why",)
     )
     figure = build_figure(explanation)
     _check_texts(figure)
     told = " ".join(_texts(figure).split())
-    assert "did not vary over the" in told
+    assert ("did not vary over the" if kind in PERTURBING else "the gradient of the logit of") in told
     assert "Note: why" in told
     assert ("jpeg compression" in told) == (kind == "robustness")  # which needs no map
 
@@ -501,3 +503,13 @@ def test_drawing_leaves_no_trace_in_matplotlib(make_explanation: MakeExplanation
     from matplotlib._pylab_helpers import Gcf
 
     assert Gcf.get_all_fig_managers() == []
+
+
+def test_no_picture_of_attributions_speaks_of_sobol_indices(make_explanation: MakeExplanation) -> None:
+    for told in (
+        _texts(build_figure(make_explanation("wam"))),
+        _texts(build_figure(make_explanation("wam", constant=True))),
+    ):
+        assert "Sobol" not in told
+        assert "index" not in told
+        assert "indices" not in told

@@ -19,6 +19,7 @@ from wavescope.engine.events import Finished, PartialIndices, Progress
 from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import (
+    Attributions,
     BandImportance,
     CropBox,
     Explanation,
@@ -27,6 +28,7 @@ from wavescope.engine.types import (
     Indices,
     Kept,
     LevelImportance,
+    LevelMap,
     Maps,
     ModelDetails,
     Prediction,
@@ -89,7 +91,9 @@ def make_explanation(kind: str = "wcam", seed: int = 0) -> Explanation:
             np.stack([total - 0.1, total + 0.1], axis=1),
             effect=tuple((total - 0.5).tolist()),
             effect_error=tuple((total / 4).tolist()),
-        ),
+        )
+        if not KINDS[kind].gradients
+        else None,
         maps=_maps(kind, rng),
         levels=_levels(rng) if KINDS[kind].transform == "wavelet" else None,
         crop=CropBox(0.5, 1.25, 100.75, 99.0),
@@ -98,19 +102,18 @@ def make_explanation(kind: str = "wcam", seed: int = 0) -> Explanation:
         parameters=make_request(kind=kind, score="logit").parameters(),
         image=rng.random((3, 15, 11), dtype=np.float32),
         warnings=("one", "two"),
-        worth=Worth(*rng.random(2).tolist(), predictions[0], float(rng.random())),
+        worth=None
+        if KINDS[kind].gradients
+        else Worth(*rng.random(2).tolist(), predictions[0], float(rng.random())),
         **_sections(kind, seed, rng),
     )
 
 
 def _maps(kind: str, rng: np.random.Generator) -> Maps:
-    names = {"wavelet": ("wcam", "spatial_wcam"), "fourier": ("fam",), "pixel": ("sobol",)}[
-        KINDS[kind].transform
-    ]
-    shapes = {"wcam": (16, 12)}
+    shapes = {"wcam": (16, 12), "wam": (16, 12)}
     return Maps(
         factors=rng.integers(-1, 9, (16, 12), dtype=np.int32),
-        **{name: rng.random(shapes.get(name, (15, 11)), dtype=np.float32) for name in names},
+        **{name: rng.random(shapes.get(name, (15, 11)), dtype=np.float32) for name in KINDS[kind].maps},
     )
 
 
@@ -146,6 +149,12 @@ def _drawn(hint: Any, kind: str, seed: int, rng: np.random.Generator, *, absent:
     if hint is Indices:
         return Indices(
             *rng.random((3, 9)), np.stack([rng.random(9)] * 2, axis=1), effect=(0.5,) * 8 + (-0.25,)
+        )
+    if hint is Attributions:
+        total = rng.random(9)
+        maps = tuple(LevelMap(level, (2, 4), rng.random((15, 11), dtype=np.float32)) for level in (0, 1))
+        return Attributions(
+            "integrated_gradients", 25, total, total - 0.5, None, None, *rng.random(3).tolist(), maps
         )
     if is_dataclass(hint):
         parts = get_type_hints(hint).items()
@@ -199,14 +208,15 @@ def constant(explanation: Explanation) -> Explanation:
     """The same, had the score not varied."""
     derived = (
         "indices", "maps", "levels", "worth", "radial", "profile", "sufficiency", "comparison", "robustness", "zoom",
-        "faithfulness", "screening", "contrast",
+        "faithfulness", "screening", "contrast", "attributions",
     )  # fmt: skip
     return replace(explanation, outcome="constant_score", **dict.fromkeys(derived))
 
 
 def adaptive(explanation: Explanation) -> Explanation:
-    """The same, had most factors been perturbed in groups alone."""
-    assert explanation.indices is not None
+    """The same, had most factors been perturbed in groups alone; as it is of a kind that perturbs none."""
+    if explanation.indices is None:
+        return explanation
     total = explanation.indices.total
     measured = [place % 3 == 0 for place in range(len(total))]
     effect = tuple(value if alone else None for value, alone in zip(total.tolist(), measured, strict=True))

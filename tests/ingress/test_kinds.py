@@ -24,7 +24,7 @@ from tests.ingress.fakes import (
 )
 
 from wavescope import errors
-from wavescope.engine.kinds import KINDS
+from wavescope.engine.kinds import KINDS, PERTURBING
 from wavescope.engine.requests import make_request
 from wavescope.ingress.openapi.request_examples import TINY_PNG
 from wavescope.ingress.replies import encode_png, to_reply
@@ -83,7 +83,7 @@ def test_a_constant_score_has_no_section_of_any_kind(plane: FakePlane, kind: str
 
 def test_only_the_maps_of_a_kind_are_told(plane: FakePlane, kind: str) -> None:
     maps = post(make_app(plane), {"kind": kind}).json()["maps"]
-    own = {"wavelet": {"wcam", "spatial_wcam"}, "fourier": {"fam"}, "pixel": {"sobol"}}[KINDS[kind].transform]
+    own = set(KINDS[kind].maps)
     assert {name for name, value in maps.items() if value is not None} == own | {"factors"}
     for name in own | {"factors"}:
         np.testing.assert_array_equal(read(maps[name]), getattr(plane.explanation.maps, name))
@@ -118,6 +118,7 @@ def test_where_no_number_of_factors_suffices_the_curve_is_whole(plane: FakePlane
     assert len(reply["curve"]["probability"]) == 10
 
 
+@pytest.mark.parametrize("kind", PERTURBING, indirect=True)
 def test_the_reply_of_an_adaptive_plan_matches_its_documented_schema(plane: FakePlane, kind: str) -> None:
     plane.explanation = adaptive(plane.explanation)
     content = post(make_app(plane), {"kind": kind, "plan": "adaptive"}).content
@@ -139,6 +140,7 @@ def test_the_reply_of_an_adaptive_plan_matches_its_documented_schema(plane: Fake
     }
 
 
+@pytest.mark.parametrize("kind", PERTURBING, indirect=True)
 def test_an_archive_of_an_adaptive_plan_has_what_was_resolved(plane: FakePlane, kind: str) -> None:
     plane.explanation = adaptive(plane.explanation)
     content = post(make_app(plane), {"kind": kind, "plan": "adaptive"}, headers=NPZ).content
@@ -169,10 +171,10 @@ def test_an_archive_names_arrays_by_their_place(plane: FakePlane, kind: str) -> 
     archive = np.load(
         io.BytesIO(post(make_app(plane), {"kind": kind}, headers=NPZ).content), allow_pickle=False
     )
-    usual = {"explanation", "image", "factors", "total", "first", "standard_error", "interval_95"}
-    maps = {"wavelet": {"wcam", "spatial_wcam"}, "fourier": {"fam"}, "pixel": {"sobol"}}[
-        KINDS[kind].transform
-    ]
+    usual = {"explanation", "image", "factors"}
+    if kind in PERTURBING:
+        usual |= {"total", "first", "standard_error", "interval_95"}
+    maps = set(KINDS[kind].maps)
     sufficiency = {"sufficient_image", "curve/n", "curve/probability", "curve/predicted"} | {
         f"sufficiency/{name}" for name in ("order", "top_factor_image", "positive_image")
     }
@@ -188,6 +190,9 @@ def test_an_archive_names_arrays_by_their_place(plane: FakePlane, kind: str) -> 
         "robustness": sufficiency,
         "compare": {"comparison/place_change"} | {f"comparison/other/{name}" for name in nested},
         "zoom": {f"zoom/zoomed/{name}" for name in nested},
+        "wam": {
+            f"attributions/{name}" for name in ("factors", "signed", "level_maps/0/map", "level_maps/1/map")
+        },
     }
     assert set(archive) == usual | maps | own.get(kind, set())
 

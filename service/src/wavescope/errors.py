@@ -23,6 +23,7 @@
     ├── ModelUnavailable          no replica of the model answers
     ├── ModelChanged              the model was updated while the request ran
     ├── ModelFailure              the model returned something that is not a number
+    │   └── NoGradients           the model cannot be differentiated
     ├── RemoteFailure             a model served elsewhere refused or failed
     ├── StoreUnavailable          the store of jobs and results does not answer
     ├── StartFailed               the service cannot start, or its cluster has died
@@ -211,6 +212,10 @@ class ModelFailure(WavescopeError):
     """The model returned something that is not a number."""
 
     code = "model_failure"
+
+
+class NoGradients(ModelFailure):
+    """The model cannot be differentiated; ``limits["reason"]`` says why."""
 
 
 class RemoteFailure(WavescopeError):

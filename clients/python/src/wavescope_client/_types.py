@@ -11,6 +11,7 @@ import numpy as np
 from wavescope_client._figure import FigureFile
 
 __all__ = [
+    "Attributions",
     "Band",
     "Comparison",
     "Contrast",
@@ -21,6 +22,7 @@ __all__ = [
     "Indices",
     "Kept",
     "Level",
+    "LevelMap",
     "Maps",
     "Prediction",
     "PredictionFields",
@@ -52,7 +54,9 @@ class RequestFields(TypedDict, total=False):
     """
 
     model: str
-    kind: Literal["wcam", "fam", "sobol", "sufficient-image", "profile", "compare", "robustness", "zoom"]
+    kind: Literal[
+        "wcam", "fam", "sobol", "sufficient-image", "profile", "compare", "robustness", "zoom", "wam"
+    ]
     target: Target
     against: Target
     score: Literal["auto", "probability", "logit", "log_probability", "margin"]
@@ -75,6 +79,9 @@ class RequestFields(TypedDict, total=False):
     deadline_s: float
     standard_error: float
     top_k: int
+    method: Literal["smoothgrad", "integrated_gradients"]
+    samples: int
+    noise: float
 
 
 class PredictionFields(TypedDict, total=False):
@@ -134,6 +141,8 @@ class Maps:
         spatial_wcam: (h, w) float32, at the model's input size, summed over sub-bands.
         fam: (h, w) float32, the total index of each frequency's factor, in the centred Nyquist square.
         sobol: (h, w) float32, the total index of each pixel's factor.
+        wam: (H, W) float32, the attribution of each packed coefficient, at least 0.
+        spatial_wam: (h, w) float32, at the model's input size, attributions summed over sub-bands.
     """
 
     factors: np.ndarray
@@ -141,6 +150,8 @@ class Maps:
     spatial_wcam: np.ndarray | None
     fam: np.ndarray | None
     sobol: np.ndarray | None
+    wam: np.ndarray | None
+    spatial_wam: np.ndarray | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +169,10 @@ class Level:
 
     Attributes:
         scale_px: [from, to] of the scales it holds, px; ``to`` is ``None`` for the approximation.
-        sum: Σ_k S_Tk · |cell_k ∩ level| / |cell_k|: the total indices of the cells, each by its part in this level.
+        sum: Σ_k S_Tk · |cell_k ∩ level| / |cell_k|: the total indices of the cells, each by its part in this level; of
+            kind ``wam`` the attributions of its coefficients.
         share: ``sum`` over all levels' sums.
-        mean_share: mean per coefficient of the map of indices, normalised over levels.
+        mean_share: mean per coefficient of the map of indices or attributions, normalised over levels.
         horizontal: the same three numbers per orientation; ``None`` for the approximation.
         vertical: the same three numbers per orientation; ``None`` for the approximation.
         diagonal: the same three numbers per orientation; ``None`` for the approximation.
@@ -422,6 +434,55 @@ class Zoom:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LevelMap:
+    """Attributions of one level over the image (kind ``wam``).
+
+    Attributes:
+        level: 0 the approximation, 1 the coarsest detail, L the finest.
+        scale_px: [from, to] of the scales it holds, px; ``to`` is ``None`` for the approximation.
+        map: (h, w) float32, at the level's own resolution, summed over orientations.
+    """
+
+    level: int
+    scale_px: tuple[int, int | None]
+    map: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attributions:
+    """Gradient attributions of the wavelet coefficients (kind ``wam``), which are no Sobol indices.
+
+    Attributes:
+        method: how they were computed.
+        samples: images at which the model was differentiated.
+        factors: (K,) float64, attribution of every factor: the sum of those of its coefficients in ``maps.wam``, at
+            least 0.
+        signed: (K,) float64, the same with signs, positive where the coefficients raise the score above that of the
+            baseline; ``None`` for ``smoothgrad``, whose sizes have none.
+        standard_error: (K,) float64, standard errors of ``factors`` over the noise; ``None`` for
+            ``integrated_gradients``, and below 4 samples.
+        split_half: Spearman correlation of ``factors`` from odd with those from even samples, corrected to all of them
+            (Spearman-Brown); ``None`` for ``integrated_gradients``, for a single sample, and where ranks are all tied.
+        score: score of the image.
+        baseline_score: score of the baseline; ``None`` for ``smoothgrad``.
+        completeness_error: sum of the signed attributions of all coefficients, less ``score`` - ``baseline_score``,
+            which it is with enough samples; ``None`` for ``smoothgrad``.
+        level_maps: level by level, from the approximation.
+    """
+
+    method: str
+    samples: int
+    factors: Floats
+    signed: Floats | None
+    standard_error: Floats | None
+    split_half: float | None
+    score: float
+    baseline_score: float | None
+    completeness_error: float | None
+    level_maps: tuple[LevelMap, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Faithfulness:
     """Faithfulness of the map to the model, in one domain (paper, equations 8 to 10).
 
@@ -497,8 +558,8 @@ class Crop:
 class Explanation(FigureFile):
     """A whole explanation.
 
-    Fields that the kind does not have are ``None``; so are ``indices``, ``maps`` and everything made of them when
-    ``outcome`` is ``constant_score``.
+    Fields that the kind does not have are ``None``; so are ``indices``, ``attributions``, ``maps`` and everything made
+    of them when ``outcome`` is ``constant_score``.
 
     Attributes:
         id: identity of the explanation.
@@ -508,8 +569,8 @@ class Explanation(FigureFile):
         outcome: ``explained``, or ``constant_score`` where the score did not vary.
         target: the class that is explained.
         prediction: the most probable classes of the unperturbed image, best first.
-        indices: Sobol indices of every factor.
-        maps: the indices as arrays over coefficients, frequencies or pixels.
+        indices: Sobol indices of every factor; ``None`` for kind ``wam``.
+        maps: the indices or attributions as arrays over coefficients, frequencies or pixels.
         levels: importance per level, from the approximation, for the kinds in the wavelet domain.
         worth: diagnostics of the map.
         contrast: the target against another class, of kinds ``wcam``, ``fam``, ``sobol`` and ``profile``. Unless
@@ -521,12 +582,14 @@ class Explanation(FigureFile):
         comparison: differences between the two images of kind ``compare``.
         robustness: answers to corrupted images of kind ``robustness``.
         zoom: newly visible scale of kind ``zoom``.
+        attributions: gradient attributions of kind ``wam``.
         faithfulness: one entry per domain, where it was asked for.
         screening: rounds and end of plan ``adaptive``.
         partial: whether a deadline ended it early: valid, and made of fewer rows than asked for.
         cached: whether it is the cached result of an earlier request for the same, so that nothing was scored.
         crop: the part of the original that the model sees.
-        forwards: images scored, the clean predictions not counted.
+        forwards: images scored, the clean predictions not counted; a gradient of kind ``wam`` counts as three, whose
+            time it takes, and as four with a score other than ``logit``.
         timing: seconds by stage.
         parameters: all effective parameters.
         warnings: sentences about limits of this very explanation.
@@ -552,6 +615,7 @@ class Explanation(FigureFile):
     comparison: Comparison | None
     robustness: Robustness | None
     zoom: Zoom | None
+    attributions: Attributions | None
     faithfulness: tuple[Faithfulness, ...] | None
     screening: Screening | None
     partial: bool = False

@@ -39,6 +39,8 @@ examples:
       which scales and places gained and lost importance
   wavescope explain cat.jpg --kind fam --partition square
       the frequencies that count; --kind sobol: the pixels; --kind zoom: what enlarging shows
+  wavescope explain cat.jpg --kind wam --score logit --method integrated_gradients
+      by gradients instead of masks, for the price of 75 forwards; needs a model that has gradients
   wavescope explain a.jpg b.jpg --target tabby --target lynx -o map.png --json all.json
       every image for every class: map-1.png to map-4.png, one JSON document
   wavescope explain photographs/*.png -o map.png

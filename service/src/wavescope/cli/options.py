@@ -51,7 +51,7 @@ PREDICTOR = ("model_name", "predictor_host", "predictor_protocol", "predictor_us
 # Options that are not written as the setting.
 RENAMED = {"api_keys_file": "--api-keys", "store_url": "--store"}
 _METAVARS = {frozenset({int}): "N", frozenset({float}): "X"}
-_MAX_LISTED_CHOICES = 8  # more would fill the screen: there are over a hundred wavelets
+_MAX_LISTED_CHOICES = 9  # more would fill the screen: there are over a hundred wavelets
 
 
 def add_request_options(group: Options) -> None:

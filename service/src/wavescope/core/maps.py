@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int32
 
 from wavescope.core.partition import Partition, circle, max_frequency
-from wavescope.core.wavelets import bands
+from wavescope.core.wavelets import Band, bands
 
 
 def factor_map(
@@ -74,6 +74,40 @@ def importance(
         (band, float(density[factors[band.slices]].sum()), float(index[factors[band.slices]].mean()))
         for band in bands(height, width, levels)
     ]
+    return _by_level(found, levels)
+
+
+def coefficient_importance(
+    packed: Float[np.ndarray, "H W"], levels: int
+) -> list[tuple[Importance, dict[str, Importance]]]:
+    """Importance per level and per orientation as of :func:`importance`, of a map that has a value per coefficient.
+
+    Args:
+        packed: at least 0.
+        levels: of the transform.
+    """
+    height, width = packed.shape
+    found = [
+        (band, float(packed[band.slices].sum()), float(packed[band.slices].mean()))
+        for band in bands(height, width, levels)
+    ]
+    return _by_level(found, levels)
+
+
+def level_maps(packed: Float[np.ndarray, "H W"], levels: int) -> list[Float32[np.ndarray, "h w"]]:
+    """Maps of levels 0 (approximation) to L, each at its own resolution and summed over orientations."""
+    height, width = packed.shape
+    found = [np.zeros((height >> levels, width >> levels))]
+    found += [np.zeros((height >> depth, width >> depth)) for depth in range(levels, 0, -1)]
+    for band in bands(height, width, levels):
+        found[band.level] += packed[band.slices]
+    return [each.astype(np.float32) for each in found]
+
+
+def _by_level(
+    found: list[tuple[Band, float, float]], levels: int
+) -> list[tuple[Importance, dict[str, Importance]]]:
+    """Importance per level from the sum and the mean of every sub-band."""
     all_sums = sum(band_sum for _, band_sum, _ in found)
     # A detail level's mean is that of its three equal bands, so each band counts a third; level 0 is one band.
     all_means = sum(mean if band.level == 0 else mean / 3 for band, _, mean in found)

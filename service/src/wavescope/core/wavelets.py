@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 import pywt
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 
 from wavescope.core.arrays import Array, namespace
 
@@ -106,6 +106,35 @@ def synthesis(wavelet: str, size: int) -> Float[np.ndarray, "size size"]:
     matrix = np.concatenate([low, high], axis=1)
     matrix.setflags(write=False)
     return matrix
+
+
+def synthesis_adjoint(
+    gradients: Float[np.ndarray, "*batch h w"], wavelet: str, levels: int
+) -> Float64[np.ndarray, "*batch H W"]:
+    """Derivatives by packed coefficients, from those by the pixels of the image that they give.
+
+    It is the transpose of the inverse transform and of the crop. Of an orthogonal wavelet that is the transform itself,
+    of the derivatives padded by zeros; of a biorthogonal one it is not.
+
+    Args:
+        gradients: any leading axes, then height and width of the image.
+        wavelet: a discrete wavelet of PyWavelets.
+        levels: of the transform.
+
+    Example:
+        >>> synthesis_adjoint(np.array([[1.0, 0.0], [0.0, 0.0]]), "haar", 1).round(9)
+        array([[0.5, 0.5],
+               [0.5, 0.5]])
+    """
+    *leading, height, width = gradients.shape
+    tall, wide = padded_size(height, width, levels)
+    padded = np.zeros((*leading, tall, wide))
+    padded[..., :height, :width] = gradients
+    matrices = [
+        (synthesis(wavelet, tall >> step), synthesis(wavelet, wide >> step))
+        for step in range(levels - 1, -1, -1)
+    ]
+    return transpose(padded, matrices)
 
 
 @lru_cache(maxsize=64)

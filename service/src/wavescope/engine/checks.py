@@ -11,8 +11,9 @@ from wavescope.core.scores import AUTO
 from wavescope.core.sobol.design import SAMPLERS
 from wavescope.core.sobol.estimators import ESTIMATORS
 from wavescope.engine.choices import CHOICES, MANY_CHOICES, STOPS
-from wavescope.engine.kinds import KINDS
-from wavescope.engine.limits import LEAST_FORWARDS, MAX_ADAPTIVE_FACTORS, MAX_SEED
+from wavescope.engine.kinds import KINDS, PERTURBING, find_kind
+from wavescope.engine.kinds.kind import Kind
+from wavescope.engine.limits import LEAST_FORWARDS, LEAST_PATH, MAX_ADAPTIVE_FACTORS, MAX_SAMPLES, MAX_SEED
 from wavescope.engine.types import ExplanationRequest, ModelDetails
 from wavescope.errors import CostLimitExceeded, InvalidRequest
 
@@ -30,6 +31,7 @@ def check_request(request: ExplanationRequest, size: tuple[int, int]) -> None:
     for field, supported in CHOICES.items():
         check_choice(field, getattr(request, field), supported)
     kind = KINDS[request.kind]
+    _check_fixed(request, kind)
     if request.partition not in kind.partitions:
         supported = kind.partitions
         raise InvalidRequest(
@@ -58,6 +60,56 @@ def check_request(request: ExplanationRequest, size: tuple[int, int]) -> None:
     _check_plan(request)
 
 
+def check_gradients(request: ExplanationRequest, details: ModelDetails) -> None:
+    """Refuses a kind that differentiates the model where the model has no gradients.
+
+    Raises:
+        InvalidRequest: says why it has none, and which kind needs none.
+    """
+    if find_kind(request.kind).gradients and details.no_gradients is not None:
+        raise without_gradients(request.kind, details.name, details.no_gradients)
+
+
+def without_gradients(kind: str, model: str, reason: str) -> InvalidRequest:
+    """Error of a kind that needs gradients, for a model that has none."""
+    scored = [name for name, record in PERTURBING.items() if record.transform == KINDS[kind].transform]
+    return InvalidRequest(
+        f"kind {kind!r} needs gradients, and model {model!r} has none: {reason}. Take kind {scored[0]!r}, which needs "
+        "scores alone, or a model that GET /v1/models lists with gradients",
+        field="kind",
+        supported=scored,
+    )
+
+
+def _check_fixed(request: ExplanationRequest, kind: Kind) -> None:
+    """Refuses fields that have one value alone with this kind, and the limits of a plan that it has not."""
+    for field, only in kind.fixed.items():
+        value = getattr(request, field)
+        if value != only:
+            remedy = "leave it out" if only is None else f"leave it out, or write {only!r}"
+            raise InvalidRequest(
+                f"{field} {value!r} has no meaning for kind {kind.name!r}, which differentiates the model and perturbs "
+                f"no factors: {remedy}, and {', '.join(STOPS)} too",
+                field=field,
+                supported=[only],
+            )
+    if kind.gradients and request.method == "integrated_gradients" and request.samples < LEAST_PATH:
+        raise InvalidRequest(
+            f"samples is {request.samples}; method 'integrated_gradients' needs {LEAST_PATH} at least, the ends of its "
+            "path",
+            field="samples",
+            minimum=LEAST_PATH,
+        )
+    for field, least, most in (("samples", 1, MAX_SAMPLES), ("noise", 0, 1)):
+        if not least <= getattr(request, field) <= most:
+            raise InvalidRequest(
+                f"{field} is {getattr(request, field)}; it must be between {least} and {most}",
+                field=field,
+                minimum=least,
+                maximum=most,
+            )
+
+
 def check_choice(field: str, value: str | None, supported: Sequence[str | None]) -> None:
     """Refuses a value that is not one of the supported ones.
 
@@ -79,6 +131,8 @@ def check_choice(field: str, value: str | None, supported: Sequence[str | None])
 
 def sample_forwards(request: ExplanationRequest, n_factors: int) -> int:
     """Images scored for the indices, which serve every target of an image: N(K + 2), or at most an adaptive plan's."""
+    if KINDS[request.kind].gradients:
+        return 0
     if request.max_forwards is not None:
         return request.max_forwards
     return request.nb_design * (n_factors + 2)
@@ -108,6 +162,14 @@ def check_cost(request: ExplanationRequest, n_factors: int, max_forwards: int) -
         raise CostLimitExceeded(
             f"max_forwards is {request.max_forwards}: {needed} forwards in all; at most {max_forwards} are admitted",
             field="max_forwards",
+            forwards=needed,
+            maximum=max_forwards,
+        )
+    if needed > max_forwards and KINDS[request.kind].gradients:
+        raise CostLimitExceeded(
+            f"samples {request.samples} needs {needed} forwards, of which a gradient counts as three or four; at most "
+            f"{max_forwards} are admitted: lower samples",
+            field="samples",
             forwards=needed,
             maximum=max_forwards,
         )

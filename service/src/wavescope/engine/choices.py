@@ -6,6 +6,7 @@ from typing import Any
 
 import pywt
 
+from wavescope.core.gradients import METHODS
 from wavescope.core.partition import FOURIER_PARTITIONS, PARTITIONS
 from wavescope.core.rendering.pixel import BASELINES
 from wavescope.core.scores import AUTO, SCORES
@@ -32,6 +33,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "value_policy": ("clip", "minmax", "none"),
     "baseline": BASELINES,
     "compat": (None, "reference"),
+    "method": METHODS,
 }
 
 # Of the adaptive plan: a tenth of the forwards of the full plan's defaults.

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 
 from wavescope.core.scores import check_score, resolve_score
 from wavescope.engine.attribution import ImageContext, attribute
-from wavescope.engine.checks import check_against, resolve_prior
+from wavescope.engine.checks import check_against, check_gradients, resolve_prior
 from wavescope.engine.deadline import Deadline, TimeOver
 from wavescope.engine.events import NULL_LISTENER, Listener
 from wavescope.engine.kinds import KINDS, OTHER_KINDS, find_kind
 from wavescope.engine.plan import Plan
 from wavescope.engine.products import read_clean
 from wavescope.engine.protocols import Runner
-from wavescope.engine.steps import comparison, faithfulness, robustness, sufficient_image
+from wavescope.engine.steps import comparison, faithfulness, robustness, sufficient_image, wam
 from wavescope.engine.types import Explanation, ExplanationRequest
 from wavescope.engine.warnings import of_left_out
 from wavescope.errors import DeadlineExceeded, InvalidRequest, WavescopeError
@@ -129,6 +129,7 @@ async def plan_request(
     details = runner.details
     score = resolve_score(resolved.request.score, details.outputs)
     check_score(score, details.outputs, classes=len(details.labels))
+    check_gradients(resolved.request, details)
     prior = resolve_prior(resolved.request, details)
     resolved = replace(resolved, request=replace(resolved.request, score=score, prior=prior))
     for targets in resolved.targets:
@@ -194,20 +195,20 @@ async def _explain(context: ImageContext, identities: Iterator[str]) -> list[Exp
     """Explain one image for all its targets."""
     began = context.clock()
     first = replace(context, deadline=context.deadline.share(1 if context.second is None else 2))
-    bases = [
-        replace(base, id=next(identities)) for base in await attribute(first, context.plan, context.targets)
-    ]
+    kind = KINDS[context.request.kind]
+    begin = wam.attribute if kind.gradients else attribute
+    bases = [replace(base, id=next(identities)) for base in await begin(first, context.plan, context.targets)]
     if context.second is not None:
         bases = await _compare(context, context.second, bases)
-    steps = [STEPS[section] for section in KINDS[context.request.kind].sections if section in STEPS]
+    steps = [STEPS[section] for section in kind.sections if section in STEPS]
     finished: list[Explanation] = []
     for number, base in enumerate(bases):
         explanation = base
         for step in (*steps, FAITHFULNESS):
             explanation = await _finish(step, context, explanation)
         timing = explanation.timing | {"total_s": context.planned_s + context.clock() - began}
-        # Further targets share the sample of the first.
-        reused = base.forwards if number else 0
+        # Further targets share the sample of the first, but no gradients.
+        reused = base.forwards if number and not kind.gradients else 0
         finished.append(replace(explanation, timing=timing, reused=reused))
     return finished
 

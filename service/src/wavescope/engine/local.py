@@ -8,12 +8,13 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+from wavescope.core.gradients import GradientPath, GradientSums
 from wavescope.core.scores import Column
-from wavescope.engine.plan import Plan, Stack, make_plan, make_stack
+from wavescope.engine.plan import Plan, Stack, chunks, make_plan, make_stack
 from wavescope.engine.protocols import AnyRows, Classifier, Recorder, Source
 from wavescope.engine.scoring import scoreboard
 from wavescope.engine.scoring.scoreboard import Scored
-from wavescope.engine.scoring.scorer import Scorer
+from wavescope.engine.scoring.scorer import GRADIENT_BLOCK, Scorer
 from wavescope.engine.types import ExplanationRequest, ModelDetails, Picture
 from wavescope.errors import InvalidRequest
 
@@ -115,6 +116,23 @@ class LocalRunner:
             if on_scores is not None and not on_scores(board):
                 break
         return board
+
+    async def gradients(
+        self,
+        plan: Plan,
+        path: GradientPath,
+        score: str,
+        target: int,
+        *,
+        on_samples: Callable[[int], bool] | None = None,
+    ) -> GradientSums | None:
+        scorer, found = self._scorer(plan), None
+        for start, stop in chunks(path.samples, GRADIENT_BLOCK):
+            block = scorer.gradients(path, start, stop, score, target)
+            found = block if found is None else found + block
+            if on_samples is not None and not on_samples(stop):
+                break
+        return found
 
     async def compute(
         self, work: Callable[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
@@ -127,7 +127,7 @@ class Plan:
 
     @property
     def rows(self) -> int:
-        """Forwards of the full plan: N(K + 2)."""
+        """Forwards of the full plan: N(K + 2); 0 of a plan without a design."""
         return self.spec.nb_design * (self.n_factors + 2)
 
     def make_partition(self) -> Partition:
@@ -178,9 +178,12 @@ def make_plan(picture: Picture, request: ExplanationRequest, *, max_forwards: in
     transform = KINDS[request.kind].transform
     spec = PlanSpec.of_request(request, (shape[0], shape[1], shape[2]), transform)
     factors = spec.make_partition().n_factors
-    design.check_design(request.sampler, factors, request.nb_design)
-    check_estimator(request.estimator, request.nb_design)
-    check_adaptive(request, factors)
+    if KINDS[request.kind].gradients:
+        spec = replace(spec, nb_design=0)
+    else:
+        design.check_design(request.sampler, factors, request.nb_design)
+        check_estimator(request.estimator, request.nb_design)
+        check_adaptive(request, factors)
     check_cost(request, factors, max_forwards)
     travels = spec.transform == "wavelet" and not spec.reference
     array = spec.analyse(picture.pixels) if travels else picture.pixels

@@ -305,28 +305,7 @@ def build(
         forwards: images scored for it.
         timing: seconds by stage.
     """
-    explanation = Explanation(
-        id="",
-        kind=request.kind,
-        model=details.name,
-        precision=details.precision,
-        outcome="constant_score",
-        target=clean.target,
-        prediction=clean.prediction,
-        indices=None,
-        maps=None,
-        levels=None,
-        crop=plan.crop,
-        forwards=forwards,
-        timing=timing,
-        parameters=replace(
-            request,
-            target=clean.target.index,
-            against=None if clean.against is None else clean.against.index,
-        ).parameters(),
-        image=clean.image,
-        warnings=(*plan.assumptions, *details.warnings, *of_plan(plan.spec, plan.n_factors)),
-    )
+    explanation = base_explanation(plan, request, details, clean, forwards=forwards, timing=timing)
     try:
         found = find()
     except ConstantScore as constant:
@@ -349,6 +328,40 @@ def build(
     possible = possible_scores(details.outputs, classes=len(details.labels))
     further = of_scores(explained, found.independent, found.interaction, possible)
     return replace(explained, warnings=(*explanation.warnings, *further))
+
+
+def base_explanation(
+    plan: Plan,
+    request: ExplanationRequest,
+    details: ModelDetails,
+    clean: CleanPrediction,
+    *,
+    forwards: int,
+    timing: dict[str, float],
+) -> Explanation:
+    """An explanation without an id whose score did not vary, or before it is known; arguments as of :func:`build`."""
+    return Explanation(
+        id="",
+        kind=request.kind,
+        model=details.name,
+        precision=details.precision,
+        outcome="constant_score",
+        target=clean.target,
+        prediction=clean.prediction,
+        indices=None,
+        maps=None,
+        levels=None,
+        crop=plan.crop,
+        forwards=forwards,
+        timing=timing,
+        parameters=replace(
+            request,
+            target=clean.target.index,
+            against=None if clean.against is None else clean.against.index,
+        ).parameters(),
+        image=clean.image,
+        warnings=(*plan.assumptions, *details.warnings, *of_plan(plan.spec, plan.n_factors)),
+    )
 
 
 def _contrast(
@@ -428,10 +441,17 @@ def _levels(plan: Plan, factors: Partition, drawn: Maps, indices: Indices) -> tu
         assert drawn.wcam is not None
         shares = reference_maps.reference_level_shares(drawn.wcam, spec.levels)
         found = [_reference_means(level, row) for level, row in zip(found, shares, strict=True)]
+    return level_importance(found, spec.levels)
+
+
+def level_importance(
+    found: list[tuple[maps.Importance, dict[str, maps.Importance]]], levels: int
+) -> tuple[LevelImportance, ...]:
+    """Importance per level of :func:`wavescope.core.maps.importance`, with the scales of the levels."""
     return tuple(
         LevelImportance(
             level=level,
-            scale_px=wavelets.scale_px(level, spec.levels),
+            scale_px=wavelets.scale_px(level, levels),
             sum=whole.sum,
             share=whole.share,
             mean_share=whole.mean_share,

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from wavescope.core.arrays import Array
+from wavescope.core.gradients import GradientPath, GradientSums
 from wavescope.core.rendering.masks import DerivativeRows, PickFreezeRows
 from wavescope.core.scores import Column
 from wavescope.engine.plan import Plan, Stack
@@ -59,7 +60,8 @@ class Differentiable(Classifier, Protocol):
             the pixels in [0, 1], before mean and standard deviation.
 
         Raises:
-            ModelFailure: it has no gradients, or failed to compute them.
+            NoGradients: it has none; says why.
+            ModelFailure: it failed to compute them.
         """
         ...
 
@@ -164,6 +166,34 @@ class Runner(Protocol):
                 one class; the derivatives of its score by every mask value are in the place of scores.
             on_scores: called with the scores so far whenever there are more. Where it returns ``False``, what was not
                 begun is left out, and has no score in what is returned.
+        """
+        ...
+
+    async def gradients(
+        self,
+        plan: Plan,
+        path: GradientPath,
+        score: str,
+        target: int,
+        *,
+        on_samples: Callable[[int], bool] | None = None,
+    ) -> GradientSums | None:
+        """Sums of the attributions of wavelet coefficients over the samples of a path.
+
+        Args:
+            plan: of the image, in the wavelet domain.
+            path: images at which the model is differentiated.
+            score: which scalar; resolved, not ``auto``.
+            target: class index.
+            on_samples: called with the number of samples so far whenever there are more. Where it returns ``False``,
+                what was not begun is left out.
+
+        Returns:
+            Sums over the first samples, added block by block in their order, the same bits however the blocks were
+            scored; ``None`` of none.
+
+        Raises:
+            ModelFailure: the model has no gradients, or returned something that is not a number.
         """
         ...
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32
 
+from wavescope.core.gradients import Method
 from wavescope.core.maps import Importance as BandImportance
 from wavescope.core.reconstruction import Kept
 from wavescope.core.scores import AUTO
@@ -19,6 +20,7 @@ from wavescope.engine.limits import (
     MAX_GRID_SIZE,
     MAX_LEVELS,
     MAX_NB_DESIGN,
+    MAX_SAMPLES,
     MAX_SEED,
 )
 
@@ -161,7 +163,8 @@ class ExplanationRequest:
         estimator: estimator of the total Sobol indices.
         approximation: perturb the approximation like any other band, keep it at 1, or drop it to 0.
         value_policy: treatment of values that leave [0, 1]: clipped, rescaled to the image's range, or left.
-        baseline: value of a masked pixel, for kind ``sobol``.
+        baseline: value of a masked pixel, for kind ``sobol``; for kind ``wam`` the image that integrated gradients
+            begin at.
         faithfulness: measure insertion, deletion and µ-fidelity of the map as well.
         compat: ``reference`` computes as the authors' code does, and sets its defaults.
         max_forwards: plan ``adaptive`` alone: the most images that are scored of one image, gradients at the rate of
@@ -172,6 +175,11 @@ class ExplanationRequest:
             no chunk of anything else begins afterwards.
         standard_error: plan ``adaptive`` alone: stop once no index has a larger one.
         top_k: plan ``adaptive`` alone: stop once the k largest indices are the same factors three rounds in a row.
+        method: of kind ``wam``: ``smoothgrad`` is the mean size of the gradient over noisy images;
+            ``integrated_gradients`` its integral from the ``baseline`` to the image.
+        samples: of kind ``wam``: images at which the model is differentiated, for each class anew.
+        noise: of kind ``wam`` with ``smoothgrad``: standard deviation of the noise, as a share of the range of the
+            image's values.
     """
 
     kind: str = "wcam"
@@ -197,6 +205,9 @@ class ExplanationRequest:
     deadline_s: float | None = limited(None, gt=0, allow_inf_nan=False)
     standard_error: float | None = limited(None, gt=0, le=1)
     top_k: int | None = limited(None, ge=1, le=MAX_ADAPTIVE_FACTORS)
+    method: str = "smoothgrad"
+    samples: int = limited(25, ge=1, le=MAX_SAMPLES)
+    noise: float = limited(0.25, ge=0, le=1)
 
     def parameters(self) -> dict[str, Any]:
         """Effective parameters, JSON-ready."""
@@ -218,9 +229,10 @@ class LevelImportance:
 
     Attributes:
         scale_px: [from, to] of the scales it holds, px; ``to`` is ``None`` for the approximation.
-        sum: Σ_k S_Tk · |cell_k ∩ level| / |cell_k|: the total indices of the cells, each by its part in this level.
+        sum: Σ_k S_Tk · |cell_k ∩ level| / |cell_k|: the total indices of the cells, each by its part in this level; of
+            kind ``wam`` the attributions of its coefficients.
         share: ``sum`` over all levels' sums.
-        mean_share: mean per coefficient of the map of indices, normalised over levels.
+        mean_share: mean per coefficient of the map of indices or attributions, normalised over levels.
         horizontal, vertical, diagonal: the same three numbers per orientation; ``None`` for the approximation.
     """
 
@@ -275,6 +287,8 @@ class Maps:
         spatial_wcam: (h, w) at the model's input size, summed over sub-bands.
         fam: (h, w), the total index of each frequency's factor, in the centred Nyquist square.
         sobol: (h, w), the total index of each pixel's factor.
+        wam: (H, W), the attribution of each packed coefficient, at least 0.
+        spatial_wam: (h, w) at the model's input size, attributions summed over sub-bands.
     """
 
     factors: Int32[np.ndarray, "H W"]
@@ -282,11 +296,19 @@ class Maps:
     spatial_wcam: Float32[np.ndarray, "h w"] | None = None
     fam: Float32[np.ndarray, "h w"] | None = None
     sobol: Float32[np.ndarray, "h w"] | None = None
+    wam: Float32[np.ndarray, "H W"] | None = None
+    spatial_wam: Float32[np.ndarray, "h w"] | None = None
+
+    @property
+    def packed(self) -> Float32[np.ndarray, "H W"] | None:
+        """The map over packed coefficients, where the kind has one."""
+        return self.wcam if self.wcam is not None else self.wam
 
     @property
     def spatial(self) -> Float32[np.ndarray, "h w"] | None:
         """The map over the image's pixels, where the kind has one."""
-        return self.spatial_wcam if self.spatial_wcam is not None else self.sobol
+        found = (self.spatial_wcam, self.spatial_wam, self.sobol)
+        return next((each for each in found if each is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +355,54 @@ class Contrast:
     levels: tuple[LevelImportance, ...] | None
     radial: tuple[Ring, ...] | None
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LevelMap:
+    """Attributions of one level over the image (kind ``wam``).
+
+    Attributes:
+        level: 0 the approximation, 1 the coarsest detail, L the finest.
+        scale_px: [from, to] of the scales it holds, px; ``to`` is ``None`` for the approximation.
+        map: (h, w) at the level's own resolution, summed over orientations.
+    """
+
+    level: int
+    scale_px: tuple[int, int | None]
+    map: Float32[np.ndarray, "h w"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attributions:
+    """Gradient attributions of the wavelet coefficients (kind ``wam``), which are no Sobol indices.
+
+    Attributes:
+        method: how they were computed.
+        samples: images at which the model was differentiated.
+        factors: (K,), attribution of every factor: the sum of those of its coefficients in ``maps.wam``, at least 0.
+        signed: (K,), the same with signs, positive where the coefficients raise the score above that of the baseline;
+            ``None`` for ``smoothgrad``, whose sizes have none.
+        standard_error: (K,), standard errors of ``factors`` over the noise; ``None`` for ``integrated_gradients``, and
+            below 4 samples.
+        split_half: Spearman correlation of ``factors`` from odd with those from even samples, corrected to all of them
+            (Spearman-Brown); ``None`` for ``integrated_gradients``, for a single sample, and where ranks are all tied.
+        score: score of the image.
+        baseline_score: score of the baseline; ``None`` for ``smoothgrad``.
+        completeness_error: sum of the signed attributions of all coefficients, less ``score`` - ``baseline_score``,
+            which it is with enough samples; ``None`` for ``smoothgrad``.
+        level_maps: level by level, from the approximation.
+    """
+
+    method: Method
+    samples: int
+    factors: Float[np.ndarray, " k"]
+    signed: Float[np.ndarray, " k"] | None
+    standard_error: Float[np.ndarray, " k"] | None
+    split_half: float | None
+    score: float
+    baseline_score: float | None
+    completeness_error: float | None
+    level_maps: tuple[LevelMap, ...]
 
 
 Stop = Literal["max_forwards", "deadline_s", "standard_error", "top_k", "all_resolved"]
@@ -578,8 +648,8 @@ class Faithfulness:
 class Explanation:
     """A whole explanation.
 
-    Fields that the kind does not have are ``None``; so are ``indices``, ``maps`` and everything made of them when
-    ``outcome`` is ``constant_score``.
+    Fields that the kind does not have are ``None``; so are ``indices``, ``attributions``, ``maps`` and everything made
+    of them when ``outcome`` is ``constant_score``.
 
     Attributes:
         id: identity of the explanation.
@@ -589,8 +659,8 @@ class Explanation:
         outcome: ``explained``, or ``constant_score`` where the score did not vary.
         target: the class that is explained.
         prediction: the most probable classes of the unperturbed image, best first.
-        indices: Sobol indices of every factor.
-        maps: the indices as arrays over coefficients, frequencies or pixels.
+        indices: Sobol indices of every factor; ``None`` for kind ``wam``.
+        maps: the indices or attributions as arrays over coefficients, frequencies or pixels.
         levels: importance per level, from the approximation, for the kinds in the wavelet domain.
         worth: diagnostics of the map.
         contrast: the target against another class, of kinds ``wcam``, ``fam``, ``sobol`` and ``profile``. Unless
@@ -602,12 +672,14 @@ class Explanation:
         comparison: differences between the two images of kind ``compare``.
         robustness: answers to corrupted images of kind ``robustness``.
         zoom: newly visible scale of kind ``zoom``.
+        attributions: gradient attributions of kind ``wam``.
         faithfulness: one entry per domain, where it was asked for.
         screening: rounds and end of plan ``adaptive``.
         partial: whether a deadline ended it early: valid, and made of fewer rows than asked for.
         cached: whether it is the cached result of an earlier request for the same, so that nothing was scored.
         crop: the part of the original that the model sees.
-        forwards: images scored, the clean predictions not counted.
+        forwards: images scored, the clean predictions not counted; a gradient of kind ``wam`` counts as three, whose
+            time it takes, and as four with a score other than ``logit``.
         timing: seconds by stage.
         parameters: all effective parameters.
         warnings: sentences about limits of this very explanation.
@@ -633,6 +705,7 @@ class Explanation:
     comparison: Comparison | None = None
     robustness: Robustness | None = None
     zoom: Zoom | None = None
+    attributions: Attributions | None = None
     faithfulness: tuple[Faithfulness, ...] | None = None
     screening: Screening | None = None
     partial: bool = False
@@ -644,3 +717,10 @@ class Explanation:
     warnings: tuple[str, ...] = field(default=())
     image: Float32[np.ndarray, "c h w"]
     reused: int = 0
+
+    @property
+    def importance(self) -> Float[np.ndarray, " k"] | None:
+        """(K,) importance of every factor: total indices, or attributions."""
+        if self.attributions is not None:
+            return self.attributions.factors
+        return None if self.indices is None else self.indices.total

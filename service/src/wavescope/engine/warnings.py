@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from wavescope.core.sobol.diagnostics import saturation_of_ends, unresolved_share
 from wavescope.engine.plan import PlanSpec
-from wavescope.engine.types import Explanation, Indices
+from wavescope.engine.types import Attributions, Explanation, ExplanationRequest, Indices
 
 # Below these a map is called doubtful; they decide only whether there is a sentence, never its figures.
 LEAST_SPLIT_HALF = 0.7
@@ -16,6 +16,7 @@ LEAST_CONTRAST = 0.2
 MOST_UNRESOLVED = 0.5
 MOST_SATURATED = 0.5
 MOST_INTERACTION = 0.5
+MOST_INCOMPLETE = 0.05
 TOP = 20
 # Scores that an end of their range bounds, and those that go on there. Near 1 a logarithm is as flat as p itself.
 _WIDER: dict[tuple[str, str], tuple[str, ...]] = {
@@ -40,7 +41,7 @@ def of_plan(spec: PlanSpec, n_factors: int) -> tuple[str, ...]:
             f"{spec.grid_size - n_factors} of the {spec.grid_size} rings hold no frequency of an image of "
             f"{spec.shape[1]} x {spec.shape[2]} px and are no factors"
         )
-    if spec.nb_design < 4:
+    if 0 < spec.nb_design < 4:
         found.append(f"nb_design is {spec.nb_design}: standard errors need at least 4 design rows")
     return tuple(found)
 
@@ -55,6 +56,39 @@ def of_ended_screening(rounds: int, forwards: int, most: int) -> str:
     """Warning of an adaptive plan that its deadline ended."""
     counted = "1 round" if rounds == 1 else f"{rounds} rounds"
     return f"ended after {counted} and {forwards} of {most} forwards by deadline_s"
+
+
+def of_ended_samples(done: int, samples: int) -> str:
+    """Warning of a mean over noisy images that its deadline ended after so many of them."""
+    return f"ended after {done} of {samples} samples by deadline_s"
+
+
+def of_no_gradient(score: str, samples: int) -> str:
+    """Warning of a gradient that is 0 everywhere."""
+    return (
+        f"the gradient of the {score} is 0 at all {samples} samples: it is flat there, or rounded to a constant; try "
+        "another score, or kind 'wcam'"
+    )
+
+
+def of_attributions(found: Attributions, request: ExplanationRequest) -> tuple[str, ...]:
+    """Warnings of gradient attributions: how far they can be relied on."""
+    sentences: list[str] = []
+    if found.split_half is not None and found.split_half < LEAST_SPLIT_HALF:
+        sentences.append(
+            f"attributions from odd and from even samples rank the factors alike to {found.split_half:.2f} only (1 "
+            "would be the same order): another seed would give another map; raise samples"
+        )
+    if found.method == "smoothgrad" and request.noise == 0 and found.samples > 1:
+        sentences.append(f"noise is 0: all {found.samples} samples are the image itself, and one would do")
+    if found.completeness_error is not None and found.baseline_score is not None:
+        difference = found.score - found.baseline_score
+        if abs(found.completeness_error) > MOST_INCOMPLETE * abs(difference):
+            sentences.append(
+                f"the attributions add up to {difference + found.completeness_error:.3g}, and the score of the image "
+                f"less that of the baseline is {difference:.3g}: the path has too few samples; raise samples"
+            )
+    return tuple(sentences)
 
 
 def of_left_out(step: str) -> str:

@@ -18,6 +18,7 @@ from wavescope.figures.kinds.pixel import pixel_rows
 from wavescope.figures.kinds.profile import profile_rows
 from wavescope.figures.kinds.robustness import heat_row, robustness_rows
 from wavescope.figures.kinds.sufficient_image import sufficiency_rows
+from wavescope.figures.kinds.wam import wam_rows
 from wavescope.figures.kinds.wavelet import place_image, wavelet_rows
 from wavescope.figures.kinds.zoom import zoom_rows
 from wavescope.figures.labels import constant_sentence
@@ -79,6 +80,7 @@ _PRODUCTS: tuple[tuple[Callable[[Explanation], bool], Callable[[Explanation], li
     (lambda explanation: explanation.sufficiency is not None, sufficiency_rows),
     (lambda explanation: explanation.profile is not None, profile_rows),
     (lambda explanation: explanation.radial is not None, fourier_rows),
+    (lambda explanation: explanation.attributions is not None, wam_rows),
     (lambda explanation: explanation.levels is not None, wavelet_rows),
     (lambda _: True, pixel_rows),
 )

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from wavescope.engine.kinds import find_kind
-from wavescope.engine.types import Explanation, Faithfulness, Kept, Prediction, Screening, Sufficiency
+from wavescope.engine.types import (
+    Attributions,
+    Explanation,
+    Faithfulness,
+    Kept,
+    Prediction,
+    Screening,
+    Sufficiency,
+)
 
 _VALUE_POLICIES = {
     "clip": "values clipped to [0, 1]",
@@ -17,6 +26,11 @@ _BASELINES = {
     "zero": "masked pixels black",
     "mean": "masked pixels of the mean colour",
     "blur": "masked pixels blurred",
+}
+# Of an attribution: for pixels of 1 from black to white.
+ATTRIBUTION_UNITS = {
+    "smoothgrad": "mean size of the gradient",
+    "integrated_gradients": "size of the integrated gradient",
 }
 DOMAINS = {"pixel": "pixels", "wavelet": "wavelet factors", "fourier": "Fourier factors"}
 
@@ -75,6 +89,8 @@ def heading(explanation: Explanation) -> str:
 def constant_sentence(explanation: Explanation) -> str:
     """Reason why an explanation of outcome ``constant_score`` has no maps, in one sentence."""
     score = str(explanation.parameters.get("score", "score")).replace("_", " ")
+    if find_kind(explanation.kind).gradients:
+        return f"No map: the gradient of the {score} of “{shorten(explanation.target.label, 60)}” is 0 everywhere."
     return (
         f"No map: the {score} of “{shorten(explanation.target.label, 60)}” did not vary over the "
         f"{explanation.forwards:,} perturbed images, so that Sobol indices are undefined."
@@ -84,6 +100,8 @@ def constant_sentence(explanation: Explanation) -> str:
 def worth_words(explanation: Explanation) -> str:
     """Reliability of the map, in one paragraph; empty where nothing was measured."""
     worth = explanation.worth
+    if explanation.attributions is not None:
+        return _attribution_words(explanation.attributions)
     if worth is None:
         return ""
     parts: list[str] = []
@@ -97,6 +115,20 @@ def worth_words(explanation: Explanation) -> str:
             f"contrast with “{other}” {worth.class_contrast:.2f} (0: the same map, 1: an unrelated one)"
         )
     return f"Worth of the map: {'; '.join(parts)}." if parts else ""
+
+
+def _attribution_words(found: Attributions) -> str:
+    """Reliability of attributions: of noise by halves of the samples, of a path by how well they add up."""
+    if found.completeness_error is not None and found.baseline_score is not None:
+        whole = found.score - found.baseline_score
+        return (
+            f"Worth of the map: the attributions add up to {whole + found.completeness_error:.3g}, the score of the "
+            f"image less that of the baseline is {whole:.3g}."
+        )
+    if found.split_half is None:
+        return ""
+    reliability = f"{found.split_half:.2f} (1: both halves of the samples rank alike)"
+    return f"Worth of the map: split-half reliability {reliability}."
 
 
 def contrast_sentence(explanation: Explanation) -> str:
@@ -176,7 +208,17 @@ def fidelity_words(entry: Faithfulness) -> str:
 def caption(explanation: Explanation) -> str:
     """The parameters a reader needs to make the figure again, as one paragraph."""
     given = explanation.parameters
-    transform = _TRANSFORM_WORDS[find_kind(explanation.kind).transform]
+    kind = find_kind(explanation.kind)
+    transform = _TRANSFORM_WORDS[kind.transform]
+    if kind.gradients:
+        parts = [
+            transform(given),
+            _partition_words(explanation),
+            *_gradient_words(explanation),
+            f"{explanation.forwards:,} forwards",
+            f"seed {given['seed']}" if "seed" in given else "",
+        ]
+        return "; ".join(part for part in parts if part) + "."
     parts = [
         transform(given),
         _partition_words(explanation),
@@ -189,6 +231,17 @@ def caption(explanation: Explanation) -> str:
         "computed as the authors' code does" if given.get("compat") == "reference" else "",
     ]
     return "; ".join(part for part in parts if part) + "."
+
+
+def _gradient_words(explanation: Explanation) -> Iterator[str]:
+    """The method of a kind of gradients, with its own parameters, and the score."""
+    given = explanation.parameters
+    samples = given["samples"] if explanation.attributions is None else explanation.attributions.samples
+    if given["method"] == "smoothgrad":
+        yield f"SmoothGrad over {samples} images with noise of {given['noise']:g}"
+    else:
+        yield f"integrated gradients over {samples} images from baseline {given['baseline']}"
+    yield f"gradients of the {str(given['score']).replace('_', ' ')}"
 
 
 def _wavelet_words(given: dict[str, Any]) -> str:
@@ -217,8 +270,8 @@ def _partition_words(explanation: Explanation) -> str:
     words = f"partition {partition}"
     if partition in ("grid", "aligned") and "grid_size" in given:
         words += f" {given['grid_size']}×{given['grid_size']}"
-    if explanation.indices is not None:
-        factors = len(explanation.indices.total)
+    if explanation.importance is not None:
+        factors = len(explanation.importance)
         words += f", {factors:,} {'factor' if factors == 1 else 'factors'}"
     return words
 

@@ -31,7 +31,7 @@ _PALE = 0.3  # opacity of a bar that is a prediction
 HALO = [Stroke(linewidth=2.6, foreground="white"), Normal()]  # keeps a dark line apart from a dark bar
 
 
-def draw_scales(axes: Axes, levels: Sequence[LevelImportance]) -> None:
+def draw_scales(axes: Axes, levels: Sequence[LevelImportance], summed: str = "total Sobol indices") -> None:
     """Share of importance per scale, coarse at the top, stacked by orientation.
 
     A diamond shows the mean per coefficient, normalised: 1-2 px has 64 times the coefficients of 8-16 px, so
@@ -52,11 +52,13 @@ def draw_scales(axes: Axes, levels: Sequence[LevelImportance]) -> None:
         zorder=4,
         clip_on=False,
     )
-    share_axis(axes, [scale_label(level.scale_px) for level in levels], ends)
+    share_axis(axes, [scale_label(level.scale_px) for level in levels], ends, summed)
     _legend(axes)
 
 
-def share_axis(axes: Axes, labels: Sequence[str], shares: Sequence[float]) -> None:
+def share_axis(
+    axes: Axes, labels: Sequence[str], shares: Sequence[float], summed: str = "total Sobol indices"
+) -> None:
     """Rows named by ``labels``, the first at the top, over an axis of percent that holds 0 and all ``shares``."""
     axes.set_yticks(range(len(labels)), labels=labels)
     axes.set_ylim(len(labels) - 0.45, -0.55)
@@ -64,7 +66,7 @@ def share_axis(axes: Axes, labels: Sequence[str], shares: Sequence[float]) -> No
     axes.set_xlim(1.1 * low, high + 0.04 * (high - low))
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(lambda value, _: f"{round(100 * value, 6):g} %")
-    axes.set_xlabel("share of the summed total Sobol indices", **words(8), labelpad=2)
+    axes.set_xlabel(f"share of the summed {summed}", **words(8), labelpad=2)
     axes.tick_params(labelsize=8.5, labelcolor=INK, labelfontfamily=FONT, length=3, width=0.6)
     axes.tick_params(axis="y", length=0)
     axes.axvline(0, color=INK, linewidth=0.8)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wavescope.engine.types import (
+    Attributions,
     BandImportance,
     Comparison,
     Contrast,
@@ -87,6 +88,8 @@ def _own_sections(explanation: Explanation, width: int, ascii_only: bool) -> Ite
         return
     if explanation.indices is not None and explanation.indices.resolved is not None:
         yield factor_table(explanation.indices)
+    if explanation.attributions is not None:
+        yield attribution_table(explanation.attributions, ascii_only=ascii_only)
 
 
 def contrast_report(found: Contrast, sentence: str, ascii_only: bool) -> Iterator[RenderableType]:
@@ -124,7 +127,7 @@ def second_predictions(explanation: Explanation) -> Iterator[RenderableType]:
 
 
 def scale_table(levels: Sequence[LevelImportance], *, width: int = 80, ascii_only: bool = False) -> Table:
-    """Importance per scale: level 0 (approximation) first, shares in percent of the summed total indices."""
+    """Importance per scale: level 0 (approximation) first, shares in percent of the sum over all."""
     table = _table("Importance per scale", "level", "scale", "share")
     room = _add_bar_column(table, width - _TABLE_WIDTH)
     for name in ("horizontal", "vertical", "diagonal"):
@@ -188,6 +191,19 @@ def factor_table(indices: Indices) -> Table:
     table = _table("Largest factors", "factor", "total index", *_known(indices))
     for factor in np.argsort(-indices.total, kind="stable")[:_FACTORS_LISTED]:
         table.add_row(str(factor), f"{indices.total[factor]:.3f}", *_known(indices, factor))
+    return table
+
+
+def attribution_table(found: Attributions, *, ascii_only: bool = False) -> Table:
+    """The factors of the largest attributions, with their standard errors or with their signs."""
+    table = _table(
+        "Largest factors", "factor", "attribution", "with sign" if found.signed is not None else ""
+    )
+    plus = "+-" if ascii_only else "±"
+    for factor in np.argsort(-found.factors, kind="stable")[:_FACTORS_LISTED].tolist():
+        error = "" if found.standard_error is None else f" {plus} {found.standard_error[factor]:.2g}"
+        signed = "" if found.signed is None else f"{found.signed[factor]:+.3g}"
+        table.add_row(str(factor), f"{found.factors[factor]:.3g}{error}", signed)
     return table
 
 

@@ -19,12 +19,13 @@ from jaxtyping import Float, Float32
 from ray import ObjectRef
 
 from wavescope.core.arrays import to_numpy
+from wavescope.core.gradients import GradientPath, GradientSums
 from wavescope.core.scores import Column
 from wavescope.engine.plan import Plan, Stack, chunks
 from wavescope.engine.protocols import AnyRows, Classifier, Recorder
 from wavescope.engine.scoring.batching import Batcher
 from wavescope.engine.scoring.scoreboard import Scored
-from wavescope.engine.scoring.scorer import DeviceBatches, Part, Rendering
+from wavescope.engine.scoring.scorer import DeviceBatches, Part, Rendering, block_sums
 from wavescope.engine.types import ModelDetails
 from wavescope.errors import ModelChanged, ModelUnavailable, RemoteFailure, WavescopeError
 from wavescope.models.load import load
@@ -174,6 +175,34 @@ class ModelReplica:
             return await asyncio.wrap_future(
                 loaded.batcher.submit(Part(rendering, rows, start, stop, score, targets))
             )
+
+    async def gradients(
+        self,
+        revision: str,
+        digest: str,
+        plan: Sequence[ObjectRef[Plan | Stack]],
+        path: GradientPath,
+        start: int,
+        stop: int,
+        score: str,
+        target: int,
+    ) -> GradientSums:
+        """Sums of attributions over samples start..stop of a path; other arguments and errors as :meth:`score`.
+
+        Raises:
+            ModelFailure: the model has no gradients, or returned something that is not a number.
+        """
+        loaded = self._ready(revision)
+        async with self._queue(stop - start):
+            rendering = await self._rendering(loaded, digest, plan)
+            batches = []
+            for first, last in chunks(stop - start, loaded.device.size):
+                batch = partial(
+                    loaded.device.gradients, rendering, path, start + first, start + last, score, target
+                )
+                batches.append(await asyncio.wrap_future(loaded.batcher.call(batch)))
+            # Beside the thread that scores: the transposed transforms take it some milliseconds each.
+            return await asyncio.to_thread(block_sums, rendering, path, start, stop, batches)
 
     async def outputs(
         self, revision: str, digest: str, work: Sequence[ObjectRef[Plan | Stack]], start: int, stop: int

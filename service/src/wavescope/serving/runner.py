@@ -17,11 +17,13 @@ from ray import ObjectRef
 from ray.exceptions import ObjectLostError
 from ray.serve.handle import DeploymentHandle
 
+from wavescope.core.gradients import GradientPath, GradientSums
 from wavescope.core.scores import Column
 from wavescope.engine.plan import Plan, Stack, chunks, make_stack
 from wavescope.engine.protocols import AnyRows
 from wavescope.engine.scoring import scoreboard
 from wavescope.engine.scoring.scoreboard import Scored
+from wavescope.engine.scoring.scorer import GRADIENT_BLOCK
 from wavescope.engine.types import ExplanationRequest, ModelDetails
 from wavescope.errors import ModelUnavailable
 from wavescope.retries import RetryPolicy
@@ -203,6 +205,39 @@ class RayRunner:
         ranges = ((start + at, start + to) for start, stop in wanted for at, to in chunks(stop - start, size))
         await fan_out(ranges, send, take, window=self._replicas.window)
         return board
+
+    async def gradients(
+        self,
+        plan: Plan,
+        path: GradientPath,
+        score: str,
+        target: int,
+        *,
+        on_samples: Callable[[int], bool] | None = None,
+    ) -> GradientSums | None:
+        found: GradientSums | None = None
+        early: dict[int, GradientSums] = {}
+
+        async def send(start: int, stop: int) -> GradientSums:
+            return await self._ask(
+                plan,
+                lambda reference: self._replicas.model.gradients.remote(
+                    self._details.revision, plan.digest, [reference], path, start, stop, score, target
+                ),
+                f"gradients {start}..{stop}",
+            )
+
+        def take(start: int, block: GradientSums) -> bool:
+            nonlocal found
+            early[start] = block
+            self._counters.add(CHUNKS, model=self._replicas.name, outcome="scored")
+            # Added in the order of the samples, whichever block comes first.
+            while (following := early.pop(0 if found is None else found.stop, None)) is not None:
+                found = following if found is None else found + following
+            return on_samples is None or found is None or on_samples(found.stop)
+
+        await fan_out(chunks(path.samples, GRADIENT_BLOCK), send, take, window=self._replicas.window)
+        return found
 
     async def compute(
         self, work: Callable[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("image", "model", "kind", "target_index", "target_name", "score", "seed", "plan", "wavelet", "levels", "partition", "grid_size", "nb_design", "sampler", "estimator", "approximation", "value_policy", "other", "images", "targets", "baseline", "faithfulness", "compat", "max_forwards", "deadline_s", "standard_error", "top_k", "against_index", "against_name", "prior")
+    __slots__ = ("image", "model", "kind", "target_index", "target_name", "score", "seed", "plan", "wavelet", "levels", "partition", "grid_size", "nb_design", "sampler", "estimator", "approximation", "value_policy", "other", "images", "targets", "baseline", "faithfulness", "compat", "max_forwards", "deadline_s", "standard_error", "top_k", "against_index", "against_name", "prior", "method", "samples", "noise")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,9 @@ class ExplainRequest(_message.Message):
     AGAINST_INDEX_FIELD_NUMBER: _ClassVar[int]
     AGAINST_NAME_FIELD_NUMBER: _ClassVar[int]
     PRIOR_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    NOISE_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     model: str
     kind: str
@@ -69,7 +72,10 @@ class ExplainRequest(_message.Message):
     against_index: int
     against_name: str
     prior: str
-    def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., kind: _Optional[str] = ..., target_index: _Optional[int] = ..., target_name: _Optional[str] = ..., score: _Optional[str] = ..., seed: _Optional[int] = ..., plan: _Optional[str] = ..., wavelet: _Optional[str] = ..., levels: _Optional[int] = ..., partition: _Optional[str] = ..., grid_size: _Optional[int] = ..., nb_design: _Optional[int] = ..., sampler: _Optional[str] = ..., estimator: _Optional[str] = ..., approximation: _Optional[str] = ..., value_policy: _Optional[str] = ..., other: _Optional[bytes] = ..., images: _Optional[_Iterable[bytes]] = ..., targets: _Optional[_Iterable[_Union[TargetList, _Mapping]]] = ..., baseline: _Optional[str] = ..., faithfulness: bool = ..., compat: _Optional[str] = ..., max_forwards: _Optional[int] = ..., deadline_s: _Optional[float] = ..., standard_error: _Optional[float] = ..., top_k: _Optional[int] = ..., against_index: _Optional[int] = ..., against_name: _Optional[str] = ..., prior: _Optional[str] = ...) -> None: ...
+    method: str
+    samples: int
+    noise: float
+    def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., kind: _Optional[str] = ..., target_index: _Optional[int] = ..., target_name: _Optional[str] = ..., score: _Optional[str] = ..., seed: _Optional[int] = ..., plan: _Optional[str] = ..., wavelet: _Optional[str] = ..., levels: _Optional[int] = ..., partition: _Optional[str] = ..., grid_size: _Optional[int] = ..., nb_design: _Optional[int] = ..., sampler: _Optional[str] = ..., estimator: _Optional[str] = ..., approximation: _Optional[str] = ..., value_policy: _Optional[str] = ..., other: _Optional[bytes] = ..., images: _Optional[_Iterable[bytes]] = ..., targets: _Optional[_Iterable[_Union[TargetList, _Mapping]]] = ..., baseline: _Optional[str] = ..., faithfulness: bool = ..., compat: _Optional[str] = ..., max_forwards: _Optional[int] = ..., deadline_s: _Optional[float] = ..., standard_error: _Optional[float] = ..., top_k: _Optional[int] = ..., against_index: _Optional[int] = ..., against_name: _Optional[str] = ..., prior: _Optional[str] = ..., method: _Optional[str] = ..., samples: _Optional[int] = ..., noise: _Optional[float] = ...) -> None: ...
 
 class TargetList(_message.Message):
     __slots__ = ("targets",)
@@ -86,7 +92,7 @@ class Target(_message.Message):
     def __init__(self, index: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("id", "kind", "model", "outcome", "target", "prediction", "indices", "maps", "levels", "crop", "forwards", "timing", "parameters", "warnings", "worth", "radial", "profile", "reconstruction_depth", "sufficient_image", "curve", "sufficiency", "comparison", "robustness", "zoom", "faithfulness", "explanations", "screening", "precision", "partial", "cached", "contrast")
+    __slots__ = ("id", "kind", "model", "outcome", "target", "prediction", "indices", "maps", "levels", "crop", "forwards", "timing", "parameters", "warnings", "worth", "radial", "profile", "reconstruction_depth", "sufficient_image", "curve", "sufficiency", "comparison", "robustness", "zoom", "faithfulness", "explanations", "screening", "precision", "partial", "cached", "contrast", "attributions")
     class TimingEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +131,7 @@ class ExplainResponse(_message.Message):
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
     CACHED_FIELD_NUMBER: _ClassVar[int]
     CONTRAST_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: str
     model: str
@@ -156,7 +163,44 @@ class ExplainResponse(_message.Message):
     partial: bool
     cached: bool
     contrast: Contrast
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., target: _Optional[_Union[Prediction, _Mapping]] = ..., prediction: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., indices: _Optional[_Union[Indices, _Mapping]] = ..., maps: _Optional[_Union[Maps, _Mapping]] = ..., levels: _Optional[_Iterable[_Union[Level, _Mapping]]] = ..., crop: _Optional[_Union[Crop, _Mapping]] = ..., forwards: _Optional[int] = ..., timing: _Optional[_Mapping[str, float]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., worth: _Optional[_Union[Worth, _Mapping]] = ..., radial: _Optional[_Iterable[_Union[Ring, _Mapping]]] = ..., profile: _Optional[_Iterable[_Union[ProfileBand, _Mapping]]] = ..., reconstruction_depth: _Optional[int] = ..., sufficient_image: _Optional[bytes] = ..., curve: _Optional[_Union[Curve, _Mapping]] = ..., sufficiency: _Optional[_Union[Sufficiency, _Mapping]] = ..., comparison: _Optional[_Union[Comparison, _Mapping]] = ..., robustness: _Optional[_Union[Robustness, _Mapping]] = ..., zoom: _Optional[_Union[Zoom, _Mapping]] = ..., faithfulness: _Optional[_Iterable[_Union[Faithfulness, _Mapping]]] = ..., explanations: _Optional[_Iterable[_Union[ExplainResponse, _Mapping]]] = ..., screening: _Optional[_Union[Screening, _Mapping]] = ..., precision: _Optional[str] = ..., partial: bool = ..., cached: bool = ..., contrast: _Optional[_Union[Contrast, _Mapping]] = ...) -> None: ...
+    attributions: Attributions
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., target: _Optional[_Union[Prediction, _Mapping]] = ..., prediction: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., indices: _Optional[_Union[Indices, _Mapping]] = ..., maps: _Optional[_Union[Maps, _Mapping]] = ..., levels: _Optional[_Iterable[_Union[Level, _Mapping]]] = ..., crop: _Optional[_Union[Crop, _Mapping]] = ..., forwards: _Optional[int] = ..., timing: _Optional[_Mapping[str, float]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., worth: _Optional[_Union[Worth, _Mapping]] = ..., radial: _Optional[_Iterable[_Union[Ring, _Mapping]]] = ..., profile: _Optional[_Iterable[_Union[ProfileBand, _Mapping]]] = ..., reconstruction_depth: _Optional[int] = ..., sufficient_image: _Optional[bytes] = ..., curve: _Optional[_Union[Curve, _Mapping]] = ..., sufficiency: _Optional[_Union[Sufficiency, _Mapping]] = ..., comparison: _Optional[_Union[Comparison, _Mapping]] = ..., robustness: _Optional[_Union[Robustness, _Mapping]] = ..., zoom: _Optional[_Union[Zoom, _Mapping]] = ..., faithfulness: _Optional[_Iterable[_Union[Faithfulness, _Mapping]]] = ..., explanations: _Optional[_Iterable[_Union[ExplainResponse, _Mapping]]] = ..., screening: _Optional[_Union[Screening, _Mapping]] = ..., precision: _Optional[str] = ..., partial: bool = ..., cached: bool = ..., contrast: _Optional[_Union[Contrast, _Mapping]] = ..., attributions: _Optional[_Union[Attributions, _Mapping]] = ...) -> None: ...
+
+class Attributions(_message.Message):
+    __slots__ = ("method", "samples", "factors", "signed", "standard_error", "split_half", "score", "baseline_score", "completeness_error", "level_maps")
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    FACTORS_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_HALF_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_SCORE_FIELD_NUMBER: _ClassVar[int]
+    COMPLETENESS_ERROR_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_MAPS_FIELD_NUMBER: _ClassVar[int]
+    method: str
+    samples: int
+    factors: _containers.RepeatedScalarFieldContainer[float]
+    signed: _containers.RepeatedScalarFieldContainer[float]
+    standard_error: _containers.RepeatedScalarFieldContainer[float]
+    split_half: float
+    score: float
+    baseline_score: float
+    completeness_error: float
+    level_maps: _containers.RepeatedCompositeFieldContainer[LevelMap]
+    def __init__(self, method: _Optional[str] = ..., samples: _Optional[int] = ..., factors: _Optional[_Iterable[float]] = ..., signed: _Optional[_Iterable[float]] = ..., standard_error: _Optional[_Iterable[float]] = ..., split_half: _Optional[float] = ..., score: _Optional[float] = ..., baseline_score: _Optional[float] = ..., completeness_error: _Optional[float] = ..., level_maps: _Optional[_Iterable[_Union[LevelMap, _Mapping]]] = ...) -> None: ...
+
+class LevelMap(_message.Message):
+    __slots__ = ("level", "scale_from_px", "scale_to_px", "map")
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    SCALE_FROM_PX_FIELD_NUMBER: _ClassVar[int]
+    SCALE_TO_PX_FIELD_NUMBER: _ClassVar[int]
+    MAP_FIELD_NUMBER: _ClassVar[int]
+    level: int
+    scale_from_px: int
+    scale_to_px: int
+    map: Tensor
+    def __init__(self, level: _Optional[int] = ..., scale_from_px: _Optional[int] = ..., scale_to_px: _Optional[int] = ..., map: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
 
 class Contrast(_message.Message):
     __slots__ = ("against", "outcome", "indices", "map", "levels", "radial", "warnings")
@@ -231,18 +275,22 @@ class Tensor(_message.Message):
     def __init__(self, shape: _Optional[_Iterable[int]] = ..., dtype: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Maps(_message.Message):
-    __slots__ = ("wcam", "spatial_wcam", "factors", "fam", "sobol")
+    __slots__ = ("wcam", "spatial_wcam", "factors", "fam", "sobol", "wam", "spatial_wam")
     WCAM_FIELD_NUMBER: _ClassVar[int]
     SPATIAL_WCAM_FIELD_NUMBER: _ClassVar[int]
     FACTORS_FIELD_NUMBER: _ClassVar[int]
     FAM_FIELD_NUMBER: _ClassVar[int]
     SOBOL_FIELD_NUMBER: _ClassVar[int]
+    WAM_FIELD_NUMBER: _ClassVar[int]
+    SPATIAL_WAM_FIELD_NUMBER: _ClassVar[int]
     wcam: Tensor
     spatial_wcam: Tensor
     factors: Tensor
     fam: Tensor
     sobol: Tensor
-    def __init__(self, wcam: _Optional[_Union[Tensor, _Mapping]] = ..., spatial_wcam: _Optional[_Union[Tensor, _Mapping]] = ..., factors: _Optional[_Union[Tensor, _Mapping]] = ..., fam: _Optional[_Union[Tensor, _Mapping]] = ..., sobol: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+    wam: Tensor
+    spatial_wam: Tensor
+    def __init__(self, wcam: _Optional[_Union[Tensor, _Mapping]] = ..., spatial_wcam: _Optional[_Union[Tensor, _Mapping]] = ..., factors: _Optional[_Union[Tensor, _Mapping]] = ..., fam: _Optional[_Union[Tensor, _Mapping]] = ..., sobol: _Optional[_Union[Tensor, _Mapping]] = ..., wam: _Optional[_Union[Tensor, _Mapping]] = ..., spatial_wam: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
 
 class Importance(_message.Message):
     __slots__ = ("sum", "share", "mean_share")

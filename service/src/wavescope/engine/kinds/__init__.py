@@ -11,6 +11,7 @@ from wavescope.engine.kinds import (
     robustness,
     sobol,
     sufficient_image,
+    wam,
     wcam,
     zoom,
 )
@@ -18,8 +19,10 @@ from wavescope.engine.kinds.kind import Kind
 
 KINDS: dict[str, Kind] = {
     module.KIND.name: module.KIND
-    for module in (wcam, fam, sobol, sufficient_image, profile, compare, robustness, zoom)
+    for module in (wcam, fam, sobol, sufficient_image, profile, compare, robustness, zoom, wam)
 }
+# Kinds that perturb factors and have Sobol indices; the others differentiate the model.
+PERTURBING: dict[str, Kind] = {name: kind for name, kind in KINDS.items() if not kind.gradients}
 DEFAULT_KIND = wcam.KIND
 # Names of the kinds that compare the image with ``other``, as error messages list them.
 OTHER_KINDS = " or ".join(kind.name for kind in KINDS.values() if kind.takes_other)

@@ -11,6 +11,8 @@ from wavescope.engine.types import ExplanationRequest
 
 Transform = Literal["wavelet", "fourier", "pixel"]
 
+# Maps of total indices, by the transform.
+_MAPS = {"wavelet": ("wcam", "spatial_wcam"), "fourier": ("fam",), "pixel": ("sobol",)}
 WAVELET_PARTITIONS = ("grid", "aligned", "subbands", "levels")
 
 
@@ -50,6 +52,8 @@ class Kind:
         partitions: that suit it; the first one is its default.
         defaults: of the request's fields, where they differ from those of ``wcam``.
         reference_defaults: the same under ``compat: "reference"``.
+        fixed: fields of the request that can have one value alone, as others would have no meaning.
+        gradients: whether it differentiates the model, and perturbs no design: then it has attributions, no indices.
         adaptive: whether the adaptive plan was measured to be as good as the full one (``make adaptive``), so that it
             is the default.
         sections: fields of an :class:`Explanation` that this kind has beyond those of its transform, in the order in
@@ -65,11 +69,18 @@ class Kind:
     partitions: tuple[str, ...]
     defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     reference_defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    fixed: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    gradients: bool = False
     adaptive: bool = False
     sections: tuple[str, ...] = ()
     second_image: SecondImage | None = None
     corrupts: bool = False
     extra_forwards: Callable[[ExplanationRequest, int], int] = no_forwards
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Maps that an explanation of this kind has, beside the factors."""
+        return ("wam", "spatial_wam") if self.gradients else _MAPS[self.transform]
 
     @property
     def takes_other(self) -> bool:

@@ -14,6 +14,7 @@ from jaxtyping import Float, Float32
 
 from wavescope.core import scores as core_scores
 from wavescope.core.arrays import Array, namespace, to_numpy
+from wavescope.core.gradients import GradientPath, GradientReducer, GradientSums
 from wavescope.core.reference.renderer import ReferenceRenderer
 from wavescope.core.rendering.fourier import FourierSynthesis
 from wavescope.core.rendering.masks import DerivativeRows, PickFreezeRows
@@ -21,7 +22,7 @@ from wavescope.core.rendering.pixel import PixelSynthesis
 from wavescope.core.rendering.renderer import Finish, Renderer, Synthesis
 from wavescope.core.rendering.wavelet import WaveletSynthesis
 from wavescope.core.scores import Column
-from wavescope.engine.plan import Plan, Stack
+from wavescope.engine.plan import Plan, Stack, chunks
 from wavescope.engine.protocols import (
     AnyRows,
     Classifier,
@@ -33,8 +34,10 @@ from wavescope.engine.protocols import (
 )
 from wavescope.engine.scoring.scoreboard import Scored
 from wavescope.engine.types import Preprocessing
-from wavescope.errors import ModelFailure
+from wavescope.errors import ModelFailure, NoGradients
 
+# Samples of a path whose sums are one message: they are added in this order whatever the batches they were computed in.
+GRADIENT_BLOCK = 8
 _Fetched = Callable[[], np.ndarray]  # waits for results of the device
 
 
@@ -120,6 +123,13 @@ class Rendering:
             plain, images = self._renderer.with_plain(self._design.a[rows.base[start:stop]])
         # Outside: where the model runs, and after it.
         return self._renderer.mask_derivatives(plain, differentiate(images))
+
+    def reducer(self, path: GradientPath) -> GradientReducer:
+        """Reducer of gradients by pixels to attributions of the plan's coefficients."""
+        work = self._work
+        assert isinstance(work, Plan), "a stack has no coefficients"
+        spec = work.spec
+        return GradientReducer(path, self.image(), spec.wavelet, spec.levels, work.make_partition())
 
     def steps(self) -> Float32[np.ndarray, "k n"]:
         """(K, N) a_jk − b_jk of the design of a plan that has one."""
@@ -249,6 +259,55 @@ class DeviceBatches:
             )
         return outputs
 
+    def gradients(
+        self, rendering: Rendering, path: GradientPath, start: int, stop: int, score: str, target: int
+    ) -> tuple[Float32[np.ndarray, "n c h w"], Float[np.ndarray, " n"]]:
+        """Derivatives of a score by the pixels in [0, 1], and the score, at samples start..stop of a path.
+
+        Args:
+            rendering: of the image.
+            path: of the samples.
+            start, stop: at most ``size`` of them.
+            score: which scalar.
+            target: class index.
+
+        Raises:
+            ModelFailure: the model has no gradients, or returned something that is not a number.
+        """
+        model = self._classifier
+        if not isinstance(model, Differentiable):
+            reason = self._details.no_gradients or "what runs it computes none"
+            raise NoGradients(f"model {self._details.name!r} has no gradients: {reason}", reason=reason)
+        began = self._clock()
+        images = path.images(rendering.image(), start, stop)
+        mean, std = (
+            np.asarray(values, np.float32)[:, None, None]
+            for values in (self._details.preprocessing.mean, self._details.preprocessing.std)
+        )
+        given = model.to_device((images - mean) / std)
+        rendered = self._clock()
+        kind = self._details.outputs
+        weights = np.zeros((stop - start, len(self._details.labels)))
+        weights[:, target] = 1.0
+        if score != "logit":  # whose derivative has a single entry, which is known afterwards
+            weights = core_scores.score_gradients(to_numpy(self._forward(given)), kind, score, target)
+        outputs, found = model.gradients(given, model.to_device(weights.astype(np.float32)))
+        exact, gradients = to_numpy(outputs).astype(np.float64), to_numpy(found).astype(np.float32)
+        if score == "logit":
+            slopes = core_scores.score_gradients(exact, kind, score, target)[:, target]
+            gradients = gradients * slopes.astype(np.float32)[:, None, None, None]
+        scores = core_scores.scores(exact, kind, score, (target,))[:, 0]
+        self._recorder.rendered(self._details.name, stop - start, rendered - began)
+        self._recorder.differentiated(self._details.name, stop - start, self._clock() - rendered)
+        bad = np.flatnonzero(~(np.isfinite(gradients).all(axis=(1, 2, 3)) & np.isfinite(scores)))
+        if len(bad):
+            row = start + int(bad[0])
+            raise ModelFailure(
+                f"model {self._details.name!r} returned a gradient of its {score} that is not finite for sample {row}",
+                row=row,
+            )
+        return gradients, scores
+
     def launch(self, parts: Sequence[Part]) -> Callable[[], list[Scored]]:
         """Renders and forwards at most ``size`` rows in all, without waiting for a device that computes by itself.
 
@@ -377,6 +436,23 @@ class DeviceBatches:
         return xp.astype(outputs, xp.float64)  # sums over a thousand classes keep float32's digits
 
 
+def block_sums(
+    rendering: Rendering,
+    path: GradientPath,
+    start: int,
+    stop: int,
+    batches: Sequence[tuple[Float32[np.ndarray, "_ c h w"], Float[np.ndarray, " _"]]],
+) -> GradientSums:
+    """Sums over samples start..stop, from gradients and scores of :meth:`DeviceBatches.gradients`, batch by batch."""
+    rows = [
+        (gradient, float(score))
+        for gradients, scores in batches
+        for gradient, score in zip(gradients, scores, strict=True)
+    ]
+    numbered = ((start + place, gradient, score) for place, (gradient, score) in enumerate(rows))
+    return rendering.reducer(path).sums(numbered, start, stop)
+
+
 class Scorer:
     """Scores rows of one plan, or the images of one stack, with one classifier, one device batch at a time.
 
@@ -409,6 +485,14 @@ class Scorer:
     def predict(self) -> Float[np.ndarray, " classes"]:
         """Predict as :meth:`DeviceBatches.predict`."""
         return self._device.predict(self._rendering)
+
+    def gradients(self, path: GradientPath, start: int, stop: int, score: str, target: int) -> GradientSums:
+        """Sums over samples start..stop of a path; arguments and errors as of :meth:`DeviceBatches.gradients`."""
+        batches = [
+            self._device.gradients(self._rendering, path, start + first, start + last, score, target)
+            for first, last in chunks(stop - start, self._device.size)
+        ]
+        return block_sums(self._rendering, path, start, stop, batches)
 
     def score(
         self, rows: AnyRows | None, start: int, stop: int, score: str, targets: Sequence[Column]

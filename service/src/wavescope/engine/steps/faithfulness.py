@@ -47,14 +47,15 @@ async def finish(context: ImageContext, explanation: Explanation) -> Explanation
     Raises:
         TimeOver: the deadline came first.
     """
-    if not context.request.faithfulness or explanation.indices is None or explanation.maps is None:
+    importance = explanation.importance
+    if not context.request.faithfulness or importance is None or explanation.maps is None:
         return explanation
     tests: list[_Test] = []
     if explanation.maps.spatial is not None:
         spatial = explanation.maps.spatial
         tests.append(await context.runner.compute(_over_pixels, context.plan, explanation.image, spatial))
     if context.plan.spec.transform != "pixel":
-        tests.append(_over_factors(context.plan, explanation.indices.total))
+        tests.append(_over_factors(context.plan, importance))
     found = [await _measure(context, explanation, test) for test in tests]
     forwards = sum(2 * len(test.counts) + core.SAMPLES for test in tests)
     return replace(explanation, faithfulness=tuple(found), forwards=explanation.forwards + forwards)
@@ -78,10 +79,10 @@ def _over_pixels(
     )
 
 
-def _over_factors(plan: Plan, total: Float[np.ndarray, " k"]) -> _Test:
+def _over_factors(plan: Plan, importance: Float[np.ndarray, " k"]) -> _Test:
     domain = "fourier" if plan.spec.transform == "fourier" else "wavelet"
     counts = core.counts(plan.n_factors)
-    return _Test(domain, plan, rank(total), counts, counts / plan.n_factors, plan, total, None)
+    return _Test(domain, plan, rank(importance), counts, counts / plan.n_factors, plan, importance, None)
 
 
 async def _measure(context: ImageContext, explanation: Explanation, test: _Test) -> Faithfulness:

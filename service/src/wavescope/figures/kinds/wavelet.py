@@ -39,15 +39,15 @@ def _maps_row(explanation: Explanation) -> Row:
     return Row(TITLE_IN + height + BAR_IN, draw)
 
 
-def scales_row(explanation: Explanation) -> Row:
-    """The prediction, and the importance per scale by orientation."""
+def scales_row(explanation: Explanation, summed: str = "total Sobol indices") -> Row:
+    """The prediction, and the importance per scale by orientation; ``summed`` is what shares are of."""
     levels = explanation.levels or ()
     height = max(1.75, 0.26 * len(levels))
 
     def draw(page: Page, top: float) -> None:
         top += TITLE_IN
         panels.draw_predictions(page.axes(LEFT_IN, top, PANEL_IN, height), explanation)
-        draw_scales(page.axes(LEFT_IN + PANEL_IN + GAP_IN + 0.55, top, 4.85, height), levels)
+        draw_scales(page.axes(LEFT_IN + PANEL_IN + GAP_IN + 0.55, top, 4.85, height), levels, summed)
 
     return Row(TITLE_IN + height + 0.5, draw)
 
@@ -67,9 +67,15 @@ def place_image(
 
 
 def place_spatial(
-    page: Page, corner: tuple[float, float], box: tuple[float, float], explanation: Explanation, name: str
+    page: Page,
+    corner: tuple[float, float],
+    box: tuple[float, float],
+    explanation: Explanation,
+    name: str,
+    *,
+    unit: str | None = None,
 ) -> None:
-    """The map over the image's pixels, with its colour bar."""
+    """The map over the image's pixels, with its colour bar; ``unit`` where it is not that of total indices."""
     maps = explanation.maps
     if maps is None or maps.spatial is None:
         return
@@ -78,7 +84,8 @@ def place_spatial(
     axes = page.fitted(left, top, box, explanation.image.shape)
     panels.draw_spatial(axes, explanation.image, maps.spatial, display)
     panels.title(axes, name)
-    label = display.label(UNIT if maps.spatial_wcam is None else f"{UNIT}, summed over sub-bands")
+    of_indices = UNIT if maps.spatial_wcam is None else f"{UNIT}, summed over sub-bands"
+    label = display.label(unit or of_indices)
     predicted = predicted_pixels(explanation)
     if predicted is not None and predicted.any():
         draw_hatching(axes, predicted)
@@ -88,21 +95,27 @@ def place_spatial(
 
 
 def place_packed(
-    page: Page, corner: tuple[float, float], box: tuple[float, float], explanation: Explanation
+    page: Page,
+    corner: tuple[float, float],
+    box: tuple[float, float],
+    explanation: Explanation,
+    name: str = "Where and on which scale: WCAM",
+    *,
+    unit: str = UNIT,
 ) -> None:
-    """The WCAM in packed layout, with its colour bar."""
+    """The map over packed coefficients, with its colour bar."""
     maps = explanation.maps
-    if maps is None or maps.wcam is None:
+    if maps is None or maps.packed is None:
         return
     left, top = corner[0], corner[1] + TITLE_IN
-    display = display_of(maps.wcam)
-    width, height = fit(box, maps.wcam.shape)
-    axes = page.fitted(left, top, box, maps.wcam.shape)
+    display = display_of(maps.packed)
+    width, height = fit(box, maps.packed.shape)
+    axes = page.fitted(left, top, box, maps.packed.shape)
     panels.draw_packed(
-        axes, maps.wcam, maps.factors, explanation.levels or (), display, (72 * width, 72 * height)
+        axes, maps.packed, maps.factors, explanation.levels or (), display, (72 * width, 72 * height)
     )
-    panels.title(axes, "Where and on which scale: WCAM")
-    label = display.label(UNIT, *(["grey: not perturbed"] if (maps.factors < 0).any() else []))
+    panels.title(axes, name)
+    label = display.label(unit, *(["grey: not perturbed"] if (maps.factors < 0).any() else []))
     unresolved = unresolved_places(explanation)
     if unresolved is not None:
         draw_hatching(axes, unresolved)

@@ -15,7 +15,10 @@ from wavescope.ingress.openapi.request_examples import TINY_PNG
 
 _FLOATS = {"shape": [2, 2], "dtype": "float32", "data": "zczMPgAAAD8AAAA/AAAAPw=="}
 _FACTORS = {"shape": [2, 2], "dtype": "int32", "data": "AAAAAAEAAAABAAAAAQAAAA=="}
-_NO_MAPS = {"factors": _FACTORS, "wcam": None, "spatial_wcam": None, "fam": None, "sobol": None}
+_NO_MAPS = {
+    "factors": _FACTORS,
+    **dict.fromkeys(("wcam", "spatial_wcam", "fam", "sobol", "wam", "spatial_wam")),
+}
 _BAND = {"sum": 0.1, "share": 0.1, "mean_share": 0.1}
 _TABBY = {"index": 281, "label": "tabby", "probability": 0.91}
 _EGYPTIAN = {"index": 285, "label": "Egyptian cat", "probability": 0.05}
@@ -77,10 +80,11 @@ def _contrast(levels: list[Any] | None, radial: list[Any] | None) -> dict[str, A
     }
 
 
-def _reply(kind: str, maps: tuple[str, ...] = ("wcam", "spatial_wcam"), **sections: Any) -> dict[str, Any]:
+def _reply(kind: str, **sections: Any) -> dict[str, Any]:
     """The reply of a kind, with the sections that it alone has."""
     absent = (
-        "radial", "profile", *_SUFFICIENCY, "comparison", "robustness", "zoom", "faithfulness", "screening",
+        "radial", "profile", *_SUFFICIENCY, "comparison", "robustness", "zoom", "attributions", "faithfulness",
+        "screening",
     )  # fmt: skip
     return {
         "id": "5d0c8f2e6a1b4c7d",
@@ -91,7 +95,7 @@ def _reply(kind: str, maps: tuple[str, ...] = ("wcam", "spatial_wcam"), **sectio
         "target": _TABBY,
         "prediction": [_TABBY, _EGYPTIAN],
         "indices": _INDICES,
-        "maps": _NO_MAPS | dict.fromkeys(maps, _FLOATS),
+        "maps": _NO_MAPS | dict.fromkeys(KINDS[kind].maps, _FLOATS),
         "levels": _LEVELS,
         "worth": {"variance": 0.02, "split_half": 0.81, "runner_up": _EGYPTIAN, "class_contrast": 0.06},
         "contrast": _contrast(sections.get("levels", _LEVELS), sections.get("radial"))
@@ -165,7 +169,6 @@ REPLIES: dict[str, Any] = {
         "summary": "fam",
         "value": _reply(
             "fam",
-            ("fam",),
             levels=None,
             radial=[
                 {"frequency": [0.0, 0.354], "mean": 0.4, "share": 0.44},
@@ -173,7 +176,7 @@ REPLIES: dict[str, Any] = {
             ],
         ),
     },
-    "sobol": {"summary": "sobol", "value": _reply("sobol", ("sobol",), levels=None)},
+    "sobol": {"summary": "sobol", "value": _reply("sobol", levels=None)},
     "sufficient-image": {
         "summary": "sufficient-image",
         "value": _reply("sufficient-image", **_SUFFICIENCY),
@@ -264,6 +267,35 @@ REPLIES: dict[str, Any] = {
                 ],
                 "zoomed": _reply("zoom"),
             },
+        ),
+    },
+    "wam": {
+        "summary": "wam",
+        "value": _reply(
+            "wam",
+            indices=None,
+            worth=None,
+            attributions={
+                "method": "smoothgrad",
+                "samples": 25,
+                "factors": [0.8, 2.4],
+                "signed": None,
+                "standard_error": [0.05, 0.12],
+                "split_half": 0.93,
+                "score": 8.45,
+                "baseline_score": None,
+                "completeness_error": None,
+                "level_maps": [
+                    {
+                        "level": level,
+                        "scale_px": scale_px,
+                        "map": {**_FLOATS, "shape": [1, 1], "data": "zczMPg=="},
+                    }
+                    for level, scale_px in _SCALES
+                ],
+            },
+            forwards=75,
+            warnings=[],
         ),
     },
     "faithfulness": {"summary": "With faithfulness", "value": {**_WCAM, "faithfulness": [_FAITHFULNESS]}},

@@ -12,7 +12,7 @@ from jaxtyping import Float32
 
 from wavescope.core.arrays import Array, namespace
 from wavescope.engine.types import ModelDetails, Outputs, Preprocessing
-from wavescope.errors import ModelFailure
+from wavescope.errors import ModelFailure, NoGradients
 from wavescope.models.backend import (
     as_classes,
     by_pixels,
@@ -250,8 +250,8 @@ class OnnxBackend:
                 "gradients need it: load it again"
             )
 
-    def _without_gradients(self, reason: str) -> ModelFailure:
-        return ModelFailure(f"model {self._spec.name!r} has no gradients: {reason}")
+    def _without_gradients(self, reason: str) -> NoGradients:
+        return NoGradients(f"model {self._spec.name!r} has no gradients: {reason}", reason=reason)
 
     def _raw(self, images: Float32[Array, "n c h w"]) -> Float32[Array, "n outputs"]:
         if self._binding is not None:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float32
 
 from wavescope.engine.types import ModelDetails, Outputs, Preprocessing
-from wavescope.errors import ModelFailure
+from wavescope.errors import ModelFailure, NoGradients
 from wavescope.models.backend import (
     PROBE_ROWS,
     as_classes,
@@ -183,7 +183,9 @@ class TorchBackend:
             given = images.clone().requires_grad_()
             scores = self._module(given).float()
             if not scores.requires_grad:
-                raise ModelFailure(f"model {self._name!r} has no gradients: {_UNKNOWN_OPERATOR}")
+                raise NoGradients(
+                    f"model {self._name!r} has no gradients: {_UNKNOWN_OPERATOR}", reason=_UNKNOWN_OPERATOR
+                )
             (found,) = torch.autograd.grad(scores, given, weights.clone())
         return scores.detach(), found
 
@@ -193,7 +195,7 @@ class TorchBackend:
         outputs = 1 if details.threshold is not None else len(details.labels)
         try:
             self._differentiate(image, torch.ones((1, outputs), device=self._device))
-        except ModelFailure:
+        except NoGradients:
             return _UNKNOWN_OPERATOR
         except RuntimeError as error:
             if lacks_memory(logged_text(error, runtime=RUNTIME, model=self._name)):

@@ -12,6 +12,7 @@ from dataclasses import is_dataclass
 import numpy as np
 
 from wavescope.engine.kinds import KINDS
+from wavescope.engine.kinds.kind import Kind
 from wavescope.engine.types import Explanation, Faithfulness, Indices, Maps
 from wavescope.errors import ConstantScore, InvalidRequest
 from wavescope.ingress.kserve.oip.tensors import Output
@@ -22,7 +23,6 @@ from wavescope.ingress.replies import UNNAMED_SECTIONS, encode_json, to_arrays
 TensorSpecs = dict[str, tuple[str, tuple[int, ...]]]
 _EXPLANATION: TensorSpecs = {"explanation": ("BYTES", ())}
 _ALWAYS: TensorSpecs = {"outcome": ("BYTES", ()), "target": ("INT64", ()), "forwards": ("INT64", ())}
-_MAPS = {"wavelet": ("wcam", "spatial_wcam"), "fourier": ("fam",), "pixel": ("sobol",)}
 _LEVELS: TensorSpecs = {"levels": ("FP64", (-1, 3))}
 _IMAGE = ("FP32", (-1, -1, -1))
 # A kind's map is measured in one or two domains.
@@ -33,7 +33,7 @@ _DATATYPES = {"float32": "FP32", "int32": "INT32", "bool": "BOOL"}
 def outputs_of(kind: str) -> TensorSpecs:
     """Every tensor that explanations of a kind can have, in the order of their replies."""
     record = KINDS[kind]
-    usual = _arrays_of(record.transform)
+    usual = _arrays_of(record)
     arrays = dict(usual)
     for section in record.sections:
         for field in _fields_of(section):
@@ -70,11 +70,15 @@ def _tensor(field: ReplyField) -> tuple[str, tuple[int, ...]]:
     return datatype, tuple(int(name) if name.isdigit() else -1 for name in array.dim_str.split())
 
 
-def _arrays_of(transform: str) -> TensorSpecs:
-    """The arrays of every explanation in a domain."""
-    indices = {field.name: _tensor(field) for field in reply_fields(Indices) if field.form is not None}
+def _arrays_of(kind: Kind) -> TensorSpecs:
+    """The arrays of every explanation of a kind, but those of its sections."""
+    indices = {
+        field.name: _tensor(field)
+        for field in reply_fields(Indices)
+        if field.form is not None and not kind.gradients
+    }
     maps = {field.name: _tensor(field) for field in reply_fields(Maps)}
-    own = {name: maps[name] for name in ("factors", *_MAPS[transform])}
+    own = {name: maps[name] for name in ("factors", *kind.maps)}
     curves = {
         f"faithfulness/{domain}/{field.name}": _tensor(field)
         for domain in _DOMAINS

@@ -1,0 +1,36 @@
+"""Kind ``wam``: gradients by wavelet coefficients, the wavelet attribution method (Kasmi et al. 2025).
+
+Source: "One Wave To Explain Them All: A Unifying Perspective On Feature Attribution", https://arxiv.org/abs/2410.01482.
+"""
+
+from __future__ import annotations
+
+from wavescope.engine.kinds.kind import WAVELET_PARTITIONS, Kind
+from wavescope.engine.types import ExplanationRequest
+
+# Time of a gradient in that of forwards, as measured of the embedded model (docs/models.md). Scores other than a logit
+# need the outputs first, for a forward more.
+GRADIENT_FORWARDS = 3
+
+
+def sample_cost(score: str) -> int:
+    """Forwards that the gradient of a score at one image counts as."""
+    return GRADIENT_FORWARDS if score == "logit" else GRADIENT_FORWARDS + 1
+
+
+def _extra_forwards(request: ExplanationRequest, n_factors: int) -> int:
+    del n_factors
+    return request.samples * sample_cost(request.score)
+
+
+KIND = Kind(
+    name="wam",
+    summary="which wavelet coefficients the score is most sensitive to, by gradients; needs a model that has some",
+    transform="wavelet",
+    partitions=WAVELET_PARTITIONS,
+    defaults={"value_policy": "none"},
+    fixed={"plan": "full", "compat": None, "value_policy": "none", "approximation": "perturb"},
+    sections=("attributions",),
+    gradients=True,
+    extra_forwards=_extra_forwards,
+)
