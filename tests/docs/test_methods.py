@@ -175,6 +175,9 @@ def test_the_table_of_the_prior_is_that_of_the_field() -> None:
     assert told == names
     for words in (
         f"grows by {gaussian_process.SLOPE} for each unit",
+        "shifted by −{:.1f} on the finest level, {} on the next and {} on all coarser ones".format(
+            -gaussian_process.LEVEL_MEANS[0], *gaussian_process.LEVEL_MEANS[1:]
+        ),
         f"$\\ell$ = {gaussian_process.PLACE_LENGTH} of its side",
         f"$\\ell$ = {gaussian_process.BAND_PLACE_LENGTH} |",
         f"shifted by −{-gaussian_process.TOGETHER} ± {gaussian_process.TOGETHER_SD}",
@@ -192,6 +195,9 @@ def test_the_gradient_prior_is_told_with_the_codes_numbers() -> None:
         f"{constants.slope_sd} for both slopes, {constants.level_sd} (level), {constants.band_sd} (sub-band), "
         f"{constants.place_sd} and {constants.band_place_sd} (place, $\\ell$ = {constants.place_length} and "
         f"{constants.band_place_length}), {constants.own_sd} (own)",
+        "the levels are shifted by −{}, {} and {}".format(
+            -constants.level_means[0], *constants.level_means[1:]
+        ),
         f"at most {adaptive.MOST_GRADIENTS} and a quarter of the budget",
         f"at least $e^{{-{2 * factor_features.STEEPNESS_REACH:.0f}}}$ of the largest",
     ):
@@ -214,6 +220,7 @@ def test_the_adaptive_plan_is_told_with_the_codes_numbers_and_limits() -> None:
         f"{MAX_ADAPTIVE_FACTORS:,} with plan `adaptive`",
         f"| `max_forwards` | {LEAST_FORWARDS} or more |",
         f"A round takes {estimator.ROUND} forwards, or half of those",
+        f"\\max(|a_{{jk}} - b_{{jk}}|, {importance_sampling.LEAST_STEP})^{{{importance_sampling.STEP_POWER}}}",
     ):
         assert words in TEXT
     assert (

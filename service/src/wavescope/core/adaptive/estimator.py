@@ -18,15 +18,21 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from wavescope.core.adaptive.factor_features import FactorFeatures, steepness
-from wavescope.core.adaptive.gaussian_process import GaussianProcess, Measurements
-from wavescope.core.adaptive.importance_sampling import draw_rows, sensitivity
+from wavescope.core.adaptive.gaussian_process import GaussianProcess, Measurements, Posterior
+from wavescope.core.adaptive.importance_sampling import (
+    FIRST,
+    ImportanceSample,
+    draw_rows,
+    expected_effects,
+    sensitivity,
+)
 from wavescope.core.sobol.diagnostics import reliability
 from wavescope.core.sobol.effects import effects
 from wavescope.core.sobol.estimators import row_variance
 
 NORMAL_95 = 1.96
 # Ends of intervals and bounds in standard deviations: errors have heavier tails than a normal's. On scores of known
-# indices 0.87 to 0.97 of the 20 largest are held by intervals so wide, 0.76 to 0.91 by those of 1.96.
+# indices 0.90 to 0.95 of the 20 largest are held by intervals so wide.
 WIDE_95 = 2.5
 # Squared coefficient of variation of the weighted squared differences of one factor, or of a group, over base rows;
 # before anything is measured, as of this many rows.
@@ -66,7 +72,7 @@ class Estimate:
 
     Attributes:
         total: (K,) mean of the posterior, at most 1; 0 for a factor without effect on any of its rows.
-        standard_error: (K,) of ``total``, at most 1, with what all have in common: the errors of V and of the rows.
+        standard_error: (K,) of ``total``, at most 1, with the error of V, which all have in common.
         interval_95: (K, 2), ending at 1.
         resolved: (K,) perturbed by themselves, or nothing to perturb.
         upper_bound: (K,) the upper end of the interval where resolved; else that of the smallest group around.
@@ -123,7 +129,8 @@ class AdaptiveEstimator:
         score: which scalar they are.
         budget: forwards in all, those of ``rows`` among them.
         seed: of the draws.
-        step: (M, K) the design's A − B, of which the effects are made; ``None`` for no effects.
+        step: (M, K) the design's A − B, by which rows are drawn and of which the effects are made; ``None`` for no
+            effects, and rows drawn without it.
         derivatives: (d, K) of the first class's score by every mask value, at some rows of A; the prior of every class
             grows with their mean squares too, where they are not all 0. ``None`` for one that grows with sizes alone.
 
@@ -147,7 +154,6 @@ class AdaptiveEstimator:
         self._step = step
         self._budget = budget
         self.spent = len(rows)
-        self._draws = draw_rows(sensitivity(score, rows[:, 0]), seed)
         self._acts = np.flatnonzero(features.size > 0)
         kept = FactorFeatures(
             *(getattr(features, name)[self._acts] for name in ("size", "level", "band", "place"))
@@ -157,24 +163,24 @@ class AdaptiveEstimator:
             steep = steepness(derivatives[:, self._acts])
         self._process = GaussianProcess(kept, steep) if len(self._acts) else None
         self._inert = features.size <= 0
-        self._kept: tuple[int, Float[np.ndarray, " acts"], Float[np.ndarray, " acts"]] | None = None
+        self._kept: tuple[int, Posterior] | None = None
         self.n_factors = len(features.size)
         self.groups = self._make_groups(features)
         self._block = np.zeros(self.n_factors + len(self.groups), dtype=int)
+        self._draws = self._draw(features, sensitivity(score, rows[:, 0]), seed)
         # (T, M, K + groups), NaN where nothing is scored.
         self._scores = np.full((rows.shape[1], len(rows), len(self._block)), np.nan)
 
     @property
     def exhausted(self) -> bool:
         """Whether every factor has had every row."""
-        return bool((self._block[self._acts] + 1 >= len(self._draws.lengths)).all())
+        return all(self._block[factor] >= self._draws[int(factor)].blocks for factor in self._acts)
 
     def select_groups(self) -> RowSelection:
         """Selects the rows that perturb groups, as far as the budget goes."""
         blocks = np.zeros_like(self._block)
-        cost = int(self._draws.distinct[1])
-        affordable = max(self._budget - self.spent, 0) // cost
-        blocks[self.n_factors :][:affordable] = 1
+        costs = [draws.distinct[1] for draws in self._draws[self.n_factors :]]
+        blocks[self.n_factors :] = np.cumsum(costs) <= self._budget - self.spent
         return self._select(blocks)
 
     def select_round(self) -> RowSelection:
@@ -182,7 +188,7 @@ class AdaptiveEstimator:
         room = min(self._budget - self.spent, max(ROUND, int(ROUND_SHARE * self.spent)))
         blocks = self._block.copy()
         for factor in self._rank_by_gain() if self._process is not None and room > 0 else []:
-            cost = int(np.diff(self._draws.distinct)[blocks[factor]])
+            cost = self._draws[factor].cost(int(blocks[factor]))
             if cost <= room:
                 blocks[factor] += 1
                 room -= cost
@@ -210,8 +216,9 @@ class AdaptiveEstimator:
         if self._process is None:
             return Estimate(total, error, interval, resolved, bound, *slopes)
         measured = self._measurements(target, sample)
-        mean, var = self._posterior(target, measured)
-        common = self._common(target, sample)
+        posterior = self._posterior(target, measured)
+        mean, var = posterior.mean, posterior.variance
+        common = self._common(target)
         acts = self._acts
         total[acts] = np.minimum(np.exp(mean + var / 2), 1)
         # An error beyond 1 says no more than "unknown".
@@ -254,10 +261,14 @@ class AdaptiveEstimator:
     def _sample(self, target: int) -> _Effects:
         """Measured effects on the score of one class."""
         substituted = np.flatnonzero(self._block)
-        times = np.stack([self._draws.times(block) for block in range(len(self._draws.lengths))])
         change = self._changes(target, substituted)
-        values = np.where(np.isnan(change), 0, change**2 / 2 * self._draws.weight)
-        return _Effects(substituted, values, times[self._block[substituted]])
+        values = np.where(np.isnan(change), 0, change**2 / 2 * self._weights(substituted))
+        times = [self._draws[int(one)].times(int(self._block[one])) for one in substituted]
+        return _Effects(substituted, values, np.asarray(times, dtype=int).reshape(values.shape))
+
+    def _weights(self, substituted: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m rows"]:
+        """Weights of a draw of every row, of factors and groups."""
+        return np.asarray([self._draws[int(one)].weight for one in substituted]).reshape(-1, len(self._rows))
 
     def _changes(self, target: int, substituted: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m rows"]:
         """f(A_j) − f(C_j) of factors and groups; NaN where nothing is scored."""
@@ -273,7 +284,7 @@ class AdaptiveEstimator:
         single = sample.substituted < self.n_factors
         factors = sample.substituted[single]
         change = self._changes(target, factors)
-        weight = sample.times[single] * self._draws.weight
+        weight = sample.times[single] * self._weights(factors)
         slope[factors], error[factors] = effects(change, self._step[:, factors].T, weight)
         slope[self._inert], error[self._inert] = 0, 0
         return slope, error
@@ -288,7 +299,9 @@ class AdaptiveEstimator:
         """Variances of the logs of all that was measured; and the spread of factors' effects that they follow from."""
         single = sample.substituted < self.n_factors
         spread, together = sample.spread(single, FACTOR_SPREAD), sample.spread(~single, GROUP_SPREAD)
-        effective = self._draws.effective[self._block[sample.substituted]]
+        effective = np.asarray(
+            [self._draws[int(one)].effective[self._block[one]] for one in sample.substituted]
+        )
         return np.log1p(np.where(single, spread, together) / effective), spread
 
     def _measurements(self, target: int, sample: _Effects) -> Measurements:
@@ -309,33 +322,21 @@ class AdaptiveEstimator:
         log = np.log(np.maximum(index, index.max() * np.exp(-REACH))) + noise / 2
         return Measurements(members, log, noise)
 
-    def _posterior(
-        self, target: int, measured: Measurements
-    ) -> tuple[Float[np.ndarray, " acts"], Float[np.ndarray, " acts"]]:
-        """Mean and variance of the log indices of the factors that act; kept, for a round asks twice."""
+    def _posterior(self, target: int, measured: Measurements) -> Posterior:
+        """Log indices of the factors that act; kept, for a round asks twice."""
         assert self._process is not None
         if self._kept is None or self._kept[0] != target:
-            self._kept = (target, *self._process.posterior(measured))
-        return self._kept[1], self._kept[2]
+            self._kept = (target, self._process.posterior(measured))
+        return self._kept[1]
 
-    def _common(self, target: int, sample: _Effects) -> float:
-        """Variance of what the logs of all indices have in common: the error of V, and of the base rows drawn."""
+    def _common(self, target: int) -> float:
+        """Variance of what the logs of all indices have in common: the error of V."""
         off = self._rows[:, target] - self._rows[:, target].mean()
         count = len(off)
         # V without each row: the jackknife.
         without = (off**2).sum() - off**2 * count / (count - 1)
         logs = np.log(np.maximum(without, 1e-12 * (off**2).sum()))
-        error = (count - 1) / count * float(((logs - logs.mean()) ** 2).sum())
-        often = (sample.substituted < self.n_factors) & sample.values.any(axis=1)
-        block = min(2, int(self._block[sample.substituted[often]].max(initial=0)))
-        often &= self._block[sample.substituted] >= block
-        drawn = self._draws.rows(block)
-        if not often.any() or len(drawn) < 2:
-            return error
-        effects = sample.values[np.ix_(often, drawn)]
-        effects = effects[effects.any(axis=1)]
-        gain = (effects / effects.mean(axis=1, keepdims=True)).mean(axis=0)
-        return error + (float(gain.var(ddof=1)) / len(drawn) if len(effects) else 0.0)
+        return (count - 1) / count * float(((logs - logs.mean()) ** 2).sum())
 
     def _bounds(self, measured: Measurements, sample: _Effects, common: float) -> Float[np.ndarray, " k"]:
         """(K,) the upper end of the interval of the smallest group around each factor, at most 1."""
@@ -365,21 +366,35 @@ class AdaptiveEstimator:
                 members = inside[features.size[inside] > 0]
                 if QUARTER_MEMBERS <= len(inside) < len(group) and len(members) > 1:
                     quarters.append(members)
-        cost = len(quarters) * int(self._draws.distinct[1])
-        return whole + quarters if cost <= QUARTERS_SHARE * self._budget else whole
+        return whole + quarters if len(quarters) * FIRST <= QUARTERS_SHARE * self._budget else whole
+
+    def _draw(
+        self, features: FactorFeatures, sensitive: Float[np.ndarray, " m"], seed: int
+    ) -> list[ImportanceSample]:
+        """Draws base rows for every factor, then for every group."""
+        if self._step is None:
+            return [draw_rows(sensitive, seed, factor=one) for one in range(len(self._block))]
+        effects, power = expected_effects(self._step), features.size**2
+        of_groups = [(effects[:, members] * power[members]).sum(axis=1) for members in self.groups]
+        return [
+            draw_rows(sensitive, seed, factor=one, expected=expected)
+            for one, expected in enumerate([*effects.T, *of_groups])
+        ]
 
     def _rank_by_gain(self) -> list[int]:
         """Factors that have another block, those first whose variance it lowers most per forward."""
         assert self._process is not None
         sample = self._sample(0)
-        mean, var = self._posterior(0, self._measurements(0, sample))
+        posterior = self._posterior(0, self._measurements(0, sample))
+        mean, var = posterior.mean, posterior.variance
         _, spread = self._noise(sample)
-        blocks = self._block[self._acts]
-        more = blocks + 1 < len(self._draws.lengths)
-        factors, blocks, mean, var = self._acts[more], blocks[more], mean[more], var[more]
-        noise = np.log1p(spread / np.diff(self._draws.effective)[blocks].clip(1e-9))
-        lowered = var - 1 / (1 / var + 1 / noise)
-        gain = np.exp(2 * mean + var) * lowered / np.diff(self._draws.distinct)[blocks]
+        more = np.asarray([self._block[one] < self._draws[int(one)].blocks for one in self._acts])
+        factors, mean, var = self._acts[more], mean[more], var[more]
+        draws = [(self._draws[int(factor)], int(self._block[factor])) for factor in factors]
+        gained = np.asarray([of.effective[block + 1] - of.effective[block] for of, block in draws])
+        cost = np.asarray([of.cost(block) for of, block in draws])
+        noise = np.log1p(spread / gained.clip(1e-9))
+        gain = np.exp(2 * mean + var) * (var - 1 / (1 / var + 1 / noise)) / cost
         return factors[np.argsort(-gain, kind="stable")].tolist()
 
     def _select(self, blocks: Int[np.ndarray, " all"]) -> RowSelection:
@@ -387,7 +402,8 @@ class AdaptiveEstimator:
         base: list[int] = []
         substituted: list[int] = []
         for one in np.flatnonzero(blocks > self._block):
-            rows = np.setdiff1d(self._draws.rows(int(blocks[one])), self._draws.rows(int(self._block[one])))
+            draws = self._draws[one]
+            rows = np.setdiff1d(draws.rows(int(blocks[one])), draws.rows(int(self._block[one])))
             base += rows.tolist()
             substituted += [int(one)] * len(rows)
         order = np.lexsort((substituted, base))

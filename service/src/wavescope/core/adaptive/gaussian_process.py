@@ -19,7 +19,9 @@ from wavescope.core.adaptive.factor_features import FactorFeatures
 # Standard deviations of the parts of a log index, lengths in sides of the image. Fitted by marginal likelihood to full
 # designs of N = 64 of six photographs, of their logits; results hardly depend on them (``make adaptive``).
 SLOPE, SLOPE_SD = 1.0, 0.2
-LEVEL_SD, BAND_SD = 0.85, 0.3
+LEVEL_SD, BAND_SD = 0.3, 0.3
+# Of as many coefficients of the same size fine detail weighs less: the finest level, the next, all coarser ones.
+LEVEL_MEANS = (-1.0, 0.0, 0.45)
 PLACE_SD, PLACE_LENGTH = 0.6, 0.11
 BAND_PLACE_SD, BAND_PLACE_LENGTH = 0.3, 0.17
 # Fitted: 0.46. So narrow, intervals held 0.91 of the largest indices of known saturating scores where these hold 0.95;
@@ -38,6 +40,7 @@ class PriorConstants:
         place_sd, place_length: field over the image, of all sub-bands.
         band_place_sd, band_place_length: the same of one sub-band.
         own_sd: of each factor by itself.
+        level_means: mean shifts of the finest level, of the next and of all coarser ones, where there are several.
     """
 
     slope: float = SLOPE
@@ -51,6 +54,7 @@ class PriorConstants:
     band_place_sd: float = BAND_PLACE_SD
     band_place_length: float = BAND_PLACE_LENGTH
     own_sd: float = OWN_SD
+    level_means: tuple[float, float, float] = LEVEL_MEANS
 
 
 SIZE_PRIOR = PriorConstants()
@@ -61,20 +65,21 @@ GRADIENT_PRIOR = PriorConstants(
     slope_sd=0.15,
     steepness_slope=1.1,
     steepness_slope_sd=0.15,
-    level_sd=0.42,
+    level_sd=0.25,
     band_sd=0.15,
     place_sd=0.3,
     place_length=0.12,
     band_place_sd=0.17,
     band_place_length=0.13,
     own_sd=0.6,
+    level_means=(-0.45, 0.15, 0.15),
 )
 SCALE_SD = 3.0  # of what all have in common: how strongly the score varies
 TYPICAL = -7.0
 # A group's index is less than the sum of its members' where they act together (0.3 to 1.3 of it, median 0.9).
 TOGETHER, TOGETHER_SD = -0.15, 0.3
 # Linearised sums settle in a few steps.
-STEPS = 6
+STEPS = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +95,53 @@ class Measurements:
     factors: tuple[Int[np.ndarray, " _"], ...]
     log: Float[np.ndarray, " m"]
     variance: Float[np.ndarray, " m"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Posterior:
+    """Posterior of K log indices, given measured ones.
+
+    Attributes:
+        mean: (K,).
+        variance: (K,).
+        prior: (K, K) covariance before anything was measured.
+        gain: (m, K) prior − gainᵀ gain is the covariance now.
+    """
+
+    mean: Float[np.ndarray, " k"]
+    variance: Float[np.ndarray, " k"]
+    prior: Float[np.ndarray, "k k"]
+    gain: Float[np.ndarray, "m k"]
+
+    @property
+    def expected(self) -> Float[np.ndarray, " k"]:
+        """(K,) means of the indices themselves, which are log-normal."""
+        return np.exp(self.mean + self.variance / 2)
+
+    def correlation(self) -> float:
+        """Correlation that the expected indices have with the true ones, 0 to 1, if the posterior is right.
+
+        Of a posterior mean with what it is the mean of: the root of its variance over that of mean and error. The mean
+        correlation is a little higher, for the largest index may err by much and still be the largest.
+        """
+        expected = self.expected
+        error = float((expected**2 * np.expm1(np.minimum(self.variance, 50))).mean())
+        signal = float(expected.var())
+        return float(np.sqrt(signal / (signal + error))) if signal > 0 else 0.0
+
+    def share_error(self, of: Int[np.ndarray, " k"]) -> float:
+        """Half the sum of the expected differences of shares of the sum of all indices, 0 to 1.
+
+        Args:
+            of: the part, as a level, that each factor belongs to.
+        """
+        share = self.expected / self.expected.sum()
+        inside = (of[:, None] == np.unique(of)).astype(float)
+        slopes = share[:, None] * (inside - share @ inside)  # of the shares by the logs
+        explained = self.gain @ slopes
+        variance = (slopes * (self.prior @ slopes)).sum(axis=0) - (explained**2).sum(axis=0)
+        # The mean of |x| of a normal x.
+        return float(min(np.sqrt(2 / np.pi * np.maximum(variance, 0)).sum() / 2, 1))
 
 
 class GaussianProcess:
@@ -113,6 +165,9 @@ class GaussianProcess:
             steep = steep - steep.mean()
             self.mean = self.mean + constants.steepness_slope * steep
             slopes += constants.steepness_slope_sd**2 * np.outer(steep, steep)
+        if features.level.max() > 0:
+            finer = np.minimum(features.level.max() - features.level, len(constants.level_means) - 1)
+            self.mean = self.mean + np.asarray(constants.level_means)[finer]
         squared = ((features.place[:, None] - features.place[None]) ** 2).sum(axis=-1)
         level = features.level[:, None] == features.level[None]
         band = features.band[:, None] == features.band[None]
@@ -127,22 +182,20 @@ class GaussianProcess:
         covariance[np.diag_indices_from(covariance)] += constants.own_sd**2
         self._covariance: Float[np.ndarray, "k k"] = covariance
 
-    def posterior(
-        self, measured: Measurements, *, steps: int = STEPS
-    ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-        """Mean and variance (K,) of every log index, given the measured ones.
+    def posterior(self, measured: Measurements, *, steps: int = STEPS) -> Posterior:
+        """Computes the log indices given the measured ones.
 
         The log of a sum is taken as linear about the last mean (Gauss-Newton), ``steps`` times.
         """
         mean, variance = self.mean, np.diag(self._covariance)
         if not measured.factors:
-            return mean, variance
+            return Posterior(mean, variance, self._covariance, np.zeros((0, len(mean))))
         single = np.asarray([len(group) == 1 for group in measured.factors])
         factors = np.asarray([group[0] for group in measured.factors if len(group) == 1], dtype=int)
         groups = [group for group in measured.factors if len(group) > 1]
         order = np.concatenate([np.flatnonzero(single), np.flatnonzero(~single)])
         log, noise = measured.log[order], measured.variance[order] + TOGETHER_SD**2 * ~single[order]
-        about = mean
+        about, gain = mean, np.zeros((0, len(mean)))
         for step in range(steps if groups else 1):
             # Half steps after the second: a group that its members contradict would be approached from side to side.
             about = mean if step < 2 else (about + mean) / 2
@@ -155,7 +208,7 @@ class GaussianProcess:
             off = log - np.concatenate([self.mean[factors], sums + slopes @ (self.mean - about)])
             mean = self.mean + gain.T @ solve_triangular(root, off, lower=True)
             variance = np.diag(self._covariance) - (gain**2).sum(axis=0)
-        return mean, variance
+        return Posterior(mean, variance, self._covariance, gain)
 
     def _linear(
         self, groups: list[Int[np.ndarray, " _"]], mean: Float[np.ndarray, " k"]
