@@ -22,6 +22,7 @@ from wavescope.engine import adaptive, warnings
 from wavescope.engine.checks import product_forwards, sample_forwards
 from wavescope.engine.choices import ADAPTIVE_FORWARDS, CHOICES, PRIORS, STOPS
 from wavescope.engine.docstrings import attribute_texts
+from wavescope.engine.gradient_cost import GRADIENT_FORWARDS
 from wavescope.engine.kinds import KINDS
 from wavescope.engine.limits import LEAST_FORWARDS, MAX_ADAPTIVE_FACTORS
 from wavescope.engine.plan import make_plan
@@ -82,7 +83,9 @@ def test_the_table_of_kinds_has_the_codes_transforms_factors_and_forwards() -> N
         told = [f"`{kind}`", record.transform]
         for request in (make_request(kind=kind, plan="full"), make_request(kind=kind)):
             factors = make_plan(CLEAN, request, max_forwards=10**6).n_factors
-            forwards = images * sample_forwards(request, factors) + product_forwards(request, factors)
+            forwards = images * sample_forwards(request, factors) + product_forwards(
+                request, factors, "logits"
+            )
             told += [str(factors), f"{forwards:,}"]
         expected.append([*told[:4], told[5]])
     assert [[row[0], row[1], row[3], row[5], row[6]] for row in rows_below("kind")] == expected
@@ -202,7 +205,7 @@ def test_the_gradient_prior_is_told_with_the_codes_numbers() -> None:
         f"at least $e^{{-{2 * factor_features.STEEPNESS_REACH:.0f}}}$ of the largest",
     ):
         assert words in text
-    assert (adaptive.GRADIENT_SHARE, adaptive.GRADIENT_FORWARDS) == (1 / 4, 3)
+    assert (adaptive.GRADIENT_SHARE, GRADIENT_FORWARDS) == (1 / 4, 3)
     assert {name for name, _ in rows_below("`prior` of a request")} == {f"`{name}`" for name in PRIORS}
 
 

@@ -15,11 +15,13 @@ from tests.fakes.classifiers import (
     random_picture,
 )
 from tests.fakes.listeners import Listening
+from tests.fakes.recorders import Tally
 
 from wavescope.core.rendering.masks import DerivativeRows, PickFreezeRows
 from wavescope.core.sobol.diagnostics import spearman
 from wavescope.engine import adaptive
 from wavescope.engine.checks import resolve_prior
+from wavescope.engine.gradient_cost import gradient_forwards
 from wavescope.engine.plan import Plan, make_plan
 from wavescope.engine.protocols import Differentiable
 from wavescope.engine.requests import make_request
@@ -100,7 +102,7 @@ def differences(model: Any, plan: Plan, score: str, factors: list[int], step: fl
 
 
 def run(model: Any, **fields: Any) -> Explanation:
-    options = {key: fields.pop(key) for key in ("listener", "clock") if key in fields}
+    options = {key: fields.pop(key) for key in ("listener", "clock", "recorder") if key in fields}
     request = make_request(**SMALL | fields)
     return explain(PICTURE, request, model, identity="known", max_forwards=100_000, **options)
 
@@ -232,24 +234,24 @@ def test_the_order_of_a_linear_scores_factors_is_known_before_any_of_them_is_per
 def test_forwards_and_gradients_at_their_rate_stay_within_the_budget(
     budget: int, score: str, cost: int
 ) -> None:
-    model, listening = linear(), Listening()
-    done = run(model, prior="gradients", score=score, max_forwards=budget, listener=listening)
+    model, listening, tally = linear(), Listening(), Tally()
+    done = run(model, prior="gradients", score=score, max_forwards=budget, listener=listening, recorder=tally)
     assert done.screening is not None
     assert done.screening.prior == done.parameters["prior"] == "gradients"
     assert done.screening.gradients == sum(model.differentiated) > 0
     # Where the outputs must be known before, they were forwarded for that.
     before = sum(model.differentiated) if cost == 4 else 0
     assert done.forwards == sum(model.batches) - 1 - before == done.screening.rounds[-1].forwards
+    assert tally.images_scored == {"fake": done.forwards + before}
+    assert tally.images_differentiated == {"fake": sum(model.differentiated)}
     spent = done.forwards + cost * done.screening.gradients
     assert budget - 4 < spent <= budget
     assert sum(listening.counts) == spent
 
 
 def test_the_price_of_a_gradient_follows_from_the_score_and_the_outputs() -> None:
-    assert (
-        adaptive.gradient_cost("logit", "logits") == adaptive.gradient_cost("log_probability", "sigmoid") == 3
-    )
-    assert adaptive.gradient_cost("margin", "sigmoid") == adaptive.gradient_cost("probability", "logits") == 4
+    assert gradient_forwards("logits", "logit") == gradient_forwards("sigmoid", "log_probability") == 3
+    assert gradient_forwards("sigmoid", "margin") == gradient_forwards("logits", "probability") == 4
 
 
 def test_a_black_box_goes_on_as_with_sizes_to_the_bit() -> None:

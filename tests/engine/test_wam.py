@@ -18,12 +18,13 @@ from tests.fakes.classifiers import (
     random_picture,
 )
 from tests.fakes.listeners import Listening
+from tests.fakes.recorders import Tally
 
 from wavescope.core.gradients import GradientPath, factor_sums
 from wavescope.core.rendering.pixel import baseline_image
 from wavescope.core.wavelets import analyse, bands
 from wavescope.engine.explain import ResolvedRequest
-from wavescope.engine.kinds.wam import sample_cost
+from wavescope.engine.gradient_cost import gradient_forwards
 from wavescope.engine.requests import make_request
 from wavescope.engine.run import explain, explain_many
 from wavescope.engine.types import Explanation, Outputs
@@ -276,17 +277,36 @@ def test_every_class_has_gradients_of_its_own() -> None:
 
 
 # ---- cost -----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("score", "cost"), [("logit", 3), ("probability", 4), ("margin", 4)])
-def test_a_gradient_counts_as_the_forwards_whose_time_it_takes(score: str, cost: int) -> None:
-    model = linear(random(*SHAPE))
-    found = run(model, score=score)
-    assert (found.forwards, sample_cost(score)) == (25 * cost, cost)
+@pytest.mark.parametrize(
+    ("outputs", "score", "cost"),
+    [
+        ("logits", "logit", 3),
+        ("logits", "probability", 4),
+        ("logits", "margin", 4),
+        ("probabilities", "log_probability", 3),
+        ("probabilities", "margin", 4),
+        ("sigmoid", "logit", 3),
+        ("sigmoid", "probability", 3),
+    ],
+)
+def test_a_gradient_counts_as_the_forwards_whose_time_it_takes(
+    outputs: Outputs, score: str, cost: int
+) -> None:
+    """In the reply, in the limit, and in what replicas count."""
+    of, model, tally = (
+        random_picture((3, SIDE, SIDE), seed=5),
+        of_network(network(), outputs=outputs),
+        Tally(),
+    )
+    found = run(model, of=of, score=score, options={"recorder": tally})
+    assert (found.forwards, gradient_forwards(outputs, score)) == (25 * cost, cost)
     assert sum(model.differentiated) == found.attributions.samples == 25
-    assert sum(model.batches) == 1 + 25 * (
-        cost - 3
-    )  # the clean prediction, and outputs that the derivative needs
-    with pytest.raises(CostLimitExceeded, match=f"samples 25 needs {25 * cost} forwards") as caught:
-        run(model, score=score, options={"max_forwards": 25 * cost - 1})
+    first = 25 * (cost - 3)  # outputs that the derivative needs
+    assert sum(model.batches) == 1 + first  # and the clean prediction
+    assert (tally.images_scored.get("fake", 0), tally.images_differentiated) == (first, {"fake": 25})
+    refused = f"samples 25 needs {25 * cost} forwards, of which a gradient counts as {cost}"
+    with pytest.raises(CostLimitExceeded, match=refused) as caught:
+        run(model, of=of, score=score, options={"max_forwards": 25 * cost - 1})
     assert caught.value.field == "samples"
 
 

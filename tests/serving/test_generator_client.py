@@ -20,7 +20,7 @@ METHODS = [name for name, _ in inspect.getmembers(GeneratorClient, callable) if 
 
 
 def plan(handle: Any) -> Any:
-    return asyncio.run(GeneratorClient(handle, retries=AT_ONCE).plan(b"", ANY, 1, ANY))
+    return asyncio.run(GeneratorClient(handle, retries=AT_ONCE).plan(b"", ANY, 1, ANY, ANY))
 
 
 @pytest.mark.parametrize("name", METHODS)

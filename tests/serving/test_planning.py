@@ -259,7 +259,7 @@ def test_no_more_threads_are_at_work_than_places_however_often_callers_leave(
         generator = PerturbationGenerator(settings)
 
         def come() -> asyncio.Task[Any]:
-            return asyncio.create_task(generator.plan(SMALL, REQUEST, 1, PREPROCESSING))
+            return asyncio.create_task(generator.plan(SMALL, REQUEST, 1, PREPROCESSING, "logits"))
 
         first = come()
         await until(lambda: begun == 1)
@@ -434,14 +434,14 @@ def test_a_call_that_is_cancelled_ends_the_process_that_decodes(
         subprocess_decoder.SubprocessDecoder, "run", lambda self: made.append(self) or begin(self)
     )
     arguments: dict[str, tuple[Any, ...]] = {
-        "plan": (LARGE, REQUEST, 1),
-        "stack": ((LARGE,), ("image",)),
-        "corrupt": (LARGE, REQUEST),
+        "plan": (LARGE, REQUEST, 1, PREPROCESSING, "logits"),
+        "stack": ((LARGE,), ("image",), PREPROCESSING),
+        "corrupt": (LARGE, REQUEST, PREPROCESSING),
     }
 
     async def run() -> None:
         generator = PerturbationGenerator(settings, decoder_command=(sys.executable, "-c", WAITS))
-        working = asyncio.create_task(getattr(generator, method)(*arguments[method], PREPROCESSING))
+        working = asyncio.create_task(getattr(generator, method)(*arguments[method]))
         await until(lambda: bool(made) and made[0].pid is not None)
         working.cancel()
         with pytest.raises(asyncio.CancelledError):

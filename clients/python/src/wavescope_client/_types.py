@@ -533,7 +533,8 @@ class Screening:
         stopped: the limit that ended it; ``all_resolved`` where nothing was left to score.
         groups: groups of factors that were perturbed together.
         rounds: states after each round, in order; the indices were a valid answer after each.
-        prior: what the indices were predicted from before any factor was perturbed.
+        prior: what the indices were predicted from before any factor was perturbed: ``size`` too where gradients were
+            asked for and were 0 everywhere, or could not be had, which a warning says.
         gradients: images whose gradients were computed for that; they are not among ``forwards``.
     """
 
@@ -589,7 +590,7 @@ class Explanation(FigureFile):
         cached: whether it is the cached result of an earlier request for the same, so that nothing was scored.
         crop: the part of the original that the model sees.
         forwards: images scored, the clean predictions not counted; a gradient of kind ``wam`` counts as three, whose
-            time it takes, and as four with a score other than ``logit``.
+            time it takes, and as four where outputs must be known before the score's derivatives are.
         timing: seconds by stage.
         parameters: all effective parameters.
         warnings: sentences about limits of this very explanation.

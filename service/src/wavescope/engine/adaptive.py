@@ -17,19 +17,17 @@ from wavescope.core.adaptive.factor_features import (
 )
 from wavescope.core.rendering.masks import DerivativeRows, PickFreezeRows
 from wavescope.core.rendering.pixel import baseline_image
-from wavescope.core.scores import has_fixed_direction
 from wavescope.engine.deadline import Deadline
+from wavescope.engine.gradient_cost import GRADIENT_FORWARDS, gradient_forwards
 from wavescope.engine.plan import Plan
 from wavescope.engine.protocols import Runner
-from wavescope.engine.types import ExplanationRequest, Outputs, Round, Screening, Stop
+from wavescope.engine.types import ExplanationRequest, Round, Screening, Stop
 
 # Rounds in a row with the same largest factors before they count as settled.
 SETTLED = 3
 # The first answer comes within this share of the budget, or after four rows of A: fewer say nothing of V's error.
 FIRST_SHARE = 0.1
 LEAST_FIRST = 4
-# Time of an image's outputs with their gradient, in forwards; one more where the outputs must be known beforehand.
-GRADIENT_FORWARDS = 3
 # Gradients take this share of the budget, and are of at most so many rows.
 GRADIENT_SHARE = 0.25
 MOST_GRADIENTS = 16
@@ -73,7 +71,7 @@ async def screen(
     report(few, partial(_from_prior, plan, request, steps, values))
     derivatives, budget = None, request.max_forwards
     if request.prior == "gradients" and not deadline.over:
-        count, cost = gradient_rows(request), gradient_cost(request.score, runner.details.outputs)
+        count, cost = gradient_rows(request), gradient_forwards(runner.details.outputs, request.score)
         derivatives = await derive(DerivativeRows(np.arange(count, dtype=np.int32)), cost)
         budget -= count * cost
         report(few, partial(_from_prior, plan, request, steps, values, derivatives))
@@ -116,11 +114,6 @@ def gradient_rows(request: ExplanationRequest) -> int:
     assert request.max_forwards is not None
     affordable = int(request.max_forwards * GRADIENT_SHARE / GRADIENT_FORWARDS)
     return 2 ** (min(affordable, request.nb_design, MOST_GRADIENTS).bit_length() - 1)
-
-
-def gradient_cost(score: str, outputs: Outputs) -> int:
-    """Forwards that the gradient of one image is charged as."""
-    return GRADIENT_FORWARDS + (not has_fixed_direction(outputs, score))
 
 
 def factor_features(plan: Plan) -> FactorFeatures:

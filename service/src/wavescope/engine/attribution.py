@@ -75,7 +75,10 @@ class ImageContext:
         """Images to be scored in all; with an adaptive plan the most it may take."""
         plans = [self.plan] if self.second is None else [self.plan, self.second]
         samples = sum(checks.sample_forwards(self.request, plan.n_factors) for plan in plans)
-        return samples + len(self.targets) * checks.product_forwards(self.request, self.plan.n_factors)
+        outputs = self.runner.details.outputs
+        return samples + len(self.targets) * checks.product_forwards(
+            self.request, self.plan.n_factors, outputs
+        )
 
     def check_time(self) -> None:
         """Raises TimeOver after the deadline."""

@@ -11,10 +11,11 @@ from wavescope.core.scores import AUTO
 from wavescope.core.sobol.design import SAMPLERS
 from wavescope.core.sobol.estimators import ESTIMATORS
 from wavescope.engine.choices import CHOICES, MANY_CHOICES, STOPS
+from wavescope.engine.gradient_cost import gradient_forwards
 from wavescope.engine.kinds import KINDS, PERTURBING, find_kind
 from wavescope.engine.kinds.kind import Kind
 from wavescope.engine.limits import LEAST_FORWARDS, LEAST_PATH, MAX_ADAPTIVE_FACTORS, MAX_SAMPLES, MAX_SEED
-from wavescope.engine.types import ExplanationRequest, ModelDetails
+from wavescope.engine.types import ExplanationRequest, ModelDetails, Outputs
 from wavescope.errors import CostLimitExceeded, InvalidRequest
 
 
@@ -138,10 +139,10 @@ def sample_forwards(request: ExplanationRequest, n_factors: int) -> int:
     return request.nb_design * (n_factors + 2)
 
 
-def product_forwards(request: ExplanationRequest, n_factors: int) -> int:
+def product_forwards(request: ExplanationRequest, n_factors: int, outputs: Outputs) -> int:
     """Images scored beyond the pick-freeze sample, for every target anew."""
     kind = KINDS[request.kind]
-    total = kind.extra_forwards(request, n_factors)
+    total = kind.extra_forwards(request, n_factors, outputs)
     if request.faithfulness:
         if kind.transform != "fourier":  # over pixels
             total += 2 * (STEPS + 1) + SAMPLES
@@ -150,14 +151,14 @@ def product_forwards(request: ExplanationRequest, n_factors: int) -> int:
     return total
 
 
-def check_cost(request: ExplanationRequest, n_factors: int, max_forwards: int) -> None:
+def check_cost(request: ExplanationRequest, n_factors: int, outputs: Outputs, max_forwards: int) -> None:
     """Refuses a request that needs more forwards than admitted.
 
     Raises:
         CostLimitExceeded: names the field that lowers the cost.
     """
     images = 1 if KINDS[request.kind].second_image is None else 2
-    needed = images * sample_forwards(request, n_factors) + product_forwards(request, n_factors)
+    needed = images * sample_forwards(request, n_factors) + product_forwards(request, n_factors, outputs)
     if needed > max_forwards and request.plan == "adaptive":
         raise CostLimitExceeded(
             f"max_forwards is {request.max_forwards}: {needed} forwards in all; at most {max_forwards} are admitted",
@@ -167,8 +168,8 @@ def check_cost(request: ExplanationRequest, n_factors: int, max_forwards: int) -
         )
     if needed > max_forwards and KINDS[request.kind].gradients:
         raise CostLimitExceeded(
-            f"samples {request.samples} needs {needed} forwards, of which a gradient counts as three or four; at most "
-            f"{max_forwards} are admitted: lower samples",
+            f"samples {request.samples} needs {needed} forwards, of which a gradient counts as "
+            f"{gradient_forwards(outputs, request.score)}; at most {max_forwards} are admitted: lower samples",
             field="samples",
             forwards=needed,
             maximum=max_forwards,

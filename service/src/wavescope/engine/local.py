@@ -85,7 +85,12 @@ class LocalRunner:
         return self._classifier.details
 
     async def plan(self, position: int, request: ExplanationRequest, zoom: int) -> Plan:
-        return make_plan(self._sources[position].picture(zoom), request, max_forwards=self._max_forwards)
+        return make_plan(
+            self._sources[position].picture(zoom),
+            request,
+            max_forwards=self._max_forwards,
+            outputs=self.details.outputs,
+        )
 
     async def corrupt(
         self, position: int, request: ExplanationRequest

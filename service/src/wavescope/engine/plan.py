@@ -20,7 +20,7 @@ from wavescope.core.sobol.estimators import check_estimator
 from wavescope.engine.checks import check_adaptive, check_cost, check_request
 from wavescope.engine.kinds import KINDS
 from wavescope.engine.kinds.kind import Transform
-from wavescope.engine.types import CropBox, ExplanationRequest, Picture
+from wavescope.engine.types import CropBox, ExplanationRequest, Outputs, Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +161,16 @@ def chunks(rows: int, size: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + size, rows)
 
 
-def make_plan(picture: Picture, request: ExplanationRequest, *, max_forwards: int) -> Plan:
+def make_plan(
+    picture: Picture, request: ExplanationRequest, *, max_forwards: int, outputs: Outputs = "logits"
+) -> Plan:
     """Validates the request against the image and computes the array that travels.
 
     Args:
         picture: the model's preprocessed crop in [0, 1].
         request: every parameter; its target plays no part here.
         max_forwards: the most forwards admitted.
+        outputs: what the model returns: the cost of gradients depends on it. By ``logits`` none costs less.
 
     Raises:
         InvalidRequest: a value that is unknown or does not suit the image; names the field.
@@ -184,7 +187,7 @@ def make_plan(picture: Picture, request: ExplanationRequest, *, max_forwards: in
         design.check_design(request.sampler, factors, request.nb_design)
         check_estimator(request.estimator, request.nb_design)
         check_adaptive(request, factors)
-    check_cost(request, factors, max_forwards)
+    check_cost(request, factors, outputs, max_forwards)
     travels = spec.transform == "wavelet" and not spec.reference
     array = spec.analyse(picture.pixels) if travels else picture.pixels
     return Plan(

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from wavescope.engine.local import corrupt
 from wavescope.engine.plan import Plan, Stack, make_plan, make_stack
-from wavescope.engine.types import ExplanationRequest, Picture, Preprocessing
+from wavescope.engine.types import ExplanationRequest, Outputs, Picture, Preprocessing
 from wavescope.errors import WavescopeError
 from wavescope.imaging.decode import decode_or_estimate
 from wavescope.imaging.source import iterate_corruptions
@@ -56,7 +56,12 @@ class PerturbationGenerator:
         self._reporter.start_once()
 
     async def plan(
-        self, image: bytes, request: ExplanationRequest, zoom: int, preprocessing: Preprocessing
+        self,
+        image: bytes,
+        request: ExplanationRequest,
+        zoom: int,
+        preprocessing: Preprocessing,
+        outputs: Outputs,
     ) -> Plan:
         """The plan of one image, enlarged ``zoom`` times.
 
@@ -65,7 +70,9 @@ class PerturbationGenerator:
         """
         self._reporter.start_once()
         picture = await self._picture(image, preprocessing, zoom)
-        return await self._in_thread(make_plan, picture, request, max_forwards=self._settings.max_forwards)
+        return await self._in_thread(
+            make_plan, picture, request, max_forwards=self._settings.max_forwards, outputs=outputs
+        )
 
     async def corrupt(
         self, image: bytes, request: ExplanationRequest, preprocessing: Preprocessing

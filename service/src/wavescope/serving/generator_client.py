@@ -9,7 +9,7 @@ from ray import ObjectRef
 from ray.serve.handle import DeploymentHandle
 
 from wavescope.engine.plan import Plan, Stack
-from wavescope.engine.types import ExplanationRequest, Preprocessing
+from wavescope.engine.types import ExplanationRequest, Outputs, Preprocessing
 from wavescope.retries import RetryPolicy
 from wavescope.serving.calls.dispatch import call
 from wavescope.serving.calls.local_handle import LocalHandle, LocalResponse
@@ -36,10 +36,17 @@ class GeneratorClient:
         self._retries = retries
 
     async def plan(
-        self, image: bytes, request: ExplanationRequest, zoom: int, preprocessing: Preprocessing
+        self,
+        image: bytes,
+        request: ExplanationRequest,
+        zoom: int,
+        preprocessing: Preprocessing,
+        outputs: Outputs,
     ) -> tuple[Plan, ObjectRef[Plan] | None]:
         """The plan of one image, enlarged ``zoom`` times."""
-        return await self._call("plan", lambda: self._handle.plan.remote(image, request, zoom, preprocessing))
+        return await self._call(
+            "plan", lambda: self._handle.plan.remote(image, request, zoom, preprocessing, outputs)
+        )
 
     async def corrupt(
         self, image: bytes, request: ExplanationRequest, preprocessing: Preprocessing

@@ -105,7 +105,7 @@ class RayRunner:
     async def plan(self, position: int, request: ExplanationRequest, zoom: int) -> Plan:
         async with self._turn(range(position, position + 1), PLAN_S):
             plan, reference = await self._replicas.generator.plan(
-                self._images[position], request, zoom, self._details.preprocessing
+                self._images[position], request, zoom, self._details.preprocessing, self._details.outputs
             )
         self._remember(plan, reference)
         return plan

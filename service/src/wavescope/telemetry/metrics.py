@@ -37,17 +37,22 @@ REQUEST_DURATION = Metric(
     (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 300.0, 600.0),
 )
 IN_PROGRESS = Metric("wavescope_explanations_in_progress", "gauge", "Explanations being computed now.")
-FORWARDS = Metric("wavescope_forwards_total", "counter", "Images scored by model replicas.", ("model",))
+FORWARDS = Metric(
+    "wavescope_forwards_total",
+    "counter",
+    "Images scored by model replicas, those whose outputs must be known before their gradients among them.",
+    ("model",),
+)
 GRADIENTS = Metric(
     "wavescope_gradients_total",
     "counter",
-    "Images whose gradients model replicas computed; they are not among the forwards.",
+    "Images whose gradients model replicas computed; these are not among the forwards.",
     ("model",),
 )
 GRADIENT_SECONDS = Metric(
     "wavescope_gradient_seconds_total",
     "counter",
-    "Time model replicas spent computing gradients.",
+    "Time model replicas spent computing gradients, without forwards before them.",
     ("model",),
 )
 SCORE_SECONDS = Metric(

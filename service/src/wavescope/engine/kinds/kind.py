@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from wavescope.engine.types import ExplanationRequest
+from wavescope.engine.types import ExplanationRequest, Outputs
 
 Transform = Literal["wavelet", "fourier", "pixel"]
 
@@ -16,9 +16,9 @@ _MAPS = {"wavelet": ("wcam", "spatial_wcam"), "fourier": ("fam",), "pixel": ("so
 WAVELET_PARTITIONS = ("grid", "aligned", "subbands", "levels")
 
 
-def no_forwards(request: ExplanationRequest, n_factors: int) -> int:
+def no_forwards(request: ExplanationRequest, n_factors: int, outputs: Outputs) -> int:
     """Images that a kind scores beyond its sample where it scores none."""
-    del request, n_factors
+    del request, n_factors, outputs
     return 0
 
 
@@ -60,7 +60,8 @@ class Kind:
             which they are computed.
         second_image: the one that is explained beside the first; ``None`` for none.
         corrupts: whether corrupted copies of the original image are made and scored.
-        extra_forwards: (request, number of factors) to the images scored beyond the sample, for every target anew.
+        extra_forwards: (request, number of factors, what the model returns) to the images scored beyond the sample, for
+            every target anew; a gradient counts as in :mod:`wavescope.engine.gradient_cost`.
     """
 
     name: str
@@ -75,7 +76,7 @@ class Kind:
     sections: tuple[str, ...] = ()
     second_image: SecondImage | None = None
     corrupts: bool = False
-    extra_forwards: Callable[[ExplanationRequest, int], int] = no_forwards
+    extra_forwards: Callable[[ExplanationRequest, int, Outputs], int] = no_forwards
 
     @property
     def maps(self) -> tuple[str, ...]:

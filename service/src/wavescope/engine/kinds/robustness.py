@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from wavescope.engine.kinds.kind import WAVELET_PARTITIONS, Kind
 from wavescope.engine.kinds.sufficient_image import depth_forwards
-from wavescope.engine.types import ExplanationRequest
+from wavescope.engine.types import ExplanationRequest, Outputs
 
 CORRUPTED_IMAGES = 19 * 5
 REFERENCE_CORRUPTED_IMAGES = 14 * 6  # the authors count the strongest severity twice
 
 
-def _extra_forwards(request: ExplanationRequest, n_factors: int) -> int:
+def _extra_forwards(request: ExplanationRequest, n_factors: int, outputs: Outputs) -> int:
     corrupted = REFERENCE_CORRUPTED_IMAGES if request.compat == "reference" else CORRUPTED_IMAGES
-    return depth_forwards(request, n_factors) + corrupted
+    return depth_forwards(request, n_factors, outputs) + corrupted
 
 
 KIND = Kind(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from wavescope.engine.kinds.kind import WAVELET_PARTITIONS, Kind
-from wavescope.engine.types import ExplanationRequest
+from wavescope.engine.types import ExplanationRequest, Outputs
 
 
-def depth_forwards(request: ExplanationRequest, n_factors: int) -> int:
+def depth_forwards(request: ExplanationRequest, n_factors: int, outputs: Outputs) -> int:
     """Images scored for the reconstruction depth: of the n top factors alone, n = 0..K."""
-    del request
+    del request, outputs
     return n_factors + 1
 
 

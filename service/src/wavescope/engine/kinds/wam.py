@@ -5,22 +5,14 @@ Source: "One Wave To Explain Them All: A Unifying Perspective On Feature Attribu
 
 from __future__ import annotations
 
+from wavescope.engine.gradient_cost import gradient_forwards
 from wavescope.engine.kinds.kind import WAVELET_PARTITIONS, Kind
-from wavescope.engine.types import ExplanationRequest
-
-# Time of a gradient in that of forwards, as measured of the embedded model (docs/models.md). Scores other than a logit
-# need the outputs first, for a forward more.
-GRADIENT_FORWARDS = 3
+from wavescope.engine.types import ExplanationRequest, Outputs
 
 
-def sample_cost(score: str) -> int:
-    """Forwards that the gradient of a score at one image counts as."""
-    return GRADIENT_FORWARDS if score == "logit" else GRADIENT_FORWARDS + 1
-
-
-def _extra_forwards(request: ExplanationRequest, n_factors: int) -> int:
+def _extra_forwards(request: ExplanationRequest, n_factors: int, outputs: Outputs) -> int:
     del n_factors
-    return request.samples * sample_cost(request.score)
+    return request.samples * gradient_forwards(outputs, request.score)
 
 
 KIND = Kind(

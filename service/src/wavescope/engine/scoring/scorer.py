@@ -274,10 +274,7 @@ class DeviceBatches:
         Raises:
             ModelFailure: the model has no gradients, or returned something that is not a number.
         """
-        model = self._classifier
-        if not isinstance(model, Differentiable):
-            reason = self._details.no_gradients or "what runs it computes none"
-            raise NoGradients(f"model {self._details.name!r} has no gradients: {reason}", reason=reason)
+        model = self._differentiable()
         began = self._clock()
         images = path.images(rendering.image(), start, stop)
         mean, std = (
@@ -286,19 +283,13 @@ class DeviceBatches:
         )
         given = model.to_device((images - mean) / std)
         rendered = self._clock()
-        kind = self._details.outputs
-        weights = np.zeros((stop - start, len(self._details.labels)))
-        weights[:, target] = 1.0
-        if score != "logit":  # whose derivative has a single entry, which is known afterwards
-            weights = core_scores.score_gradients(to_numpy(self._forward(given)), kind, score, target)
-        outputs, found = model.gradients(given, model.to_device(weights.astype(np.float32)))
-        exact, gradients = to_numpy(outputs).astype(np.float64), to_numpy(found).astype(np.float32)
-        if score == "logit":
-            slopes = core_scores.score_gradients(exact, kind, score, target)[:, target]
-            gradients = gradients * slopes.astype(np.float32)[:, None, None, None]
-        scores = core_scores.scores(exact, kind, score, (target,))[:, 0]
+        outputs, found, lengths, forward_s = self._differentiate(model, given, score, target)
+        exact, gradients = to_numpy(outputs), to_numpy(found).astype(np.float32)
+        if lengths is not None:
+            gradients = gradients * lengths.astype(np.float32)[:, None, None, None]
+        scores = core_scores.scores(exact, self._details.outputs, score, (target,))[:, 0]
         self._recorder.rendered(self._details.name, stop - start, rendered - began)
-        self._recorder.differentiated(self._details.name, stop - start, self._clock() - rendered)
+        self._recorder.differentiated(self._details.name, stop - start, self._clock() - rendered - forward_s)
         bad = np.flatnonzero(~(np.isfinite(gradients).all(axis=(1, 2, 3)) & np.isfinite(scores)))
         if len(bad):
             row = start + int(bad[0])
@@ -307,6 +298,56 @@ class DeviceBatches:
                 row=row,
             )
         return gradients, scores
+
+    def _differentiable(self) -> Differentiable:
+        """The classifier, which has gradients.
+
+        Raises:
+            NoGradients: it has none; says why.
+        """
+        model = self._classifier
+        if isinstance(model, Differentiable):
+            return model
+        reason = self._details.no_gradients or "what runs it computes none"
+        raise NoGradients(f"model {self._details.name!r} has no gradients: {reason}", reason=reason)
+
+    def _differentiate(
+        self, model: Differentiable, images: Array, score: str, target: int
+    ) -> tuple[Array, Array, Float[np.ndarray, " n"] | None, float]:
+        """Derivatives of a class's score by the pixels of images that are finished for the model.
+
+        Outputs that must be known first are forwarded, and recorded as scored.
+
+        Returns:
+            Outputs, float64; derivatives; by what those of each image are to be multiplied, ``None`` for nothing; and
+            seconds that were recorded of outputs that had to be known first.
+        """
+        kind, forward_s = self._details.outputs, 0.0
+        fixed = core_scores.has_fixed_direction(kind, score)
+        xp = namespace(images)
+        if fixed:
+            # The length of the gradient by the outputs follows, in double precision.
+            classes = xp.arange(len(self._details.labels), device=images.device)
+            own = xp.astype(classes == target, xp.float32)
+            weights = own[None, :] * xp.ones((images.shape[0], 1), dtype=xp.float32, device=images.device)
+        else:
+            began = self._clock()
+            weights = xp.astype(
+                core_scores.score_gradients(self._forward(images), kind, score, target), xp.float32
+            )
+            to_numpy(weights[:1, :1])  # waits for a device that computes by itself
+            forward_s = self._clock() - began
+            self._recorder.scored(self._details.name, images.shape[0], forward_s)
+        outputs, gradients = model.gradients(images, weights)
+        exact = xp.astype(outputs, xp.float64)
+        if not fixed:
+            return exact, gradients, None, forward_s
+        return (
+            exact,
+            gradients,
+            core_scores.score_gradients(to_numpy(exact), kind, score, target)[:, target],
+            0.0,
+        )
 
     def launch(self, parts: Sequence[Part]) -> Callable[[], list[Scored]]:
         """Renders and forwards at most ``size`` rows in all, without waiting for a device that computes by itself.
@@ -361,38 +402,26 @@ class DeviceBatches:
         Raises:
             ModelFailure: the model has no gradients, or returned something that is not a number.
         """
-        model, kind = self._classifier, self._details.outputs
-        if not isinstance(model, Differentiable):
-            raise ModelFailure(f"model {self._details.name!r} has no gradients")
+        model, kind = self._differentiable(), self._details.outputs
         (target,) = part.targets
         assert isinstance(part.rows, DerivativeRows)
         assert isinstance(target, int), "derivatives are of a class"
-        found: list[Array] = []
+        found: list[tuple[Array, Float[np.ndarray, " n"] | None, float]] = []
 
         def differentiate(images: Array) -> Array:
-            xp = namespace(images)
-            if core_scores.has_fixed_direction(kind, part.score):
-                # The length of the gradient by the outputs follows, in double precision.
-                classes = xp.arange(len(self._details.labels), device=images.device)
-                own = xp.astype(classes == target, xp.float32)
-                weights = own[None, :] * xp.ones((images.shape[0], 1), dtype=xp.float32, device=images.device)
-            else:
-                slopes = core_scores.score_gradients(self._forward(images), kind, part.score, target)
-                weights = xp.astype(slopes, xp.float32)
-            outputs, gradients = model.gradients(images, weights)
-            found.append(xp.astype(outputs, xp.float64))
+            outputs, gradients, lengths, forward_s = self._differentiate(model, images, part.score, target)
+            found.append((outputs, lengths, forward_s))
             return gradients
 
         began = self._clock()
         by_mask = part.rendering.derivatives(part.rows, part.start, part.stop, differentiate)
-        (outputs,) = found
-        if core_scores.has_fixed_direction(kind, part.score):
-            slopes = core_scores.score_gradients(outputs, kind, part.score, target)[:, target]
-            by_mask = by_mask * to_numpy(slopes)[:, None]
+        ((outputs, lengths, forward_s),) = found
+        if lengths is not None:
+            by_mask = by_mask * lengths[:, None]
         threshold = self._details.threshold
         classes = to_numpy(core_scores.predicted_classes(outputs, kind, threshold)).astype(np.int32)
         scored = Scored(by_mask, classes, to_numpy(core_scores.confidence(outputs, kind, threshold)))
-        self._recorder.differentiated(self._details.name, part.count, self._clock() - began)
+        self._recorder.differentiated(self._details.name, part.count, self._clock() - began - forward_s)
         self._check(part, by_mask)
         return scored
 

@@ -18,7 +18,7 @@ from wavescope.core.scores import scores
 from wavescope.core.sobol.diagnostics import reliability
 from wavescope.engine.attribution import ImageContext
 from wavescope.engine.checks import without_gradients
-from wavescope.engine.kinds.wam import sample_cost
+from wavescope.engine.gradient_cost import gradient_forwards
 from wavescope.engine.plan import Plan
 from wavescope.engine.products import (
     CleanPrediction,
@@ -85,7 +85,7 @@ def gradient_path(request: ExplanationRequest) -> GradientPath:
 async def _differentiate(context: ImageContext, plan: Plan, target: int) -> GradientSums:
     """Sums over all samples, or of noise over those that were differentiated before the deadline."""
     request = context.request
-    cost, known = sample_cost(request.score), 0
+    cost, known = gradient_forwards(context.runner.details.outputs, request.score), 0
 
     def report(samples: int) -> bool:
         nonlocal known
@@ -126,9 +126,8 @@ def _build(
 ) -> Explanation:
     """The explanation of one class from the sums of its samples."""
     path, spec = gradient_path(request), plan.spec
-    base = base_explanation(
-        plan, request, details, clean, forwards=sample_cost(request.score) * sums.samples, timing=timing
-    )
+    forwards = gradient_forwards(details.outputs, request.score) * sums.samples
+    base = base_explanation(plan, request, details, clean, forwards=forwards, timing=timing)
     if not sums.coefficients.any():
         return replace(base, warnings=(*base.warnings, of_no_gradient(request.score, sums.samples)))
     exact = outputs[None, :].astype(np.float64)
