@@ -30,7 +30,7 @@ from wavescope.engine.scoring import scoreboard
 from wavescope.engine.scoring.batching import Batcher
 from wavescope.engine.scoring.scorer import DeviceBatches, Part, Rendering, Scorer
 from wavescope.engine.types import Explanation, ExplanationRequest
-from wavescope.errors import InvalidRequest, ModelFailure
+from wavescope.errors import InvalidRequest, ModelFailure, NoGradients
 
 SHAPE = (2, 32, 32)
 PICTURE = random_picture(SHAPE, seed=0)
@@ -286,12 +286,35 @@ def test_derivatives_that_are_all_0_leave_the_sizes() -> None:
     done = run(GradientClassifier(outputs, details(SHAPE, classes=3)), prior="gradients", max_forwards=300)
     assert done.screening is not None
     assert done.outcome == "explained"
-    spent = 3 * done.screening.gradients
+    assert done.screening.prior == "size"
+    rows = done.screening.gradients
+    assert done.warnings[-1] == (
+        f"derivatives of the logit by every factor are 0 at all {rows} rows: it is flat there, or rounded to a "
+        "constant; prior 'size' was used"
+    )
+    spent = 3 * rows
     box = FunctionClassifier(lambda image: np.tensordot(w.numpy(), image, 3), details(SHAPE, classes=3))
     size = run(box, max_forwards=300 - spent, nb_design=done.parameters["nb_design"])
     assert done.indices is not None
     assert size.indices is not None
     np.testing.assert_allclose(done.indices.total, size.indices.total, rtol=1e-6)
+
+
+def test_a_model_that_shows_too_late_that_it_has_no_gradients_is_explained_from_sizes() -> None:
+    """Whose operators all have rules, in a form that these do not cover."""
+    model = linear()
+
+    def refuse(images: Any, weights: Any) -> Any:
+        raise NoGradients("model 'fake' has no gradients: Pad by reflection", reason="Pad by reflection")
+
+    model.gradients = refuse  # type: ignore[method-assign]
+    done, size = run(model, prior="gradients"), run(linear(), prior="size")
+    assert same_bits(done, size)
+    assert done.screening == size.screening
+    assert done.warnings == (
+        *size.warnings,
+        "the model has no gradients, which showed only now: Pad by reflection; prior 'size' was used",
+    )
 
 
 def test_gradients_do_not_begin_after_the_deadline_and_the_reply_says_so() -> None:

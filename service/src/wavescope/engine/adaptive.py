@@ -22,6 +22,8 @@ from wavescope.engine.gradient_cost import GRADIENT_FORWARDS, gradient_forwards
 from wavescope.engine.plan import Plan
 from wavescope.engine.protocols import Runner
 from wavescope.engine.types import ExplanationRequest, Round, Screening, Stop
+from wavescope.engine.warnings import of_flat_rows, of_no_gradients
+from wavescope.errors import NoGradients
 
 # Rounds in a row with the same largest factors before they count as settled.
 SETTLED = 3
@@ -45,7 +47,7 @@ async def screen(
     derive: Callable[[DerivativeRows, int], Awaitable[Float[np.ndarray, "m k"]]],
     deadline: Deadline,
     report: Callable[[int, Find], None],
-) -> tuple[AdaptiveEstimator, Screening]:
+) -> tuple[AdaptiveEstimator, Screening, str | None]:
     """Scores what the indices of the first class ask for; those of the others follow from the same images.
 
     Args:
@@ -60,6 +62,10 @@ async def screen(
             thread: first from the sizes of the factors and some rows of A, then from the gradients, and after every
             round.
 
+    Returns:
+        What estimates the indices, how the plan ended, and where gradients were asked for that are no prior, the
+        sentence that says why.
+
     Raises:
         ConstantScore: the first class's score does not vary over the rows of A; the reported functions raise it too.
         ModelFailure: the model returned something that is not a number.
@@ -69,11 +75,18 @@ async def screen(
     few = min(rows, first_rows(request.max_forwards))
     values = await score(_rows_of_a(0, few))
     report(few, partial(_from_prior, plan, request, steps, values))
-    derivatives, budget = None, request.max_forwards
+    derivatives, budget, differentiated, without = None, request.max_forwards, 0, None
     if request.prior == "gradients" and not deadline.over:
         count, cost = gradient_rows(request), gradient_forwards(runner.details.outputs, request.score)
-        derivatives = await derive(DerivativeRows(np.arange(count, dtype=np.int32)), cost)
-        budget -= count * cost
+        try:
+            derivatives = await derive(DerivativeRows(np.arange(count, dtype=np.int32)), cost)
+        except NoGradients as error:  # which shows only where the model's graph is differentiated
+            without = of_no_gradients(str(error.limits.get("reason", error.message)))
+        else:
+            budget -= count * cost
+            differentiated = count
+            if not derivatives.any():
+                derivatives, without = None, of_flat_rows(request.score, count)
         report(few, partial(_from_prior, plan, request, steps, values, derivatives))
     if few < rows:
         values = np.concatenate([values, await score(_rows_of_a(few, rows))])
@@ -98,10 +111,9 @@ async def screen(
                 stopped = "all_resolved" if estimator.exhausted else "max_forwards"
             elif deadline.over:
                 stopped = "deadline_s"
-    groups = len(estimator.groups)
-    if derivatives is None:
-        return estimator, Screening(stopped, groups, tuple(rounds))
-    return estimator, Screening(stopped, groups, tuple(rounds), "gradients", len(derivatives))
+    prior = "size" if derivatives is None else "gradients"
+    screening = Screening(stopped, len(estimator.groups), tuple(rounds), prior, differentiated)
+    return estimator, screening, without
 
 
 def first_rows(budget: int) -> int:

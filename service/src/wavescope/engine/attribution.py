@@ -157,7 +157,7 @@ async def attribute(context: ImageContext, plan: Plan, targets: tuple[int | None
     columns = tuple(dict.fromkeys(column for clean in cleans for column in clean.columns))
     predicted = context.clock()
     steps = await runner.steps(plan)
-    finds, forwards, ended = await (_adaptive if request.plan == "adaptive" else _sample)(
+    finds, forwards, ended, unlike = await (_adaptive if request.plan == "adaptive" else _sample)(
         context, plan, cleans, columns, steps
     )
     timing = {"plan_s": context.planned_s + predicted - began, "score_s": context.clock() - predicted}
@@ -175,9 +175,11 @@ async def attribute(context: ImageContext, plan: Plan, targets: tuple[int | None
         )
         for clean, (find, find_contrast) in zip(cleans, finds, strict=True)
     ]
-    if ended is None:
-        return built
-    return [replace(one, partial=True, warnings=(*one.warnings, ended)) for one in built]
+    further = tuple(sentence for sentence in (unlike, ended) if sentence is not None)
+    return [
+        replace(one, partial=one.partial or ended is not None, warnings=(*one.warnings, *further))
+        for one in built
+    ]
 
 
 async def _sample(
@@ -186,8 +188,8 @@ async def _sample(
     cleans: list[CleanPrediction],
     columns: tuple[Column, ...],
     steps: Float32[np.ndarray, "k n"],
-) -> tuple[list[Finds], int, str | None]:
-    """The full pick-freeze sample: what it says of every target, its forwards, and how the deadline ended it."""
+) -> tuple[list[Finds], int, str | None, str | None]:
+    """The full pick-freeze sample: what it says of every target, its forwards, how the deadline ended it, nothing."""
     on_scores = None
     if context.deadline.given or type(context.listener) is not NullListener:
         on_scores = _SampleMonitor(context, plan, steps).take
@@ -209,7 +211,7 @@ async def _sample(
             products.of_sample, context.request, scores(clean.contrast), None, scored_steps
         )
 
-    return [find(clean) for clean in cleans], scored.done, _ended(context, plan, scored)
+    return [find(clean) for clean in cleans], scored.done, _ended(context, plan, scored), None
 
 
 def _ended(context: ImageContext, plan: Plan, scored: Scored) -> str | None:
@@ -265,8 +267,8 @@ async def _adaptive(
     cleans: list[CleanPrediction],
     columns: tuple[Column, ...],
     steps: Float32[np.ndarray, "k n"],
-) -> tuple[list[Finds], int, str | None]:
-    """The adaptive plan: what it says of every target, its forwards, and how the deadline ended it."""
+) -> tuple[list[Finds], int, str | None, str | None]:
+    """The adaptive plan: as :func:`_sample`, and what was other than the request asked for."""
     request = context.request
 
     async def score(rows: PickFreezeRows) -> np.ndarray:
@@ -284,7 +286,7 @@ async def _adaptive(
             context.listener.partial(compute)
 
     try:
-        estimator, screening = await adaptive.screen(
+        estimator, screening, unlike = await adaptive.screen(
             context.runner,
             plan,
             request,
@@ -295,7 +297,7 @@ async def _adaptive(
             report=report,
         )
     except ConstantScore as constant:
-        return [(partial(_fail, constant), None) for _ in cleans], plan.spec.nb_design, None
+        return [(partial(_fail, constant), None) for _ in cleans], plan.spec.nb_design, None, None
     ended = None
     if screening.stopped == "deadline_s":
         assert request.max_forwards is not None
@@ -309,7 +311,7 @@ async def _adaptive(
             of_plan, columns.index(clean.contrast), None
         )
 
-    return [find(clean) for clean in cleans], estimator.spent, ended
+    return [find(clean) for clean in cleans], estimator.spent, ended, unlike
 
 
 def _varying(find: Callable[[], Indices]) -> Indices | None:

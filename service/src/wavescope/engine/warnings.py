@@ -71,6 +71,19 @@ def of_no_gradient(score: str, samples: int) -> str:
     )
 
 
+def of_flat_rows(score: str, rows: int) -> str:
+    """Warning of an adaptive plan whose gradients are 0 everywhere, and so no prior."""
+    return (
+        f"derivatives of the {score} by every factor are 0 at all {rows} rows: it is flat there, or rounded to a "
+        "constant; prior 'size' was used"
+    )
+
+
+def of_no_gradients(reason: str) -> str:
+    """Warning of an adaptive plan for whose model gradients were expected, and were found wanting."""
+    return f"the model has no gradients, which showed only now: {reason}; prior 'size' was used"
+
+
 def of_attributions(found: Attributions, request: ExplanationRequest) -> tuple[str, ...]:
     """Warnings of gradient attributions: how far they can be relied on."""
     sentences: list[str] = []
