@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from tests.contract.rpcs import ask, over_a_channel, told
 from tests.ingress.fakes import (
+    DETAILS,
     IMAGE,
     MODEL,
     FakeContext,
@@ -28,7 +29,9 @@ from tests.ingress.fakes import (
 
 from wavescope import errors
 from wavescope.admission.wait_estimate import Priority
+from wavescope.engine.checks import check_gradients, resolve_prior
 from wavescope.engine.events import Progress
+from wavescope.engine.types import Explanation
 from wavescope.errors import WavescopeError
 from wavescope.ingress.access import Access
 from wavescope.ingress.app import build_app
@@ -552,3 +555,46 @@ class Endless(FakePlane):
             await asyncio.Event().wait()
         finally:
             self.ended.set()
+
+
+# ---- models without gradients ----------------------------------------------------------------------------------------
+@dataclass
+class Undifferentiable(FakePlane):
+    """Checks requests as a real one does, for a model that has no gradients."""
+
+    def _ask(self, request: ExplainRequest, call: CallContext) -> tuple[Explanation, ...]:
+        details = replace(DETAILS, no_gradients="the operator Sin has no rule")
+        check_gradients(request.request, details)
+        resolve_prior(request.request, details)
+        return super()._ask(request, call)
+
+
+@pytest.mark.parametrize("rpc", ["Explain", "ExplainStream", "Estimate", "SubmitJob"])
+@pytest.mark.parametrize(
+    ("fields", "field", "remedy"),
+    [
+        ({"kind": "wam"}, "kind", "Take kind 'wcam', which needs scores alone"),
+        ({"prior": "gradients"}, "prior", "take prior 'size', or 'auto'"),
+    ],
+)
+def test_gradients_of_a_model_without_are_refused_with_the_reason_and_the_remedy(
+    plane: FakePlane, rpc: str, fields: dict[str, Any], field: str, remedy: str
+) -> None:
+    refusing = Undifferentiable(plane.explanation)
+    method, path, _ = ADDRESSES[rpc]
+    headers = {"Accept": "text/event-stream"} if rpc == "ExplainStream" else {}
+    reply = send(make_app(refusing), method, path, headers=headers, json=body(fields))
+    assert reply.status_code == 422
+    said = reply.json()
+    assert (said["code"], said["field"]) == ("invalid_request", field)
+    assert "the operator Sin has no rule" in said["message"]
+    assert remedy in said["message"]
+    context, message = FakeContext(), type(RPCS[rpc])()
+    message.CopyFrom(RPCS[rpc])
+    asked = message if rpc == "Explain" else message.request
+    for name, value in fields.items():
+        setattr(asked, name, value)
+    ask(refusing, rpc, message, context)
+    assert context.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert (context.details, told(context)["wavescope-field"]) == (said["message"], field)
+    assert not refusing.calls
