@@ -1,5 +1,7 @@
 """How much memory a large image and a large batch take, in process and in every process of the service.
 
+Plans are full, so that no model is differentiated: what a replica takes more once it is, is in docs/models.md.
+
 python bench/memory.py CASE    # one case, alone in this process: prints its peak as JSON
 """
 
