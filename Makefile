@@ -78,6 +78,10 @@ adaptive: $(INSTALLED) ## Hold the adaptive plan against the truth; resumable, a
 gradient-prior: $(INSTALLED) ## Hold the gradient prior of the adaptive plan against that of sizes; resumable, half an hour.
 	$(BIN)/python bench/gradients.py $(ARGS)
 
+.PHONY: accuracy
+accuracy: $(INSTALLED) ## Hold the accuracy that adaptive plans say of themselves against scores of known indices; minutes.
+	$(BIN)/python bench/accuracy.py $(ARGS)
+
 .PHONY: scores
 scores: $(INSTALLED) ## Hold the scores against each other: whose map repeats; resumable, hours for all photographs.
 	$(BIN)/python bench/scores.py $(ARGS)

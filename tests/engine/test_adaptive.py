@@ -19,7 +19,7 @@ from wavescope.core.sobol.diagnostics import spearman
 from wavescope.core.wavelets import analyse
 from wavescope.engine.adaptive import SETTLED, factor_features
 from wavescope.engine.checks import check_adaptive, check_request
-from wavescope.engine.choices import ADAPTIVE_FORWARDS
+from wavescope.engine.choices import ADAPTIVE_ACCURACY, ADAPTIVE_FORWARDS
 from wavescope.engine.explain import ResolvedRequest
 from wavescope.engine.kinds import PERTURBING
 from wavescope.engine.limits import LEAST_FORWARDS, MAX_ADAPTIVE_FACTORS
@@ -121,12 +121,12 @@ def test_forwards_are_what_the_classifier_saw_less_the_clean_one_and_within_the_
     assert_explained(done)
 
 
-def test_all_factors_resolved_on_every_row_is_an_end_before_the_budget() -> None:
+def test_all_draws_of_all_factors_are_an_end_before_the_budget() -> None:
     done = run(make_request(plan="adaptive", grid_size=2, levels=1, nb_design=8, max_forwards=5000))
     assert done.screening.stopped == "all_resolved"
     assert done.indices.resolved.all()
-    # The groups' own rows beside those of A and of the factors.
-    assert 8 * (4 + 1) <= done.forwards < 8 * (4 + 1) + 8 * done.screening.groups + 1
+    # The groups' own rows beside those of A and of the factors; one where a mask value hardly changes may not be drawn.
+    assert 8 + 4 * 6 <= done.forwards < 8 * (4 + 1) + 8 * done.screening.groups + 1
 
 
 def test_no_round_begins_after_the_deadline_and_the_one_in_hand_is_finished() -> None:
@@ -186,6 +186,43 @@ def test_factors_count_as_settled_after_three_rounds_and_no_sooner() -> None:
     assert done.screening.stopped == "top_k"
     assert len(set(told[-3:])) == 1
     assert len(told) == 3 or told[-4] != told[-3]
+
+
+def test_indices_that_are_accurate_enough_are_an_end_and_the_first_such_round() -> None:
+    whole = run(make_request(**SMALL | {"max_forwards": 1000}))
+    assert not [one for one in whole.warnings if "accuracy" in one]
+    known = [min(one.correlation, 1 - one.level_error) for one in whole.screening.rounds]
+    assert known[-1] > known[0]
+    goal = 0.999 * max(known[1:])
+    done = run(make_request(**SMALL | {"max_forwards": 1000, "accuracy": goal}))
+    assert done.screening.stopped == "accuracy"
+    assert done.screening.rounds[-1] == next(
+        one for one, accuracy in zip(whole.screening.rounds, known, strict=True) if accuracy >= goal
+    )
+    assert not [one for one in done.warnings if "accuracy" in one]
+
+
+def test_an_accuracy_that_was_not_reached_is_warned_of_with_what_was() -> None:
+    done = run(make_request(**SMALL | {"max_forwards": 64, "accuracy": 0.999}))
+    last = done.screening.rounds[-1]
+    assert done.screening.stopped == "max_forwards"
+    (warning,) = [one for one in done.warnings if one.startswith("accuracy 0.999 was not reached")]
+    assert f"at {last.correlation:.2f}" in warning
+    assert f"by {last.level_error:.2f}" in warning
+    assert warning.endswith("raise max_forwards")
+
+
+def test_an_accuracy_is_the_default_goal_where_no_other_limit_is_given() -> None:
+    assert make_request(plan="adaptive").accuracy == ADAPTIVE_ACCURACY
+    assert make_request(plan="full").accuracy is None
+    for stop in ({"max_forwards": 628}, {"standard_error": 0.1}, {"top_k": 5}):
+        assert make_request(plan="adaptive", **stop).accuracy is None
+    assert make_request(plan="adaptive", accuracy=0.9).accuracy == 0.9
+    assert make_request(accuracy=0.9, kind="profile").plan == "adaptive"
+    for accuracy in (0.4, 1.0):
+        with pytest.raises(InvalidRequest, match=r"at least 0\.5 and below 1") as caught:
+            run(make_request(**SMALL | {"accuracy": accuracy}))
+        assert caught.value.field == "accuracy"
 
 
 def test_groups_alone_are_never_precise_enough() -> None:

@@ -467,7 +467,9 @@ def adaptive(explanation: Explanation, resolved: float = 0.12) -> Explanation:
     alone[np.argsort(-found.total, kind="stable")[:count]] = True
     bound = np.where(alone, 1.2 * found.total, 1.5 * found.total.max())
     parameters = explanation.parameters | {"plan": "adaptive", "max_forwards": 628, "nb_design": 64}
-    screening = Screening("max_forwards", 22, (Round(104, 0, 0.2), Round(628, count, 0.034)))
+    screening = Screening(
+        "max_forwards", 22, (Round(104, 0, 0.2, 0.81, 0.09), Round(628, count, 0.034, 0.967, 0.03))
+    )
     indices = replace(found, first=None, resolved=alone, upper_bound=bound)
     return replace(explanation, indices=indices, screening=screening, parameters=parameters, forwards=628)
 

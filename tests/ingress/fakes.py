@@ -228,7 +228,7 @@ def adaptive(explanation: Explanation) -> Explanation:
         effect=effect,
         effect_error=(*effect[:-1], None),
     )
-    rounds = (Round(40, 1, 0.375), Round(64, 3, 0.15))
+    rounds = (Round(40, 1, 0.375, 0.75, 0.125), Round(64, 3, 0.15, 0.875, 0.0625))
     parameters = make_request(
         kind=explanation.kind, score="logit", plan="adaptive", max_forwards=64
     ).parameters()

@@ -79,6 +79,7 @@ class RequestFields(TypedDict, total=False):
     deadline_s: float
     standard_error: float
     top_k: int
+    accuracy: float
     method: Literal["smoothgrad", "integrated_gradients"]
     samples: int
     noise: float
@@ -518,11 +519,15 @@ class Round:
         forwards: images scored so far.
         resolved: factors perturbed by themselves so far.
         standard_error: the largest standard error of all indices.
+        correlation: expected of the indices with the true ones, 0 to 1.
+        level_error: expected half sum of the differences of the shares of levels, 0 to 1.
     """
 
     forwards: int
     resolved: int
     standard_error: float
+    correlation: float
+    level_error: float
 
 
 @dataclass(frozen=True, slots=True)

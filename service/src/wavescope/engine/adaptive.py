@@ -100,7 +100,13 @@ async def screen(
             estimator.add_scores(selection, await score(_pick_freeze_rows(selection, estimator)))
         estimate = await runner.compute(estimator.estimate)
         rounds.append(
-            Round(estimator.spent, int(estimate.resolved.sum()), float(estimate.standard_error.max()))
+            Round(
+                estimator.spent,
+                int(estimate.resolved.sum()),
+                float(estimate.standard_error.max()),
+                estimate.correlation,
+                estimate.level_error,
+            )
         )
         report(estimator.spent, partial(_same, estimate))
         leaders.append(_leaders(estimate, request.top_k))
@@ -194,6 +200,8 @@ def _stop(request: ExplanationRequest, last: Round, leaders: list[frozenset[int]
     """The goal of the caller's that is reached; ``None`` for none."""
     if request.standard_error is not None and last.resolved and last.standard_error <= request.standard_error:
         return "standard_error"
+    if request.accuracy is not None and last.accurate(request.accuracy):
+        return "accuracy"
     if request.top_k is not None and len(leaders) >= SETTLED and len(set(leaders[-SETTLED:])) == 1:
         return "top_k"
     return None

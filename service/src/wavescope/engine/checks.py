@@ -256,6 +256,10 @@ def _check_stops(request: ExplanationRequest) -> None:
             f"standard_error is {request.standard_error:g}; it must be above 0 and at most 1",
             field="standard_error",
         )
+    if request.accuracy is not None and not 0.5 <= request.accuracy < 1:
+        raise InvalidRequest(
+            f"accuracy is {request.accuracy:g}; it must be at least 0.5 and below 1", field="accuracy"
+        )
     if not 4 <= request.nb_design <= request.max_forwards // 2:
         raise InvalidRequest(
             f"nb_design is {request.nb_design}; with plan 'adaptive' and max_forwards {request.max_forwards} it must "

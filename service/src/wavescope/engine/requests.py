@@ -6,6 +6,7 @@ from typing import Any
 
 from wavescope.core.scores import AUTO
 from wavescope.engine.choices import (
+    ADAPTIVE_ACCURACY,
     ADAPTIVE_FORWARDS,
     ADAPTIVE_PARTITIONS,
     FULL_ALONE,
@@ -36,6 +37,8 @@ def make_request(**given: Any) -> ExplanationRequest:
     if given.get("plan", settled["plan"]) == "adaptive":
         budget = given.get("max_forwards") or ADAPTIVE_FORWARDS
         settled |= {"max_forwards": ADAPTIVE_FORWARDS, "nb_design": independent_rows(budget)}
+        if all(given.get(field) is None for field in STOPS):
+            settled["accuracy"] = ADAPTIVE_ACCURACY
     return ExplanationRequest(**settled | given)
 
 

@@ -175,6 +175,8 @@ class ExplanationRequest:
             no chunk of anything else begins afterwards.
         standard_error: plan ``adaptive`` alone: stop once no index has a larger one.
         top_k: plan ``adaptive`` alone: stop once the k largest indices are the same factors three rounds in a row.
+        accuracy: plan ``adaptive`` alone: stop once the indices are expected to correlate with the true ones at least
+            so much, and the shares of levels to err by no more than what it lacks of 1; ``None`` for no such goal.
         method: of kind ``wam``: ``smoothgrad`` is the mean size of the gradient over noisy images;
             ``integrated_gradients`` its integral from the ``baseline`` to the image.
         samples: of kind ``wam``: images at which the model is differentiated, for each class anew.
@@ -205,6 +207,7 @@ class ExplanationRequest:
     deadline_s: float | None = limited(None, gt=0, allow_inf_nan=False)
     standard_error: float | None = limited(None, gt=0, le=1)
     top_k: int | None = limited(None, ge=1, le=MAX_ADAPTIVE_FACTORS)
+    accuracy: float | None = limited(None, ge=0.5, lt=1)
     method: str = "smoothgrad"
     samples: int = limited(25, ge=1, le=MAX_SAMPLES)
     noise: float = limited(0.25, ge=0, le=1)
@@ -405,7 +408,7 @@ class Attributions:
     level_maps: tuple[LevelMap, ...]
 
 
-Stop = Literal["max_forwards", "deadline_s", "standard_error", "top_k", "all_resolved"]
+Stop = Literal["max_forwards", "deadline_s", "standard_error", "top_k", "accuracy", "all_resolved"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,11 +419,19 @@ class Round:
         forwards: images scored so far.
         resolved: factors perturbed by themselves so far.
         standard_error: the largest standard error of all indices.
+        correlation: expected of the indices with the true ones, 0 to 1.
+        level_error: expected half sum of the differences of the shares of levels, 0 to 1.
     """
 
     forwards: int
     resolved: int
     standard_error: float
+    correlation: float
+    level_error: float
+
+    def accurate(self, accuracy: float) -> bool:
+        """Whether the goal :attr:`ExplanationRequest.accuracy` is reached."""
+        return self.correlation >= accuracy and self.level_error <= 1 - accuracy
 
 
 @dataclass(frozen=True, slots=True)

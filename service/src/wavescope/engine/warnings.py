@@ -127,6 +127,7 @@ def of_scores(
     assert explanation.worth is not None
     more = "raise nb_design" if explanation.screening is None else "raise max_forwards"
     found = [
+        _inaccurate(explanation),
         _split_half(explanation.worth.split_half, more),
         _contrast(explanation),
         _unresolved(explanation.indices, more),
@@ -155,6 +156,20 @@ def _split_half(split_half: float | None, more: str) -> str | None:
     return (
         f"indices from odd and from even design rows rank the factors alike to {split_half:.2f} only "
         f"(1 would be the same order): another seed would give another map; {more}"
+    )
+
+
+def _inaccurate(explanation: Explanation) -> str | None:
+    """An adaptive plan that ended before it was as accurate as was wanted."""
+    screening, wanted = explanation.screening, explanation.parameters.get("accuracy")
+    if screening is None or wanted is None or screening.stopped not in ("max_forwards", "deadline_s"):
+        return None
+    last = screening.rounds[-1]
+    if last.accurate(wanted):
+        return None
+    return (
+        f"accuracy {wanted:g} was not reached: the indices are expected to correlate with the true ones at "
+        f"{last.correlation:.2f}, and the shares of levels to err by {last.level_error:.2f}; raise {screening.stopped}"
     )
 
 

@@ -156,7 +156,12 @@ def screening_words(explanation: Explanation) -> str:
         f"(perturbed by themselves), {screening.groups:,} {'group' if screening.groups == 1 else 'groups'}, "
         f"stopped: {screening.stopped}"
     )
-    return f"{words}; largest standard error {last.standard_error:.2g}." if last else f"{words}."
+    if last is None:
+        return f"{words}."
+    return (
+        f"{words}; expected correlation with the true indices {last.correlation:.2f}, error of level shares "
+        f"{last.level_error:.2f}, largest standard error {last.standard_error:.2g}."
+    )
 
 
 def _gradients(screening: Screening) -> str:

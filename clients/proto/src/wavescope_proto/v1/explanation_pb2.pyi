@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("image", "model", "kind", "target_index", "target_name", "score", "seed", "plan", "wavelet", "levels", "partition", "grid_size", "nb_design", "sampler", "estimator", "approximation", "value_policy", "other", "images", "targets", "baseline", "faithfulness", "compat", "max_forwards", "deadline_s", "standard_error", "top_k", "against_index", "against_name", "prior", "method", "samples", "noise")
+    __slots__ = ("image", "model", "kind", "target_index", "target_name", "score", "seed", "plan", "wavelet", "levels", "partition", "grid_size", "nb_design", "sampler", "estimator", "approximation", "value_policy", "other", "images", "targets", "baseline", "faithfulness", "compat", "max_forwards", "deadline_s", "standard_error", "top_k", "against_index", "against_name", "prior", "method", "samples", "noise", "accuracy")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,7 @@ class ExplainRequest(_message.Message):
     METHOD_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
     NOISE_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     model: str
     kind: str
@@ -75,7 +76,8 @@ class ExplainRequest(_message.Message):
     method: str
     samples: int
     noise: float
-    def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., kind: _Optional[str] = ..., target_index: _Optional[int] = ..., target_name: _Optional[str] = ..., score: _Optional[str] = ..., seed: _Optional[int] = ..., plan: _Optional[str] = ..., wavelet: _Optional[str] = ..., levels: _Optional[int] = ..., partition: _Optional[str] = ..., grid_size: _Optional[int] = ..., nb_design: _Optional[int] = ..., sampler: _Optional[str] = ..., estimator: _Optional[str] = ..., approximation: _Optional[str] = ..., value_policy: _Optional[str] = ..., other: _Optional[bytes] = ..., images: _Optional[_Iterable[bytes]] = ..., targets: _Optional[_Iterable[_Union[TargetList, _Mapping]]] = ..., baseline: _Optional[str] = ..., faithfulness: bool = ..., compat: _Optional[str] = ..., max_forwards: _Optional[int] = ..., deadline_s: _Optional[float] = ..., standard_error: _Optional[float] = ..., top_k: _Optional[int] = ..., against_index: _Optional[int] = ..., against_name: _Optional[str] = ..., prior: _Optional[str] = ..., method: _Optional[str] = ..., samples: _Optional[int] = ..., noise: _Optional[float] = ...) -> None: ...
+    accuracy: float
+    def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., kind: _Optional[str] = ..., target_index: _Optional[int] = ..., target_name: _Optional[str] = ..., score: _Optional[str] = ..., seed: _Optional[int] = ..., plan: _Optional[str] = ..., wavelet: _Optional[str] = ..., levels: _Optional[int] = ..., partition: _Optional[str] = ..., grid_size: _Optional[int] = ..., nb_design: _Optional[int] = ..., sampler: _Optional[str] = ..., estimator: _Optional[str] = ..., approximation: _Optional[str] = ..., value_policy: _Optional[str] = ..., other: _Optional[bytes] = ..., images: _Optional[_Iterable[bytes]] = ..., targets: _Optional[_Iterable[_Union[TargetList, _Mapping]]] = ..., baseline: _Optional[str] = ..., faithfulness: bool = ..., compat: _Optional[str] = ..., max_forwards: _Optional[int] = ..., deadline_s: _Optional[float] = ..., standard_error: _Optional[float] = ..., top_k: _Optional[int] = ..., against_index: _Optional[int] = ..., against_name: _Optional[str] = ..., prior: _Optional[str] = ..., method: _Optional[str] = ..., samples: _Optional[int] = ..., noise: _Optional[float] = ..., accuracy: _Optional[float] = ...) -> None: ...
 
 class TargetList(_message.Message):
     __slots__ = ("targets",)
@@ -347,14 +349,18 @@ class Screening(_message.Message):
     def __init__(self, stopped: _Optional[str] = ..., groups: _Optional[int] = ..., rounds: _Optional[_Iterable[_Union[Round, _Mapping]]] = ..., prior: _Optional[str] = ..., gradients: _Optional[int] = ...) -> None: ...
 
 class Round(_message.Message):
-    __slots__ = ("forwards", "resolved", "standard_error")
+    __slots__ = ("forwards", "resolved", "standard_error", "correlation", "level_error")
     FORWARDS_FIELD_NUMBER: _ClassVar[int]
     RESOLVED_FIELD_NUMBER: _ClassVar[int]
     STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    CORRELATION_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_ERROR_FIELD_NUMBER: _ClassVar[int]
     forwards: int
     resolved: int
     standard_error: float
-    def __init__(self, forwards: _Optional[int] = ..., resolved: _Optional[int] = ..., standard_error: _Optional[float] = ...) -> None: ...
+    correlation: float
+    level_error: float
+    def __init__(self, forwards: _Optional[int] = ..., resolved: _Optional[int] = ..., standard_error: _Optional[float] = ..., correlation: _Optional[float] = ..., level_error: _Optional[float] = ...) -> None: ...
 
 class Worth(_message.Message):
     __slots__ = ("variance", "split_half", "runner_up", "class_contrast")

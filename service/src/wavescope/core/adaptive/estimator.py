@@ -78,6 +78,8 @@ class Estimate:
         upper_bound: (K,) the upper end of the interval where resolved; else that of the smallest group around.
         effect: (K,) slopes of the score; NaN for a factor that was not perturbed by itself.
         effect_error: (K,) standard errors of ``effect``; NaN where that is, and from fewer than 4 rows.
+        correlation: expected of ``total`` with the true indices; 1 where no factor acts.
+        level_error: expected half sum of the differences of level shares.
     """
 
     total: Float[np.ndarray, " k"]
@@ -87,6 +89,8 @@ class Estimate:
     upper_bound: Float[np.ndarray, " k"]
     effect: Float[np.ndarray, " k"]
     effect_error: Float[np.ndarray, " k"]
+    correlation: float
+    level_error: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,6 +167,7 @@ class AdaptiveEstimator:
             steep = steepness(derivatives[:, self._acts])
         self._process = GaussianProcess(kept, steep) if len(self._acts) else None
         self._inert = features.size <= 0
+        self._levels = kept.level
         self._kept: tuple[int, Posterior] | None = None
         self.n_factors = len(features.size)
         self.groups = self._make_groups(features)
@@ -173,7 +178,7 @@ class AdaptiveEstimator:
 
     @property
     def exhausted(self) -> bool:
-        """Whether every factor has had every row."""
+        """Whether every factor has had all its draws."""
         return all(self._block[factor] >= self._draws[int(factor)].blocks for factor in self._acts)
 
     def select_groups(self) -> RowSelection:
@@ -184,7 +189,7 @@ class AdaptiveEstimator:
         return self._select(blocks)
 
     def select_round(self) -> RowSelection:
-        """Selects the most informative rows; none when the budget is spent, or every factor has had every row."""
+        """Selects the most informative rows; none when the budget is spent, or every factor has had all its draws."""
         room = min(self._budget - self.spent, max(ROUND, int(ROUND_SHARE * self.spent)))
         blocks = self._block.copy()
         for factor in self._rank_by_gain() if self._process is not None and room > 0 else []:
@@ -214,7 +219,7 @@ class AdaptiveEstimator:
         sample = self._sample(target)
         slopes = self._effects(target, sample)
         if self._process is None:
-            return Estimate(total, error, interval, resolved, bound, *slopes)
+            return Estimate(total, error, interval, resolved, bound, *slopes, 1.0, 0.0)
         measured = self._measurements(target, sample)
         posterior = self._posterior(target, measured)
         mean, var = posterior.mean, posterior.variance
@@ -229,7 +234,8 @@ class AdaptiveEstimator:
         still = sample.substituted[~sample.values.any(axis=1) & (sample.substituted < self.n_factors)]
         total[still], error[still], interval[still, 0] = 0, 0, 0
         bound = np.where(resolved, interval[:, 1], self._bounds(measured, sample, common))
-        return Estimate(total, error, interval, resolved, bound, *slopes)
+        expected = posterior.correlation(), posterior.share_error(self._levels)
+        return Estimate(total, error, interval, resolved, bound, *slopes, *expected)
 
     def rows(self, target: int = 0) -> Float[np.ndarray, " m"]:
         """(M,) scores of the rows of A of one class."""

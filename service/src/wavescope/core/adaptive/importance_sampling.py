@@ -48,7 +48,7 @@ class ImportanceSample:
 
     @property
     def blocks(self) -> int:
-        """How many there are."""
+        """Number of blocks."""
         return len(self.lengths) - 1
 
     def cost(self, block: int) -> int:

@@ -150,8 +150,8 @@ _ADAPTIVE = {
         "stopped": "max_forwards",
         "groups": 1,
         "rounds": [
-            {"forwards": 16, "resolved": 0, "standard_error": 0.3},
-            {"forwards": 32, "resolved": 1, "standard_error": 0.21},
+            {"forwards": 16, "resolved": 0, "standard_error": 0.3, "correlation": 0.71, "level_error": 0.12},
+            {"forwards": 32, "resolved": 1, "standard_error": 0.21, "correlation": 0.83, "level_error": 0.08},
         ],
         "prior": "size",
         "gradients": 0,

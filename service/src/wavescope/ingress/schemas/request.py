@@ -60,11 +60,12 @@ _DEFAULT_TEXTS = {
     "plan": "Default adaptive for kinds "
     + ", ".join(kind.name for kind in KINDS.values() if kind.adaptive)
     + " with partition grid or aligned and a grid_size of 9 to 64, and wherever one of max_forwards, standard_error, "
-    "top_k and a prior other than auto is given; else full, and wherever nb_design, compat, latin_hypercube or an "
-    "estimator other than jansen is given.",
+    "top_k, accuracy and a prior other than auto is given; else full, and wherever nb_design, compat, latin_hypercube "
+    "or an estimator other than jansen is given.",
     "nb_design": "Default 8 with plan full, for kind zoom 4. With plan adaptive, unless given, the power of two of at "
     "most an eighth of max_forwards, 8 to 256.",
     "max_forwards": "Default 628 with plan adaptive.",
+    "accuracy": "Default 0.96 with plan adaptive where none of max_forwards, standard_error and top_k is given.",
     "target": "",
     "against": "",
     "compat": "",
