@@ -33,6 +33,7 @@ from bench.screening.subject import LEVELS, SCORE, Subject, subject
 import wavescope
 from wavescope.core.sobol.bootstrap import index_errors
 from wavescope.core.sobol.estimators import ESTIMATORS, Scores, jansen, variance
+from wavescope.engine.gradient_cost import GRADIENT_FORWARDS
 from wavescope.models.spec import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ class Case:
             squares = runs.gradients(*self.of, seed).read(self.cache)["squares"]
             for n in (4, 8, 16):
                 yield self._row(
-                    f"derivatives, {n} rows", runs.GRADIENT_COST * n, seed, squares[:n].mean(axis=0)
+                    f"derivatives, {n} rows", GRADIENT_FORWARDS * n, seed, squares[:n].mean(axis=0)
                 )
 
     def _row(self, method: str, forwards: int, seed: int, total: np.ndarray) -> Row:

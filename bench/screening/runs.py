@@ -33,8 +33,7 @@ PIECE = 4
 GROUP_ROWS = 8
 # Random rows of the methods that need no pick-freeze design, and their seed, apart from all others.
 RANDOM_ROWS, RANDOM_SEED = 2048, 500
-# A forward and a backward pass cost about as much as three forwards.
-GRADIENT_ROWS, GRADIENT_COST = 16, 3
+GRADIENT_ROWS = 16
 PRIORS = ("size", "gradients")
 
 

@@ -15,19 +15,19 @@ from tools.pictures import NAMES
 from wavescope.core.adaptive import estimator, factor_features, gaussian_process, importance_sampling
 from wavescope.core.faithfulness import GRID, SAMPLES, STEPS, SUBSET
 from wavescope.core.partition import FOURIER_PARTITIONS, PARTITIONS
-from wavescope.core.scores import AUTO_SCORES
+from wavescope.core.scores import AUTO_SCORES, possible_scores
 from wavescope.core.sobol.design import SAMPLERS
 from wavescope.core.sobol.estimators import ESTIMATORS
 from wavescope.engine import adaptive, warnings
 from wavescope.engine.checks import product_forwards, sample_forwards
 from wavescope.engine.choices import ADAPTIVE_FORWARDS, CHOICES, PRIORS, STOPS
 from wavescope.engine.docstrings import attribute_texts
-from wavescope.engine.gradient_cost import GRADIENT_FORWARDS
+from wavescope.engine.gradient_cost import GRADIENT_FORWARDS, gradient_forwards
 from wavescope.engine.kinds import KINDS
 from wavescope.engine.limits import LEAST_FORWARDS, MAX_ADAPTIVE_FACTORS
 from wavescope.engine.plan import make_plan
 from wavescope.engine.requests import make_request
-from wavescope.engine.types import CropBox, ExplanationRequest, Indices, Picture, Screening, Stop
+from wavescope.engine.types import CropBox, ExplanationRequest, Indices, Outputs, Picture, Screening, Stop
 from wavescope.imaging.corruptions import CORRUPTIONS
 from wavescope.settings import Settings
 
@@ -206,6 +206,11 @@ def test_the_gradient_prior_is_told_with_the_codes_numbers() -> None:
     ):
         assert words in text
     assert (adaptive.GRADIENT_SHARE, GRADIENT_FORWARDS) == (1 / 4, 3)
+    assert "of logits for every score but `logit`, of others for `margin`" in text
+    for outputs in get_args(Outputs):
+        for score in possible_scores(outputs, classes=3):
+            four = score != "logit" if outputs == "logits" else score == "margin"
+            assert gradient_forwards(outputs, score) == (4 if four else 3)
     assert {name for name, _ in rows_below("`prior` of a request")} == {f"`{name}`" for name in PRIORS}
 
 
