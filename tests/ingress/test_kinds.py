@@ -120,7 +120,9 @@ def test_where_no_number_of_factors_suffices_the_curve_is_whole(plane: FakePlane
 
 @pytest.mark.parametrize("kind", PERTURBING, indirect=True)
 def test_the_reply_of_an_adaptive_plan_matches_its_documented_schema(plane: FakePlane, kind: str) -> None:
-    plane.explanation = adaptive(plane.explanation)
+    made = adaptive(plane.explanation)
+    assert made.screening is not None
+    plane.explanation = replace(made, screening=replace(made.screening, prior="gradients", gradients=4))
     content = post(make_app(plane), {"kind": kind, "plan": "adaptive"}).content
     ExplanationReply.model_validate_json(content)
     reply, sent = json.loads(content), plane.explanation
@@ -137,6 +139,8 @@ def test_the_reply_of_an_adaptive_plan_matches_its_documented_schema(plane: Fake
             {"forwards": 40, "resolved": 1, "standard_error": 0.375},
             {"forwards": 64, "resolved": 3, "standard_error": 0.15},
         ],
+        "prior": "gradients",
+        "gradients": 4,
     }
 
 
