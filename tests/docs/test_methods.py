@@ -20,7 +20,7 @@ from wavescope.core.sobol.design import SAMPLERS
 from wavescope.core.sobol.estimators import ESTIMATORS
 from wavescope.engine import adaptive, warnings
 from wavescope.engine.checks import product_forwards, sample_forwards
-from wavescope.engine.choices import ADAPTIVE_FORWARDS, CHOICES, PRIORS, STOPS
+from wavescope.engine.choices import ADAPTIVE_ACCURACY, ADAPTIVE_FORWARDS, CHOICES, PRIORS, STOPS
 from wavescope.engine.docstrings import attribute_texts
 from wavescope.engine.gradient_cost import GRADIENT_FORWARDS, gradient_forwards
 from wavescope.engine.kinds import KINDS
@@ -224,6 +224,7 @@ def test_the_adaptive_plan_is_told_with_the_codes_numbers_and_limits() -> None:
         assert attribute in sections[section].__dataclass_fields__
     for words in (
         f"(there {ADAPTIVE_FORWARDS})",
+        f"(there {ADAPTIVE_ACCURACY}, unless another limit is given)",
         f"up to {MAX_ADAPTIVE_FACTORS:,} factors",
         f"{MAX_ADAPTIVE_FACTORS:,} with plan `adaptive`",
         f"| `max_forwards` | {LEAST_FORWARDS} or more |",

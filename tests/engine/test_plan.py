@@ -296,7 +296,7 @@ def test_the_digest_is_stable() -> None:
 # These change what is made of the scores, or how many of them there are, but not a perturbation.
 NOT_PERTURBING = {
     "target", "against", "score", "plan", "estimator", "faithfulness", "max_forwards", "deadline_s", "standard_error",
-    "top_k", "prior", "method", "samples", "noise",
+    "top_k", "accuracy", "prior", "method", "samples", "noise",
 }  # fmt: skip
 # Of a sample that a partition of its own size, a power of two or another kind allows.
 VALID: dict[str, Any] = {"partition": "aligned", "nb_design": 4, "kind": "sobol"}

@@ -26,7 +26,7 @@ def another_value(name: str, value: Any) -> Any:
         return not value
     limits = FIELDS[name].metadata
     if value is None:
-        return limits.get("le", 7)
+        return limits.get("le", limits.get("ge", 7))
     others = (value + 1, value - 1, value / 2)
     return next(each for each in others if limits.get("ge", each) <= each <= limits.get("le", each))
 
@@ -44,4 +44,5 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
         return st.booleans()
     if kind is int:
         return st.integers(limits["ge"], limits["le"])
-    return st.floats(max(limits.get("ge", 0.0), 1e-9), limits.get("le", 1e9))
+    most = limits.get("le", limits.get("lt", 1e9))
+    return st.floats(max(limits.get("ge", 0.0), 1e-9), most, exclude_max="lt" in limits)

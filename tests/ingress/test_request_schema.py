@@ -123,6 +123,8 @@ def test_a_target_is_an_index_or_a_name(target: object) -> None:
         ("standard_error", 1.5, r"standard_error must be at most 1, not 1\.5"),
         ("top_k", 0, r"top_k must be at least 1, not 0"),
         ("top_k", 4097, r"top_k must be at most 4096, not 4097"),
+        ("accuracy", 0.3, r"accuracy must be at least 0\.5, not 0\.3"),
+        ("accuracy", 1, r"accuracy must be less than 1, not 1"),
         ("sampler", "random", r"sampler must be 'sobol', .* or 'monte_carlo', not \"random\""),
         ("estimator", "sobol", r"estimator must be 'jansen', .* or 'saltelli', not \"sobol\""),
         ("baseline", 0, r"baseline must be 'zero', 'mean' or 'blur', not 0"),
@@ -288,7 +290,7 @@ def test_limits_come_with_the_error() -> None:
 def test_an_adaptive_plan_settles_its_budget_and_rows_and_a_given_field_wins() -> None:
     assert parse(plan="adaptive").request == make_request(plan="adaptive")
     assert parse(plan="adaptive", max_forwards=None, top_k=None).request == make_request(plan="adaptive")
-    stops = {"max_forwards": 100, "deadline_s": 2, "standard_error": 0.5, "top_k": 10}
+    stops = {"max_forwards": 100, "deadline_s": 2, "standard_error": 0.5, "top_k": 10, "accuracy": 0.9}
     request = parse(plan="adaptive", **stops, nb_design=16).request
     assert (stops | {"nb_design": 16}).items() <= request.parameters().items()
 

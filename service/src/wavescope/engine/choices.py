@@ -41,7 +41,7 @@ ADAPTIVE_FORWARDS = 628
 # Fields that say when an adaptive plan stops; the full plan takes none of them. (A ``deadline_s`` ends any plan.)
 STOPS = ("max_forwards", "standard_error", "top_k", "accuracy")
 # Ends an adaptive plan of a request that has none of these.
-ADAPTIVE_ACCURACY = 0.96
+ADAPTIVE_ACCURACY = 0.95
 # What the full plan alone can do, or does best: given any of it, the full plan is the default.
 FULL_ALONE: dict[str, tuple[str, ...] | None] = {
     "nb_design": None,  # whatever it is: it is the size of a full plan

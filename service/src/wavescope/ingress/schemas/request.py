@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, create_model
 from pydantic_core import PydanticCustomError
 
-from wavescope.engine.choices import CHOICES, MANY_CHOICES
+from wavescope.engine.choices import ADAPTIVE_ACCURACY, ADAPTIVE_FORWARDS, CHOICES, MANY_CHOICES
 from wavescope.engine.docstrings import attribute_texts
 from wavescope.engine.kinds import DEFAULT_KIND, KINDS
 from wavescope.engine.requests import make_request
@@ -64,8 +64,9 @@ _DEFAULT_TEXTS = {
     "or an estimator other than jansen is given.",
     "nb_design": "Default 8 with plan full, for kind zoom 4. With plan adaptive, unless given, the power of two of at "
     "most an eighth of max_forwards, 8 to 256.",
-    "max_forwards": "Default 628 with plan adaptive.",
-    "accuracy": "Default 0.96 with plan adaptive where none of max_forwards, standard_error and top_k is given.",
+    "max_forwards": f"Default {ADAPTIVE_FORWARDS} with plan adaptive.",
+    "accuracy": f"Default {ADAPTIVE_ACCURACY:g} with plan adaptive where none of max_forwards, standard_error and "
+    "top_k is given.",
     "target": "",
     "against": "",
     "compat": "",

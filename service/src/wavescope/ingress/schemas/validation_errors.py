@@ -38,6 +38,7 @@ _BOUNDS = {
     "greater_than_equal": ("ge", "at least", "minimum"),
     "greater_than": ("gt", "more than", "exclusive_minimum"),
     "less_than_equal": ("le", "at most", "maximum"),
+    "less_than": ("lt", "less than", "exclusive_maximum"),
 }
 
 
@@ -73,7 +74,7 @@ def _describe(schema: type[BaseModel], details: ErrorDetails) -> tuple[str, str,
             supported, optional = _literals(schema.model_fields[field].annotation)
             expected = context["expected"] + (" or null" if optional else "")
             return field, f"{name} must be {expected}, not {_shown(value)}", {"supported": supported}
-        case "greater_than_equal" | "greater_than" | "less_than_equal":
+        case _ if kind in _BOUNDS:
             key, words, limit = _BOUNDS[kind]
             return (
                 field,
