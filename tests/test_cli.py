@@ -87,6 +87,7 @@ def test_a_wrong_command_is_one_line_that_leads_to_the_help(failing: Failing, wo
 def test_every_field_of_a_request_is_an_option() -> None:
     values = {
         "int": 5,
+        "float": 0.5,
         "str": "other",
         "int | str | None": 285,
         "str | None": "other",
@@ -154,8 +155,8 @@ def test_the_help_tells_the_defaults_of_every_kind(explain_help: str) -> None:
 def test_the_help_tells_a_whole_sentence_of_every_option(explain_help: str) -> None:
     assert "--nb-design N N, rows of A and of B; a power of two for Sobol (default" in explain_help
     assert (
-        "--max-forwards N plan adaptive alone: the most images that are scored of one image (plan"
-        in explain_help
+        "--max-forwards N plan adaptive alone: the most images that are scored of one image, gradients at the rate of "
+        "prior among them (plan adaptive" in explain_help
     )
     assert "marked as partial; leave it out for no deadline --standard-error" in explain_help
 
@@ -290,7 +291,12 @@ KIND_WORDS: dict[str, tuple[list[str], str]] = {
     "compare": (["--grid-size", "2", "--other", "{other}"], "place shift"),
     "robustness": (["--grid-size", "2"], "gaussian noise"),
     "zoom": (["--grid-size", "2", "--levels", "1"], "Share of the new scale"),
+    "wam": (["--grid-size", "4", "--samples", "2"], "factor attribution"),
 }
+
+
+def test_every_kind_but_the_default_is_run_here() -> None:
+    assert set(KIND_WORDS) == set(KINDS) - {"wcam"}
 
 
 @pytest.mark.parametrize("kind", KIND_WORDS)
@@ -316,7 +322,7 @@ def test_every_kind_is_explained_drawn_and_encoded(
     with Image.open(tmp_path / "a.png") as figure:
         assert figure.width == 1200
     with np.load(tmp_path / "a.npz") as arrays:
-        assert "total" in arrays
+        assert ("wam" if KINDS[kind].gradients else "total") in arrays
 
 
 def test_every_image_is_explained_for_every_target_into_numbered_figures_and_one_document(
