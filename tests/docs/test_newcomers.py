@@ -98,4 +98,8 @@ def test_numbers_of_the_concepts_are_those_of_the_run_that_they_name():
     assert f"add up to {indices.total.sum():.2f}." in CONCEPTS
     assert f"{int(indices.resolved.sum())} of {len(indices.total)} factors and " in CONCEPTS
     assert f"and {explanation.screening.groups} groups were perturbed" in CONCEPTS
-    assert explanation.forwards == 628
+    assert explanation.screening.stopped == "accuracy"
+    assert f"such scores, {explanation.forwards} here, follows" in CONCEPTS
+    last = explanation.screening.rounds[-1]
+    expected = f"{last.correlation:.2f}, {last.level_error:.2f}"
+    assert measured["screening.rounds`, the last: `correlation`, `level_error"] == expected
