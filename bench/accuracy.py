@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy is loaded
 
 import numpy as np
 from bench import report
@@ -159,7 +160,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     results = {
         "environment": report.environment(1),
         "command": " ".join(["python bench/accuracy.py", *sys.argv[1:]]),

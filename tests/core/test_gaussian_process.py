@@ -230,3 +230,22 @@ def test_the_expected_error_of_level_shares_is_that_of_indices_drawn_from_the_po
     assert posterior.share_error(traits.level) == pytest.approx(found, rel=0.1)
     assert found > 0.01
     assert posterior.share_error(np.zeros(60, dtype=int)) == pytest.approx(0, abs=1e-9)
+
+
+def test_factors_that_are_known_to_be_0_count_in_the_correlation_and_a_single_factor_correlates_at_1() -> (
+    None
+):
+    _, posterior, drawn = measured_well(1)
+    padded = np.concatenate([posterior.expected, np.zeros(500)])
+    found = np.mean([np.corrcoef(padded, np.concatenate([one, np.zeros(500)]))[0, 1] for one in drawn])
+    assert found - 0.03 < posterior.correlation(500) < found + 0.005
+    assert posterior.correlation(500) > posterior.correlation()
+    alone = FactorFeatures(np.ones(1), np.zeros(1, dtype=int), np.zeros(1, dtype=int), np.zeros((1, 2)))
+    assert GaussianProcess(alone).posterior(NOTHING).correlation() == 1
+
+
+def test_the_finest_level_is_that_of_the_transform_not_of_the_factors_that_act() -> None:
+    coarse = FactorFeatures(np.ones(4), np.array([0, 1, 1, 2]), np.array([0, 1, 1, 2]), np.zeros((4, 2)))
+    _, next_to_it, of_coarse = gaussian_process.LEVEL_MEANS
+    expected = np.array([of_coarse, of_coarse, of_coarse, next_to_it])
+    np.testing.assert_allclose(GaussianProcess(coarse, finest=3).mean, gaussian_process.TYPICAL + expected)

@@ -207,9 +207,27 @@ def test_an_accuracy_that_was_not_reached_is_warned_of_with_what_was() -> None:
     last = done.screening.rounds[-1]
     assert done.screening.stopped == "max_forwards"
     (warning,) = [one for one in done.warnings if one.startswith("accuracy 0.999 was not reached")]
-    assert f"at {last.correlation:.2f}" in warning
-    assert f"by {last.level_error:.2f}" in warning
+    assert f"at {last.correlation:.3f}" in warning
+    assert f"by {last.level_error:.3f}" in warning
     assert warning.endswith("raise max_forwards")
+
+
+def test_no_accuracy_is_enough_before_a_factor_was_perturbed_by_itself() -> None:
+    done = run(
+        make_request(plan="adaptive", grid_size=4, levels=1, nb_design=8, max_forwards=400, accuracy=0.5)
+    )
+    assert done.screening.stopped == "accuracy"
+    assert any(one is not None for one in done.indices.effect)
+    assert len(done.screening.rounds) > 1
+
+
+def test_the_last_round_is_of_the_target_itself() -> None:
+    resolved = ResolvedRequest(make_request(**SMALL | {"score": "logit"}), ((0, 1),), ("a", "b"))
+    found = explain_many([PICTURE], resolved, smooth(), max_forwards=100_000)
+    first, second = (one.screening.rounds for one in found)
+    assert first[:-1] == second[:-1]
+    assert first[-1].forwards == second[-1].forwards
+    assert first[-1].correlation != second[-1].correlation
 
 
 def test_an_accuracy_is_the_default_goal_where_no_other_limit_is_given() -> None:

@@ -329,7 +329,7 @@ def test_gradients_do_not_begin_after_the_deadline_and_the_reply_says_so() -> No
 
 @pytest.mark.parametrize("budget", [32, 100, 314, 628, 5000])
 def test_gradients_take_a_power_of_two_rows_and_a_quarter_of_the_budget_at_most(budget: int) -> None:
-    rows = adaptive.gradient_rows(make_request(plan="adaptive", max_forwards=budget))
+    rows = adaptive.gradient_rows(make_request(plan="adaptive", max_forwards=budget), 3)
     assert rows == 2 ** int(np.log2(rows))
     assert 1 <= rows <= adaptive.MOST_GRADIENTS
     assert 3 * rows <= adaptive.GRADIENT_SHARE * budget

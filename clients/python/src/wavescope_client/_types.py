@@ -537,7 +537,8 @@ class Screening:
     Attributes:
         stopped: the limit that ended it; ``all_resolved`` where nothing was left to score.
         groups: groups of factors that were perturbed together.
-        rounds: states after each round, in order; the indices were a valid answer after each.
+        rounds: states after each round, in order; the indices were a valid answer after each. Of several targets they
+            are of the first, whom the plan follows, and the last is of the target itself.
         prior: what the indices were predicted from before any factor was perturbed: ``size`` too where gradients were
             asked for and were 0 everywhere, or could not be had, which a warning says.
         gradients: images whose gradients were computed for that; they are not among ``forwards``.

@@ -18,11 +18,11 @@ from wavescope.core.adaptive.factor_features import (
 from wavescope.core.rendering.masks import DerivativeRows, PickFreezeRows
 from wavescope.core.rendering.pixel import baseline_image
 from wavescope.engine.deadline import Deadline
-from wavescope.engine.gradient_cost import GRADIENT_FORWARDS, gradient_forwards
+from wavescope.engine.gradient_cost import gradient_forwards
 from wavescope.engine.plan import Plan
 from wavescope.engine.protocols import Runner
 from wavescope.engine.types import ExplanationRequest, Round, Screening, Stop
-from wavescope.engine.warnings import of_flat_rows, of_no_gradients
+from wavescope.engine.warnings import of_flat_rows, of_late_gradients, of_no_gradients
 from wavescope.errors import NoGradients
 
 # Rounds in a row with the same largest factors before they count as settled.
@@ -76,8 +76,11 @@ async def screen(
     values = await score(_rows_of_a(0, few))
     report(few, partial(_from_prior, plan, request, steps, values))
     derivatives, budget, differentiated, without = None, request.max_forwards, 0, None
-    if request.prior == "gradients" and not deadline.over:
-        count, cost = gradient_rows(request), gradient_forwards(runner.details.outputs, request.score)
+    if request.prior == "gradients" and deadline.over:
+        without = of_late_gradients()
+    elif request.prior == "gradients":
+        cost = gradient_forwards(runner.details.outputs, request.score)
+        count = gradient_rows(request, cost)
         try:
             derivatives = await derive(DerivativeRows(np.arange(count, dtype=np.int32)), cost)
         except NoGradients as error:  # which shows only where the model's graph is differentiated
@@ -110,7 +113,7 @@ async def screen(
         )
         report(estimator.spent, partial(_same, estimate))
         leaders.append(_leaders(estimate, request.top_k))
-        stopped = _stop(request, rounds[-1], leaders)
+        stopped = _stop(request, rounds[-1], leaders) if estimator.perturbed or estimator.exhausted else None
         if stopped is None:
             selection = await runner.compute(estimator.select_round)
             if not len(selection):
@@ -127,10 +130,15 @@ def first_rows(budget: int) -> int:
     return 2 ** max(int(budget * FIRST_SHARE).bit_length() - 1, LEAST_FIRST.bit_length() - 1)
 
 
-def gradient_rows(request: ExplanationRequest) -> int:
-    """Rows of A whose gradients are computed: a power of two of at most a quarter of the budget, at least 1."""
+def gradient_rows(request: ExplanationRequest, cost: int) -> int:
+    """Number of rows of A whose gradients are computed: a power of two.
+
+    Args:
+        request: with the budget.
+        cost: of one gradient, in forwards; all together take at most a quarter of the budget, and one at least.
+    """
     assert request.max_forwards is not None
-    affordable = int(request.max_forwards * GRADIENT_SHARE / GRADIENT_FORWARDS)
+    affordable = int(request.max_forwards * GRADIENT_SHARE / cost)
     return 2 ** (min(affordable, request.nb_design, MOST_GRADIENTS).bit_length() - 1)
 
 
@@ -197,8 +205,8 @@ def _leaders(estimate: Estimate, top_k: int | None) -> frozenset[int]:
 
 
 def _stop(request: ExplanationRequest, last: Round, leaders: list[frozenset[int]]) -> Stop | None:
-    """The goal of the caller's that is reached; ``None`` for none."""
-    if request.standard_error is not None and last.resolved and last.standard_error <= request.standard_error:
+    """The goal of the caller's that is reached, once a factor was perturbed by itself; ``None`` for none."""
+    if request.standard_error is not None and last.standard_error <= request.standard_error:
         return "standard_error"
     if request.accuracy is not None and last.accurate(request.accuracy):
         return "accuracy"

@@ -90,9 +90,15 @@ def _check_fixed(request: ExplanationRequest, kind: Kind) -> None:
             remedy = "leave it out" if only is None else f"leave it out, or write {only!r}"
             raise InvalidRequest(
                 f"{field} {value!r} has no meaning for kind {kind.name!r}, which differentiates the model and perturbs "
-                f"no factors: {remedy}, and {', '.join(STOPS)} too",
+                f"no factors: {remedy}",
                 field=field,
                 supported=[only],
+            )
+    for field in (*STOPS, "prior") if kind.fixed else ():
+        if getattr(request, field) not in (None, AUTO):
+            raise InvalidRequest(
+                f"{field} is of plans that perturb factors; kind {kind.name!r} differentiates the model: leave it out",
+                field=field,
             )
     if kind.gradients and request.method == "integrated_gradients" and request.samples < LEAST_PATH:
         raise InvalidRequest(

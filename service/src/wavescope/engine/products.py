@@ -173,15 +173,24 @@ def of_adaptive_plan(
     Raises:
         ConstantScore: the score does not vary.
     """
+    estimate = estimator.estimate(target)
+    *before, last = screening.rounds
+    # The plan follows its first target; how it ended is told of this one.
+    ended = replace(
+        last,
+        standard_error=float(estimate.standard_error.max()),
+        correlation=estimate.correlation,
+        level_error=estimate.level_error,
+    )
     return SampleResult(
-        indices=adaptive_indices(estimator.estimate(target)),
+        indices=adaptive_indices(estimate),
         variance=estimator.variance(target),
         split_half=estimator.split_half(target),
         runner_up=None if runner_up is None else _varying(lambda: estimator.estimate(runner_up).total),
         independent=estimator.rows(target),
         interaction=None,
         share_errors=None,
-        screening=screening,
+        screening=replace(screening, rounds=(*before, ended)),
     )
 
 
@@ -384,7 +393,7 @@ def _contrast(
         map=drawn.fam if transform == "fourier" else drawn.spatial,
         levels=_levels(plan, factors, drawn, found.indices) if transform == "wavelet" else None,
         radial=_radial(plan, found.indices, drawn) if transform == "fourier" else None,
-        warnings=of_contrast(found.indices, found.split_half, found.interaction),
+        warnings=of_contrast(found.indices, found.split_half, found.interaction, found.screening),
     )
 
 

@@ -33,7 +33,7 @@ def make_request(**given: Any) -> ExplanationRequest:
     settled: dict[str, Any] = {"kind": kind.name, "partition": kind.partitions[0], **kind.defaults}
     if given.get("compat") == "reference":
         settled |= REFERENCE | dict(kind.reference_defaults)
-    settled.setdefault("plan", _plan(kind, settled, given))
+    settled.setdefault("plan", kind.fixed.get("plan") or _plan(kind, settled, given))
     if given.get("plan", settled["plan"]) == "adaptive":
         budget = given.get("max_forwards") or ADAPTIVE_FORWARDS
         settled |= {"max_forwards": ADAPTIVE_FORWARDS, "nb_design": independent_rows(budget)}

@@ -113,7 +113,7 @@ class ModelDetails:
     seconds_per_image: float | None = None
     threshold: float | None = None
     warnings: tuple[str, ...] = ()
-    no_gradients: str | None = "what runs it computes none"
+    no_gradients: str | None = "its runtime computes no gradients"
 
     def __post_init__(self) -> None:
         """See :func:`wavescope.engine.class_names.distinct_names`."""
@@ -441,7 +441,8 @@ class Screening:
     Attributes:
         stopped: the limit that ended it; ``all_resolved`` where nothing was left to score.
         groups: groups of factors that were perturbed together.
-        rounds: states after each round, in order; the indices were a valid answer after each.
+        rounds: states after each round, in order; the indices were a valid answer after each. Of several targets they
+            are of the first, whom the plan follows, and the last is of the target itself.
         prior: what the indices were predicted from before any factor was perturbed: ``size`` too where gradients were
             asked for and were 0 everywhere, or could not be had, which a warning says.
         gradients: images whose gradients were computed for that; they are not among ``forwards``.

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from wavescope.core.sobol.diagnostics import saturation_of_ends, unresolved_share
 from wavescope.engine.plan import PlanSpec
-from wavescope.engine.types import Attributions, Explanation, ExplanationRequest, Indices
+from wavescope.engine.types import Attributions, Explanation, ExplanationRequest, Indices, Screening, Stop
 
 # Below these a map is called doubtful; they decide only whether there is a sentence, never its figures.
 LEAST_SPLIT_HALF = 0.7
@@ -104,6 +104,11 @@ def of_attributions(found: Attributions, request: ExplanationRequest) -> tuple[s
     return tuple(sentences)
 
 
+def of_late_gradients() -> str:
+    """Warning of an adaptive plan whose deadline left no time for gradients."""
+    return "deadline_s was over before gradients were computed; prior 'size' was used"
+
+
 def of_left_out(step: str) -> str:
     """Warning of a step that a deadline left no time for."""
     return f"{step} left out: deadline_s was over before all of it was scored"
@@ -125,7 +130,7 @@ def of_scores(
     """
     assert explanation.indices is not None
     assert explanation.worth is not None
-    more = "raise nb_design" if explanation.screening is None else "raise max_forwards"
+    more = _further(explanation.screening)
     found = [
         _inaccurate(explanation),
         _split_half(explanation.worth.split_half, more),
@@ -137,17 +142,36 @@ def of_scores(
     return tuple(sentence for sentence in found if sentence is not None)
 
 
-def of_contrast(indices: Indices, split_half: float | None, interaction: float | None) -> tuple[str, ...]:
+def of_contrast(
+    indices: Indices, split_half: float | None, interaction: float | None, screening: Screening | None
+) -> tuple[str, ...]:
     """Warnings of a contrast: how far its map can be relied on.
 
     Args:
         indices: of the difference of logits.
         split_half: as of :class:`wavescope.engine.types.Worth`.
         interaction: as of :func:`of_scores`.
+        screening: of an adaptive plan.
     """
-    more = "raise nb_design" if indices.resolved is None else "raise max_forwards"
+    more = _further(screening)
     found = [_split_half(split_half, more), _unresolved(indices, more), _interacting(interaction)]
     return tuple(sentence for sentence in found if sentence is not None)
+
+
+# What makes an adaptive plan go on, by what ended it.
+_FURTHER: dict[Stop, str] = {
+    "max_forwards": "raise max_forwards",
+    "deadline_s": "raise deadline_s",
+    "standard_error": "lower standard_error",
+    "top_k": "raise top_k",
+    "accuracy": "raise accuracy, and max_forwards",
+    "all_resolved": "raise nb_design",
+}
+
+
+def _further(screening: Screening | None) -> str:
+    """What makes the errors smaller."""
+    return "raise nb_design" if screening is None else _FURTHER[screening.stopped]
 
 
 def _split_half(split_half: float | None, more: str) -> str | None:
@@ -162,14 +186,14 @@ def _split_half(split_half: float | None, more: str) -> str | None:
 def _inaccurate(explanation: Explanation) -> str | None:
     """An adaptive plan that ended before it was as accurate as was wanted."""
     screening, wanted = explanation.screening, explanation.parameters.get("accuracy")
-    if screening is None or wanted is None or screening.stopped not in ("max_forwards", "deadline_s"):
+    if screening is None or wanted is None:
         return None
     last = screening.rounds[-1]
     if last.accurate(wanted):
         return None
     return (
         f"accuracy {wanted:g} was not reached: the indices are expected to correlate with the true ones at "
-        f"{last.correlation:.2f}, and the shares of levels to err by {last.level_error:.2f}; raise {screening.stopped}"
+        f"{last.correlation:.3f}, and the shares of levels to err by {last.level_error:.3f}; {_further(screening)}"
     )
 
 

@@ -165,7 +165,8 @@ class AdaptiveEstimator:
         steep = None
         if derivatives is not None and derivatives[:, self._acts].any():
             steep = steepness(derivatives[:, self._acts])
-        self._process = GaussianProcess(kept, steep) if len(self._acts) else None
+        levels = int(features.level.max(initial=0))
+        self._process = GaussianProcess(kept, steep, finest=levels) if len(self._acts) else None
         self._inert = features.size <= 0
         self._levels = kept.level
         self._kept: tuple[int, Posterior] | None = None
@@ -175,6 +176,11 @@ class AdaptiveEstimator:
         self._draws = self._draw(features, sensitivity(score, rows[:, 0]), seed)
         # (T, M, K + groups), NaN where nothing is scored.
         self._scores = np.full((rows.shape[1], len(rows), len(self._block)), np.nan)
+
+    @property
+    def perturbed(self) -> int:
+        """Number of factors with coefficients that were perturbed by themselves."""
+        return int((self._block[self._acts] > 0).sum())
 
     @property
     def exhausted(self) -> bool:
@@ -234,7 +240,7 @@ class AdaptiveEstimator:
         still = sample.substituted[~sample.values.any(axis=1) & (sample.substituted < self.n_factors)]
         total[still], error[still], interval[still, 0] = 0, 0, 0
         bound = np.where(resolved, interval[:, 1], self._bounds(measured, sample, common))
-        expected = posterior.correlation(), posterior.share_error(self._levels)
+        expected = posterior.correlation(int(self._inert.sum())), posterior.share_error(self._levels)
         return Estimate(total, error, interval, resolved, bound, *slopes, *expected)
 
     def rows(self, target: int = 0) -> Float[np.ndarray, " m"]:
@@ -248,6 +254,7 @@ class AdaptiveEstimator:
     def split_half(self, target: int = 0) -> float | None:
         """Spearman's correlation of indices from every other row with those from the others, corrected to all rows.
 
+        Every row counts once, however often it was drawn, with the weight of one draw.
         Over the factors perturbed by themselves from at least two rows; ``None`` where there are fewer than three or
         all are tied.
         """

@@ -19,7 +19,8 @@ from jaxtyping import Float, Int
 # Keeps the stream of the draws apart from others that are drawn from the same seed.
 DRAWS_STREAM = 0x64726177
 FIRST = 4
-# Every row keeps a quarter of an even chance: no weight is above 4. Less was as good in the median and worse at worst.
+# Of what the score's sensitivity decides, every row keeps a quarter of an even chance: that part of a weight is at most
+# 4. The change of the mask value adds up to some hundreds, where it hardly changes and the effect is near 0.
 EVEN = 0.25
 # Draws at most, in numbers of rows.
 LONGEST = 8

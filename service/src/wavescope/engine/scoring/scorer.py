@@ -308,7 +308,7 @@ class DeviceBatches:
         model = self._classifier
         if isinstance(model, Differentiable):
             return model
-        reason = self._details.no_gradients or "what runs it computes none"
+        reason = self._details.no_gradients or "its runtime computes no gradients"
         raise NoGradients(f"model {self._details.name!r} has no gradients: {reason}", reason=reason)
 
     def _differentiate(
