@@ -25,6 +25,6 @@ def test_an_error_survives_pickling_with_its_field_and_limits(error: type[Wavesc
     assert str(copy) == "too much of 9"
 
 
-def test_every_error_has_a_code_of_its_own() -> None:
-    codes = [error.code for error in every_error()]
+def test_every_error_has_a_code_of_its_own_or_that_of_the_kind_it_is_one_of() -> None:
+    codes = [error.code for error in every_error() if "code" in vars(error)]
     assert len(set(codes)) == len(codes)

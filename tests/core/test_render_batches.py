@@ -278,6 +278,9 @@ class Counting:
         self.alones.append(stop - first)
         return self.inner.alone(first, stop)
 
+    def inner_products(self, images: Any) -> np.ndarray:
+        return self.inner.inner_products(images)
+
 
 def test_a_full_design_costs_2n_renders_and_one_inverse_per_factor() -> None:
     case = Case(grid_size=5)  # 25 factors; A and B of ⌊128 / 27⌋ = 4 design rows at once

@@ -81,7 +81,11 @@ def test_the_table_of_kinds_has_the_codes_transforms_factors_and_forwards() -> N
     for kind, record in KINDS.items():
         images = 1 if record.second_image is None else 2
         told = [f"`{kind}`", record.transform]
-        for request in (make_request(kind=kind, plan="full"), make_request(kind=kind)):
+        logit = AUTO_SCORES["logits"]
+        for request in (
+            make_request(kind=kind, plan="full", score=logit),
+            make_request(kind=kind, score=logit),
+        ):
             factors = make_plan(CLEAN, request, max_forwards=10**6).n_factors
             forwards = images * sample_forwards(request, factors) + product_forwards(
                 request, factors, "logits"

@@ -350,7 +350,9 @@ def test_a_model_that_shows_too_late_that_it_has_none_is_refused_in_the_same_way
     ("fields", "field", "words"),
     [
         ({"plan": "adaptive"}, "plan", "plan 'adaptive' has no meaning for kind 'wam'"),
-        ({"max_forwards": 100}, "plan", "leave it out, or write 'full', and max_forwards"),
+        ({"max_forwards": 100}, "max_forwards", "max_forwards is of plans that perturb factors"),
+        ({"accuracy": 0.9}, "accuracy", "accuracy is of plans that perturb factors"),
+        ({"prior": "size"}, "prior", "prior is of plans that perturb factors"),
         ({"compat": "reference"}, "compat", "compat 'reference' has no meaning"),
         ({"value_policy": "clip"}, "value_policy", "or write 'none'"),
         ({"approximation": "keep"}, "approximation", "or write 'perturb'"),

@@ -265,7 +265,11 @@ def test_the_terminal_tells_what_an_adaptive_plan_resolved(
     told = " ".join(text.split())
     count, factors = explanation.indices.resolved.sum(), len(explanation.indices.resolved)
     assert f"Adaptive: 628 forwards, {count} of {factors} factors resolved" in told
-    assert "22 groups, stopped: max_forwards; largest standard error 0.034." in told
+    assert (
+        "22 groups, stopped: max_forwards; expected correlation with the true indices 0.97, error of level shares "
+        in told
+    )
+    assert "error of level shares 0.03, largest standard error 0.034." in told
     top = int(explanation.indices.total.argmax())
     assert f"{explanation.indices.upper_bound[top]:.3f} yes" in told
     assert "at most resolved" in told

@@ -136,8 +136,20 @@ def test_the_reply_of_an_adaptive_plan_matches_its_documented_schema(plane: Fake
         "stopped": "max_forwards",
         "groups": 4,
         "rounds": [
-            {"forwards": 40, "resolved": 1, "standard_error": 0.375},
-            {"forwards": 64, "resolved": 3, "standard_error": 0.15},
+            {
+                "forwards": 40,
+                "resolved": 1,
+                "standard_error": 0.375,
+                "correlation": 0.75,
+                "level_error": 0.125,
+            },
+            {
+                "forwards": 64,
+                "resolved": 3,
+                "standard_error": 0.15,
+                "correlation": 0.875,
+                "level_error": 0.0625,
+            },
         ],
         "prior": "gradients",
         "gradients": 4,
