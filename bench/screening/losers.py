@@ -32,7 +32,7 @@ def _plain(self: AdaptiveEstimator, target: int = 0) -> Estimate:
             total[rest] = max(of_group - total[members[resolved[members]]].sum(), 0) / len(rest)
     nothing = np.zeros(self.n_factors)
     return Estimate(
-        total, nothing, np.stack([nothing, nothing], axis=-1), resolved, nothing, nothing, nothing
+        total, nothing, np.stack([nothing, nothing], axis=-1), resolved, nothing, nothing, nothing, 0.0, 1.0
     )
 
 

@@ -13,6 +13,7 @@ Indices are Jansen's: S_Tk = Σ_j w_j (f(A_j) − f(C_j⁽ᵏ⁾))² / (2 n V) o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -173,7 +174,7 @@ class AdaptiveEstimator:
         self.n_factors = len(features.size)
         self.groups = self._make_groups(features)
         self._block = np.zeros(self.n_factors + len(self.groups), dtype=int)
-        self._draws = self._draw(features, sensitivity(score, rows[:, 0]), seed)
+        self._features, self._score, self._seed = features, score, seed
         # (T, M, K + groups), NaN where nothing is scored.
         self._scores = np.full((rows.shape[1], len(rows), len(self._block)), np.nan)
 
@@ -381,13 +382,13 @@ class AdaptiveEstimator:
                     quarters.append(members)
         return whole + quarters if len(quarters) * FIRST <= QUARTERS_SHARE * self._budget else whole
 
-    def _draw(
-        self, features: FactorFeatures, sensitive: Float[np.ndarray, " m"], seed: int
-    ) -> list[ImportanceSample]:
-        """Draws base rows for every factor, then for every group."""
+    @cached_property
+    def _draws(self) -> list[ImportanceSample]:
+        """Base rows of every factor, then of every group; drawn when the first are selected."""
+        sensitive, seed = sensitivity(self._score, self._rows[:, 0]), self._seed
         if self._step is None:
             return [draw_rows(sensitive, seed, factor=one) for one in range(len(self._block))]
-        effects, power = expected_effects(self._step), features.size**2
+        effects, power = expected_effects(self._step), self._features.size**2
         of_groups = [(effects[:, members] * power[members]).sum(axis=1) for members in self.groups]
         return [
             draw_rows(sensitive, seed, factor=one, expected=expected)

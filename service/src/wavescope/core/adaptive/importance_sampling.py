@@ -12,6 +12,7 @@ their sum.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -112,12 +113,14 @@ def expected_effects(step: Float[np.ndarray, "m k"]) -> Float[np.ndarray, "m k"]
     return np.maximum(np.abs(step), LEAST_STEP) ** STEP_POWER
 
 
+@cache
 def van_der_corput(count: int) -> Float[np.ndarray, " count"]:
     """The first points of van der Corput's sequence of base 2: 0, 1, 2 … with their binary digits mirrored."""
     index = np.arange(count)
     points = np.zeros(count)
     for digit in range(count.bit_length()):
         points += (index >> digit & 1) * 0.5 ** (digit + 1)  # exact
+    points.flags.writeable = False  # shared
     return points
 
 
