@@ -20,13 +20,13 @@ from tests.oracles.faithfulness import (
 from wavescope.core.faithfulness import (
     SAMPLES,
     area,
-    cell_sums,
     counts,
     mu_fidelity,
     rank_groups,
     subset_size,
     superpixels,
 )
+from wavescope.core.partition import factor_sums
 from wavescope.core.reconstruction import rank
 from wavescope.core.rendering.masks import NestedMasks, RandomSubsets
 
@@ -78,7 +78,7 @@ def test_superpixels_are_nine_by_nine_and_fewer_on_a_side_that_has_fewer_pixels(
 @given(values=maps, seed=st.integers(0, 99))
 def test_a_cells_importance_is_the_sum_of_the_map_over_it(values: np.ndarray, seed: int) -> None:
     factors = np.random.default_rng(seed).integers(-1, 5, values.shape).astype(np.int32)
-    sums = cell_sums(values, factors, 5)
+    sums = factor_sums(values, factors, 5)
     expected = [
         sum(float(v) for v, f in zip(values.flat, factors.flat, strict=True) if f == k) for k in range(5)
     ]

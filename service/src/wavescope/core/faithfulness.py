@@ -76,14 +76,6 @@ def superpixels(height: int, width: int, grid_size: int = GRID) -> Partition:
     return Partition(factors.astype(np.int32), int(factors.max()) + 1)
 
 
-def cell_sums(
-    values: Float[np.ndarray, "h w"], factors: Int32[np.ndarray, "h w"], n_factors: int
-) -> Float[np.ndarray, " k"]:
-    """The importance of each cell of a partition of the pixels: the sum of the map over it; -1 is no cell."""
-    covered = factors >= 0
-    return np.bincount(factors[covered], weights=values[covered], minlength=n_factors)
-
-
 def subset_size(n_features: int) -> int:
     """d, the features that a subset of µ-fidelity removes: a part ``SUBSET`` of them, at least one."""
     return max(1, round(SUBSET * n_features))

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from wavescope.core.partition import Partition
+from wavescope.core.partition import Partition, factor_sums
 from wavescope.core.rendering.pixel import Baseline, baseline_image
 from wavescope.core.wavelets import analyse, synthesis_adjoint
 
@@ -138,7 +138,7 @@ class GradientReducer:
         scores: list[float] = []
         for row, gradient, score in rows:
             added = self._path.weight(row) * self.contribution(gradient)
-            by_factor = factor_sums(self._partition, added)
+            by_factor = factor_sums(added, self._partition.factors, self._partition.n_factors)
             coefficients += added
             squares += by_factor**2
             half = odd if row % 2 else even
@@ -197,15 +197,3 @@ class GradientSums:
             return None
         spread = np.maximum(self.squares - self.factors**2 / n, 0.0) / (n - 1)
         return np.sqrt(spread / n)
-
-
-def factor_sums(partition: Partition, coefficients: Float[np.ndarray, "H W"]) -> Float64[np.ndarray, " k"]:
-    """(K,) sum over the coefficients of every factor; those of no factor are left out.
-
-    Example:
-        >>> factors = np.array([[0, 1], [1, -1]], np.int32)
-        >>> factor_sums(Partition(factors, 2), np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
-        [1.0, 5.0]
-    """
-    inside = partition.factors >= 0
-    return np.bincount(partition.factors[inside], weights=coefficients[inside], minlength=partition.n_factors)

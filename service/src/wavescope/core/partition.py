@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int, Int32
+from jaxtyping import Float, Float64, Int, Int32
 
 from wavescope.core.wavelets import Band, bands
 from wavescope.errors import InvalidRequest
@@ -33,6 +33,25 @@ class Partition:
     factors: Int32[np.ndarray, "H W"]
     n_factors: int
     held: float = 1.0
+
+
+def factor_sums(
+    values: Float[np.ndarray, "h w"], factors: Int[np.ndarray, "h w"], n_factors: int
+) -> Float64[np.ndarray, " k"]:
+    """(K,) sum of values over every factor, in double precision; those of no factor are left out.
+
+    Args:
+        values: of coefficients or pixels.
+        factors: 0..K−1; −1 and K for none.
+        n_factors: K.
+
+    Example:
+        >>> factor_sums(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[0, 1], [1, -1]]), 2).tolist()
+        [1.0, 5.0]
+    """
+    inside = factors >= 0
+    sums = np.bincount(factors[inside], weights=values[inside], minlength=n_factors)[:n_factors]
+    return sums.astype(np.float64, copy=False)  # integers where nothing is inside
 
 
 def cell_of(size: int, cells: int) -> Int[np.ndarray, " size"]:

@@ -175,7 +175,7 @@ def of_adaptive_plan(
     """
     estimate = estimator.estimate(target)
     *before, last = screening.rounds
-    # The plan follows its first target; how it ended is told of this one.
+    # The plan follows its first target; its last round is of this one.
     ended = replace(
         last,
         standard_error=float(estimate.standard_error.max()),

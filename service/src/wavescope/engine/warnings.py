@@ -170,7 +170,7 @@ _FURTHER: dict[Stop, str] = {
 
 
 def _further(screening: Screening | None) -> str:
-    """What makes the errors smaller."""
+    """Advice that makes the errors smaller."""
     return "raise nb_design" if screening is None else _FURTHER[screening.stopped]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from wavescope.core.partition import Partition
+from wavescope.core.partition import Partition, factor_sums
 from wavescope.core.wavelets import bands
 
 
@@ -49,9 +49,9 @@ def wavelet_features(
         part = factors.factors[band.slices]
         rows, columns = part.shape
         down, across = np.mgrid[0.5:rows, 0.5:columns]
-        count[index] = _sums(part, factors.n_factors, np.ones(part.shape))
-        downs[index] = _sums(part, factors.n_factors, down / rows)
-        acrosses[index] = _sums(part, factors.n_factors, across / columns)
+        count[index] = factor_sums(np.ones(part.shape), part, factors.n_factors)
+        downs[index] = factor_sums(down / rows, part, factors.n_factors)
+        acrosses[index] = factor_sums(across / columns, part, factors.n_factors)
     most = count.argmax(axis=0)  # the first of equals is the coarser
     each = np.arange(factors.n_factors)
     place = np.stack([downs[most, each], acrosses[most, each]], axis=-1) / count[most, each][:, None]
@@ -102,19 +102,14 @@ def steepness(derivatives: Float[np.ndarray, "m k"]) -> Float[np.ndarray, " k"]:
 
 def _size(values: Float[np.ndarray, "c h w"], factors: Partition) -> Float[np.ndarray, " k"]:
     energy = (np.asarray(values, dtype=np.float64) ** 2).sum(axis=0)
-    return np.sqrt(_sums(factors.factors, factors.n_factors, energy))
+    return np.sqrt(factor_sums(energy, factors.factors, factors.n_factors))
 
 
 def _centres(factors: Partition) -> Float[np.ndarray, "k 2"]:
     height, width = factors.factors.shape
     down, across = np.mgrid[0.5:height, 0.5:width]
-    count = _sums(factors.factors, factors.n_factors, np.ones((height, width)))
-    sums = [_sums(factors.factors, factors.n_factors, values) for values in (down / height, across / width)]
+    count = factor_sums(np.ones((height, width)), factors.factors, factors.n_factors)
+    sums = [
+        factor_sums(values, factors.factors, factors.n_factors) for values in (down / height, across / width)
+    ]
     return np.stack(sums, axis=-1) / count[:, None]
-
-
-def _sums(
-    factors: Int[np.ndarray, "h w"], n_factors: int, values: Float[np.ndarray, "h w"]
-) -> Float[np.ndarray, " k"]:
-    """Σ of values by factor; those of no factor, -1, are left out."""
-    return np.bincount(factors.ravel() + 1, weights=values.ravel(), minlength=n_factors + 1)[1:]

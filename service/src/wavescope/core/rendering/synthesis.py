@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, Int32
 
 from wavescope.core.arrays import Array, namespace, to_numpy
+from wavescope.core.partition import factor_sums
 
 ValuePolicy = Literal["clip", "minmax", "none"]
 
@@ -128,13 +129,7 @@ def sums_by_factor(
         factors: 0..K−1; −1 and K for none.
         n_factors: K.
     """
-    places = np.where(factors < 0, n_factors, factors).ravel()
-    return np.stack(
-        [
-            np.bincount(places, weights=row.ravel(), minlength=n_factors + 1)[:n_factors]
-            for row in to_numpy(values)
-        ]
-    )
+    return np.stack([factor_sums(row, factors, n_factors) for row in to_numpy(values)])
 
 
 def members(factors: Int32[Array, "h w"], first: int, stop: int) -> Float32[Array, "n 1 h w"]:

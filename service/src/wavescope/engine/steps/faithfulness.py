@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int32
 
 from wavescope.core import faithfulness as core
+from wavescope.core.partition import factor_sums
 from wavescope.core.reconstruction import rank
 from wavescope.core.rendering.masks import NestedMasks, RandomSubsets
 from wavescope.engine.attribution import ImageContext
@@ -74,7 +75,7 @@ def _over_pixels(
         counts=np.arange(steps + 1, dtype=np.int32),
         fraction=core.counts(groups.size) / groups.size,  # groups differ by a pixel
         subsets=pixel_plan(plan, image, cells.factors),
-        importance=core.cell_sums(spatial, cells.factors, cells.n_factors),
+        importance=factor_sums(spatial, cells.factors, cells.n_factors),
         grid_size=core.GRID,
     )
 

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from wavescope.core import maps, wavelets
-from wavescope.core.gradients import GradientPath, GradientSums, Method, factor_sums
+from wavescope.core.gradients import GradientPath, GradientSums, Method
+from wavescope.core.partition import factor_sums
 from wavescope.core.rendering.pixel import Baseline
 from wavescope.core.scores import scores
 from wavescope.core.sobol.diagnostics import reliability
@@ -139,7 +140,7 @@ def _build(
     attributions = Attributions(
         method=path.method,
         samples=sums.samples,
-        factors=factor_sums(factors, packed),
+        factors=factor_sums(packed, factors.factors, factors.n_factors),
         signed=sums.factors if path.signed else None,
         standard_error=None if path.signed else sums.mean_errors(),
         split_half=None if path.signed or sums.samples < LEAST_SAMPLES else reliability(sums.odd, sums.even),
