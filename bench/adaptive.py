@@ -3,10 +3,10 @@
     python bench/adaptive.py [--photographs chelsea …] [--seeds 0 1] [--models efficientnet-lite0] [--workers 4]
                              [--cache build/adaptive] [--output bench/results]
 
-The truth is a full plan of 64 rows and of a seed of its own, kept in bench/truths. Every run leaves a file in the
-cache: a finished one is never computed again, so that the script may be ended and started at any time. About 75,000
-forwards a photograph; 50,000 more for one whose truth is not kept. Writes adaptive.md and adaptive.json; without
---output, the tables of docs/adaptive.md too.
+The truth is the full plan of a seed of its own whose effects ``make scores`` keeps in bench/samples, lengthened by it.
+Every run leaves a file in the cache: a finished one is never computed again, so that the script may be ended and
+started at any time. About 40,000 forwards a photograph. Writes adaptive.md and adaptive.json; without --output, the
+tables of docs/adaptive.md too.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 from bench import report
-from bench.screening import losers, metrics, runs, tables
-from bench.screening.metrics import Truth
+from bench.screening import losers, metrics, runs, samples, tables
 from bench.screening.photographs import DEVELOPED, HELD_OUT
+from bench.screening.samples import BLOCK, Sample
 from bench.screening.subject import LEVELS, SCORE, Subject, subject
 
 import wavescope
 from wavescope.core.sobol.bootstrap import index_errors
-from wavescope.core.sobol.estimators import ESTIMATORS, Scores, jansen, variance
+from wavescope.core.sobol.estimators import ESTIMATORS, Scores, jansen
 from wavescope.engine.gradient_cost import GRADIENT_FORWARDS
 from wavescope.models.spec import DEFAULT_MODEL
 
@@ -40,11 +40,10 @@ if TYPE_CHECKING:
     from bench.setup import Setup
 
 NAME = "adaptive"
-TRUTHS = Path(__file__).parent / "truths"
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "adaptive.md"
-TRUTH_ROWS, TRUTH_SEED = 64, 7000
 ROWS = (1, 2, 4, 8, 16, 32)
+DEFAULT = "default"
 BUDGETS = (157, 314, 628, 1256, 2512)
 # The defaults of both plans.
 DEFAULTS = (6288, 628)
@@ -68,93 +67,73 @@ class Case:
 
     def __init__(self, photograph: str, model: str, seeds: list[int], cache: Path) -> None:
         self.photograph, self.model, self.seeds, self.cache = photograph, model, seeds, cache
-        self.truth_file = TRUTHS / model / f"{photograph}.npz"
         self.of = (photograph, model)
+        self.sample = Sample.open(samples.path_of(photograph, model))
+        self.truth = self.sample.truth(SCORE)
 
     def needed(self) -> Iterator[runs.Run]:
         """Every run but the curves, which follow from the others' indices."""
-        for seed in self.seeds:
-            yield from runs.full(*self.of, seed, max(ROWS))
-        if not self.truth_file.exists():
-            yield from runs.full(*self.of, TRUTH_SEED, TRUTH_ROWS)
-        for seed, budget in product(self.seeds, BUDGETS):
+        yield from runs.full(*self.of, self.seeds[0], max(ROWS))
+        for seed, budget in product(self.seeds, (*BUDGETS, None)):
             yield runs.adaptive(*self.of, seed, budget)
         if self.photograph not in DEVELOPED:
             return
-        for seed in self.seeds:
-            yield runs.groups(*self.of, seed)
-            yield runs.random(*self.of, seed)
-            if self.model == DEFAULT_MODEL.name:
-                yield runs.gradients(*self.of, seed)
+        yield runs.groups(*self.of, self.seeds[0])
+        yield runs.random(*self.of, self.seeds[0])
+        if self.model == DEFAULT_MODEL.name:
+            yield runs.gradients(*self.of, self.seeds[0])
         for budget, seed, part in product(WITHOUT_BUDGETS, self.seeds, list(losers.WITHOUT)[1:]):
             yield runs.adaptive(*self.of, seed, budget, part)
 
     def curves(self) -> Iterator[runs.Run]:
         """Insertion and deletion by every full and adaptive plan, and by the truth."""
-        yield runs.curves(*self.of, self.truth().total)
+        yield runs.curves(*self.of, self.truth.total)
+        for _, total, _ in self._full(self.seeds[0]):
+            yield runs.curves(*self.of, total)
         for seed in self.seeds:
-            for _, total, _ in self._full(seed):
-                yield runs.curves(*self.of, total)
-            for budget in BUDGETS:
+            for budget in (*BUDGETS, None):
                 yield runs.curves(*self.of, runs.adaptive(*self.of, seed, budget).read(self.cache)["total"])
-
-    def truth(self) -> Truth:
-        """From its file, which is made of the cache where there is none."""
-        if not self.truth_file.exists():
-            sample = runs.read_full(runs.full(*self.of, TRUTH_SEED, TRUTH_ROWS), self.cache)
-            half = TRUTH_ROWS // 2
-            total, of = _jansen(sample), subject(*self.of)
-            errors = index_errors(ESTIMATORS["jansen"], _scores(sample), seed=TRUTH_SEED)
-            assert errors is not None
-            low = np.where(total > 0, errors[1][:, 0], 1)
-            Truth(
-                total=total,
-                reach=np.log(np.where(total > 0, total, 1) / low),
-                halves=metrics.quality(_jansen(sample[:half]), _jansen(sample[half:]), of.partition, LEVELS),
-                rows=TRUTH_ROWS,
-                seed=TRUTH_SEED,
-                target=of.target,
-                variance=float(variance(_scores(sample))),
-                shares=metrics.shares(total, of.partition, LEVELS),
-            ).save(self.truth_file)
-        return Truth.open(self.truth_file)
 
     def rows(self) -> Iterator[Row]:
         """Quality of every method, run by run."""
-        for seed in self.seeds:
-            for n, total, interval in self._full(seed):
-                found = {} if interval is None else metrics.coverage(interval, self.truth())
-                yield self._row("full", n * (len(total) + 2), seed, total) | self._areas(total) | found
-            for budget in BUDGETS:
-                arrays = runs.adaptive(*self.of, seed, budget).read(self.cache)
-                total, truth, open_ = arrays["total"], self.truth(), ~arrays["resolved"]
-                yield (
-                    self._row("adaptive", budget, seed, total)
-                    | self._areas(total)
-                    | metrics.coverage(arrays["interval"], truth)
-                    | {
-                        "spent": int(arrays["forwards"]),
-                        "resolved": int((~open_).sum()),
-                        "bounded": float((truth.total <= arrays["bound"])[open_].mean())
-                        if open_.any()
-                        else None,
-                    }
-                )
-            if self.photograph in DEVELOPED:
-                yield from self._losers(seed)
+        for n, total, interval in self._full(self.seeds[0]):
+            found = {} if interval is None else metrics.coverage(interval, self.truth)
+            yield self._row("full", n * (len(total) + 2), self.seeds[0], total) | self._areas(total) | found
+        for seed, budget in product(self.seeds, (*BUDGETS, None)):
+            arrays = runs.adaptive(*self.of, seed, budget).read(self.cache)
+            total, open_ = arrays["total"], ~arrays["resolved"]
+            yield (
+                self._row("adaptive" if budget else DEFAULT, budget or 0, seed, total)
+                | self._areas(total)
+                | metrics.coverage(arrays["interval"], self.truth)
+                | {
+                    "spent": int(arrays["forwards"]),
+                    "resolved": int((~open_).sum()),
+                    "bounded": float((self.truth.total <= arrays["bound"])[open_].mean())
+                    if open_.any()
+                    else None,
+                    "stopped": str(arrays["stopped"]),
+                    "expected": [float(x) for x in arrays["expected"]],
+                    "warnings": [str(warning) for warning in arrays["warnings"]],
+                }
+            )
+        if self.photograph in DEVELOPED:
+            yield from self._losers(self.seeds[0])
 
     def facts(self) -> Row:
         """Of the truth: what it is, and how well it is known."""
-        truth, of = self.truth(), subject(*self.of)
-        whole = runs.curves(*self.of, truth.total).read(self.cache)
-        r = truth.halves["correlation"]
+        of = subject(*self.of)
+        whole = runs.curves(*self.of, self.truth.total).read(self.cache)
+        halves = metrics.quality(*self.sample.halves(SCORE), of.partition, LEVELS)
+        r = halves["correlation"]
         return {
             "photograph": self.photograph,
             "model": self.model,
-            "class": of.classifier.details.labels[truth.target],
+            "class": of.classifier.details.labels[self.sample.target],
+            "rows": self.sample.blocks * BLOCK,
             "probability": float(whole["probability"]),
-            "variance": truth.variance,
-            **{name: truth.halves[name] for name in ("correlation", "spearman", "top20", "top50", "levels")},
+            "variance": self.sample.variance(SCORE),
+            **{name: halves[name] for name in ("correlation", "spearman", "top20", "top50", "levels")},
             # Spearman-Brown: the reliability of both halves together; its root bounds what correlates with them.
             "reachable": float(np.sqrt(2 * r / (1 + r))),
             "insertion": float(whole["areas"][0]),
@@ -183,9 +162,9 @@ class Case:
             yield self._row("squared correlation", budget, seed, losers.by_correlation(*some))
             yield self._row("HSIC", budget, seed, losers.by_hsic(*some))
             yield self._row("regression", budget, seed, losers.by_regression(*some, of.features.size))
-        for budget, part in product(WITHOUT_BUDGETS, list(losers.WITHOUT)[1:]):
-            arrays = runs.adaptive(*self.of, seed, budget, part).read(self.cache)
-            yield self._row(f"adaptive without {part}", budget, seed, arrays["total"])
+        for budget, each, part in product(WITHOUT_BUDGETS, self.seeds, list(losers.WITHOUT)[1:]):
+            arrays = runs.adaptive(*self.of, each, budget, part).read(self.cache)
+            yield self._row(f"adaptive without {part}", budget, each, arrays["total"])
         if self.model == DEFAULT_MODEL.name:
             squares = runs.gradients(*self.of, seed).read(self.cache)["squares"]
             for n in (4, 8, 16):
@@ -199,7 +178,7 @@ class Case:
         return (
             known
             | {"method": method, "forwards": forwards, "seed": seed}
-            | metrics.quality(total, self.truth().total, subject(*self.of).partition, LEVELS)
+            | metrics.quality(total, self.truth.total, subject(*self.of).partition, LEVELS)
         )
 
     def _areas(self, total: np.ndarray) -> dict[str, float]:
@@ -220,7 +199,7 @@ def measure(setup: Setup) -> dict[str, Any]:
     """One photograph: the full plan at N = 8 between two adaptive plans of a twentieth of its forwards."""
     name, model = "chelsea", DEFAULT_MODEL.name
     of = Subject(name, setup.model)
-    truth = Truth.open(TRUTHS / model / f"{name}.npz")
+    truth = Sample.open(samples.path_of(name, model)).truth(SCORE)
     rows = 4 if setup.quick else 8
     ours: dict[str, Any] = {"plan": "adaptive", "max_forwards": 314}
     sides = [("adaptive", ours), ("full", {"plan": "full", "nb_design": rows}), ("adaptive", ours)]
@@ -251,7 +230,7 @@ def markdown(results: dict[str, Any]) -> list[str]:
     """The section's table."""
     shown = [metric for metric in tables.COLUMNS if metric in results["quality"]["full"]]
     lines = [
-        f"## Adaptive plan: {results['photograph']}, against a full plan of 64 rows of another seed",
+        f"## Adaptive plan: {results['photograph']}, against a full plan of many rows of another seed",
         "",
         "| plan | forwards | s | " + " | ".join(tables.COLUMNS[metric][0] for metric in shown) + " |",
         "|---" * (len(shown) + 3) + "|",
@@ -297,10 +276,9 @@ def main() -> None:
     results = {
         "environment": report.environment(1),
         "command": " ".join(["python bench/adaptive.py", *sys.argv[1:]]),
-        "truth": {"rows": TRUTH_ROWS, "seed": TRUTH_SEED},
+        "truth": {"seed": samples.SEED},
         "seeds": arguments.seeds,
         "photographs": [case.facts() for case in cases],
-        "medians": tables.medians(rows),
         "rows": rows,
     }
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -313,40 +291,51 @@ def main() -> None:
 
 
 def _markdown(results: dict[str, Any]) -> list[str]:
-    summary = results["medians"]
     lines = [
         "# The adaptive plan against the truth",
         "",
         report.made_by(results["environment"], results["command"]),
         "",
-        f"`wcam` at its defaults. Truth: a full plan of N = {TRUTH_ROWS} of seed {TRUTH_SEED}. Runs: seeds "
-        f"{', '.join(map(str, results['seeds']))}. Medians over photographs and seeds; in brackets least and most. "
-        "Columns: [docs/adaptive.md](../../docs/adaptive.md).",
+        f"`wcam` at its defaults, score `{SCORE}`. Truth: the full plan of seed {samples.SEED}. Runs: seeds "
+        f"{', '.join(map(str, results['seeds']))}, of full plans the first. Medians over photographs and seeds; in "
+        "brackets least and most. Columns: [docs/adaptive.md](../../docs/adaptive.md).",
     ]
+    for model in dict.fromkeys(row["model"] for row in results["rows"]):
+        rows = [row for row in results["rows"] if row["model"] == model]
+        known = [row for row in results["photographs"] if row["model"] == model]
+        lines += _of_model("" if model == DEFAULT_MODEL.name else f"{model}: ", rows, known)
+    return lines
+
+
+def _of_model(name: str, rows: list[Row], known: list[Row]) -> list[str]:
+    summary = tables.medians(rows)
+    lines: list[str] = []
     for of in ("developed", "held out"):
-        if not any(row["set"] == of for row in summary):
+        here = [row for row in rows if row["set"] == of]
+        if not here:
             continue
-        names = dict.fromkeys(row["photograph"] for row in results["rows"] if row["set"] == of)
-        lines += ["", f"## {TITLES[of]}: {', '.join(names)}", "", *tables.frontier(summary, of)]
+        names = dict.fromkeys(row["photograph"] for row in here)
+        lines += ["", f"## {name}{TITLES[of]}: {', '.join(names)}", "", *tables.frontier(summary, of)]
         lines += [
             "",
             "Adaptive / full: the defaults first, then a twentieth of the forwards. ✓ where the median is as good or "
             "better; in brackets in how many runs it is.",
             "",
-            *tables.bar(summary, results["rows"], of, (DEFAULTS, *PAIRS)),
+            *tables.bar(summary, rows, of, (DEFAULTS, *PAIRS)),
+            "",
+            "Plans of the defaults, which end where they expect to be accurate enough, or at 628 forwards.",
+            "",
+            *tables.defaults([row for row in here if row["method"] == DEFAULT]),
         ]
-    lines += ["", "## Correlation, photograph by photograph, adaptive / full, mean of the seeds", ""]
-    lines += tables.photographs(results["rows"], PAIRS)
-    lines += ["", "## How well the truth is known", "", *tables.truths(results["photographs"])]
-    chosen = tables.losers(summary, "developed", LOSERS_BUDGETS)
-    return (
-        [*lines, "", "## Other methods, on the photographs it was developed on", "", *chosen]
-        if chosen
-        else lines
-    )
+    lines += ["", f"## {name}correlation, photograph by photograph, adaptive / full, mean of the seeds", ""]
+    lines += tables.photographs(rows, PAIRS)
+    lines += ["", f"## {name}how well the truth is known", "", *tables.truths(known)]
+    if chosen := tables.losers(summary, "developed", LOSERS_BUDGETS):
+        lines += ["", f"## {name}other methods, on the photographs it was developed on", "", *chosen]
+    return lines
 
 
-TITLES = {"developed": "Photographs it was developed on", "held out": "Photographs it never saw"}
+TITLES = {"developed": "photographs it was developed on", "held out": "photographs it never saw"}
 
 
 if __name__ == "__main__":

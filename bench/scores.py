@@ -6,8 +6,8 @@
 One full design of each photograph is scored once for all scores, block by block; the blocks are kept in bench/samples,
 so that the script may be ended and started at any time, and the design be made longer later. Eight of its rows against
 eight others say how far a full plan of N = 8 repeats. The adaptive plan of 628 forwards runs with each score and two
-seeds of its own and is held against all rows of the design. Insertion and deletion are of the probability whatever is
-explained. Writes scores.md and scores.json.
+seeds of its own and is held against all rows of the design. Insertion, deletion and µ-fidelity are of the probability
+whatever is explained. Writes scores.md and scores.json.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Row = dict[str, Any]
 
 
 def needed(photograph: str, model: str) -> list[runs.Run]:
-    """The adaptive plans, and the curves of full plans of eight rows."""
+    """The adaptive plans, the curves of full plans of eight rows, and random subsets."""
     sample = Sample.open(samples.path_of(photograph, model))
     return [
         *(
@@ -57,6 +57,7 @@ def needed(photograph: str, model: str) -> list[runs.Run]:
             for seed, score in product(SEEDS, SCORES)
         ),
         *(runs.curves(photograph, model, sample.total(score, slice(1))) for score in SCALARS),
+        runs.subsets(photograph, model),
     ]
 
 
@@ -72,13 +73,14 @@ def compare(photograph: str, model: str, cache: Path) -> list[Row]:
             found.append(
                 known | {"what": "eight", "score": score} | metrics.quality(one, other, factors, LEVELS)
             )
-        half = sample.blocks // 2
-        halves = sample.total(score, slice(half)), sample.total(score, slice(half, 2 * half))
-        found.append(known | {"what": "halves", "score": score} | metrics.quality(*halves, factors, LEVELS))
-        areas = runs.curves(photograph, model, sample.total(score, slice(1))).read(cache)["areas"]
+        halves = metrics.quality(*sample.halves(score), factors, LEVELS)
+        found.append(known | {"what": "halves", "score": score} | halves)
+        one = sample.total(score, slice(1))
+        areas = runs.curves(photograph, model, one).read(cache)["areas"]
         found.append(
             known
             | {"what": "faithful", "score": score, "insertion": float(areas[0]), "deletion": float(areas[1])}
+            | {"fidelity": runs.fidelity(one, runs.subsets(photograph, model).read(cache))}
         )
         for seed in SEEDS if score in SCORES else ():
             arrays = runs.adaptive(photograph, model, seed, BUDGET, score=score).read(cache)
@@ -124,7 +126,7 @@ def markdown(results: Row) -> list[str]:
         report.made_by(results["environment"], results["command"]),
         "",
         "`wcam` over 784 cells of 224 px. Medians over photographs; in brackets the worst photograph. Insertion and "
-        "deletion are of the probability, whatever is explained, over that of the whole image.",
+        "deletion are of the probability, whatever is explained, over that of the whole image; µ-fidelity by ranks.",
         "",
         *(f"- {name}: {meaning}." for name, meaning in MEANINGS.items()),
     ]
@@ -148,7 +150,7 @@ def markdown(results: Row) -> list[str]:
                 "",
                 "Faithfulness of the full plan of eight rows.",
                 "",
-                *table(rows, "faithful", ("insertion", "deletion")),
+                *table(rows, "faithful", ("insertion", "deletion", "fidelity")),
                 "",
                 f"The adaptive plan of {BUDGET} forwards, seeds {', '.join(map(str, SEEDS))}, against all rows.",
                 "",

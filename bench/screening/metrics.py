@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -22,51 +20,10 @@ class Truth:
     Attributes:
         total: (K,) Jansen's.
         reach: (K,) half the length of its 95 % intervals, of the logarithm.
-        halves: :func:`quality` of its first rows by its last.
-        rows, seed: of its design.
-        target: the class.
-        variance: V.
-        shares: (levels + 1,) of the indices by level.
     """
 
     total: np.ndarray
     reach: np.ndarray
-    halves: dict[str, float]
-    rows: int
-    seed: int
-    target: int
-    variance: float
-    shares: np.ndarray
-
-    def save(self, path: Path) -> None:
-        """As a few kilobytes."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            path,
-            total=self.total.astype(np.float32),
-            reach=self.reach.astype(np.float32),
-            rows=self.rows,
-            seed=self.seed,
-            target=self.target,
-            variance=self.variance,
-            shares=self.shares.astype(np.float32),
-            halves=json.dumps(self.halves),
-        )
-
-    @classmethod
-    def open(cls, path: Path) -> Truth:
-        """What :meth:`save` wrote."""
-        with np.load(path) as stored:
-            return cls(
-                stored["total"].astype(np.float64),
-                stored["reach"].astype(np.float64),
-                json.loads(str(stored["halves"])),
-                int(stored["rows"]),
-                int(stored["seed"]),
-                int(stored["target"]),
-                float(stored["variance"]),
-                stored["shares"].astype(np.float64),
-            )
 
 
 def quality(total: np.ndarray, truth: np.ndarray, factors: Partition, levels: int) -> dict[str, float]:

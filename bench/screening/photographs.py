@@ -1,20 +1,17 @@
 """The photographs of the measurements: where they are from, and which of them anything was fitted to.
 
 They are in packages that the development environment has (scikit-image, scikit-learn, matplotlib) and in two wheels of
-PyPI that are downloaded once, without being installed, into ``build/photographs``. None is in this repository.
+PyPI that are downloaded once, without being installed, into ``build/wheels``. None is in this repository.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import subprocess
-import sys
 import zipfile
-from functools import cache
-from pathlib import Path
 
 import numpy as np
+from bench.screening.wheels import wheel
 from PIL import Image
 
 # The constants of the adaptive plan were fitted to full designs of these, and its variants compared on them.
@@ -34,7 +31,6 @@ HELD_OUT = (
     "page",
     "coins",
 )
-WHEELS = Path(__file__).parents[2] / "build" / "photographs"
 # Requirement, file in the wheel, and the first digits of the file's SHA-256.
 IN_WHEELS = {
     "lion": ("gradio==6.31.0", "gradio/media_assets/images/lion.jpg", "4c45ece00075f152"),
@@ -78,19 +74,8 @@ def _pixels(name: str) -> np.ndarray:
 
 
 def _in_wheel(requirement: str, path: str, digest: str) -> bytes:
-    with zipfile.ZipFile(_wheel(requirement)) as wheel:
-        found = wheel.read(path)
+    with zipfile.ZipFile(wheel(requirement)) as files:
+        found = files.read(path)
     if not hashlib.sha256(found).hexdigest().startswith(digest):
         raise RuntimeError(f"{path} of {requirement} is another file than was measured")
     return found
-
-
-@cache
-def _wheel(requirement: str) -> Path:
-    """The wheel, downloaded where it is not there yet."""
-    folder = WHEELS / requirement
-    if not (wheels := sorted(folder.glob("*.whl"))):
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-        subprocess.run([*command, "--dest", str(folder), requirement], check=True)
-        wheels = sorted(folder.glob("*.whl"))
-    return wheels[0]

@@ -20,9 +20,9 @@ from bench.screening.subject import SCORE, Given, Subject, subject
 
 import wavescope
 from wavescope.core.adaptive import estimator, factor_features, gaussian_process, importance_sampling
-from wavescope.core.faithfulness import area, counts
+from wavescope.core.faithfulness import SAMPLES, area, counts, mu_fidelity, subset_size
 from wavescope.core.reconstruction import rank
-from wavescope.core.rendering.masks import NestedMasks, PickFreezeRows
+from wavescope.core.rendering.masks import NestedMasks, PickFreezeRows, RandomSubsets
 from wavescope.core.sobol.design import make_design
 from wavescope.engine import adaptive as engine_adaptive
 
@@ -34,6 +34,7 @@ GROUP_ROWS = 8
 # Random rows of the methods that need no pick-freeze design, and their seed, apart from all others.
 RANDOM_ROWS, RANDOM_SEED = 2048, 500
 GRADIENT_ROWS = 16
+SUBSETS_SEED = 0
 PRIORS = ("size", "gradients")
 
 
@@ -95,7 +96,7 @@ def _compute(run: Run, cache: Path, until: float) -> None:
 def full(photograph: str, model: str, seed: int, rows: int) -> list[Run]:
     """A full plan, ``PIECE`` design rows a run; of a longer plan of the same seed it is the beginning."""
     return [
-        Run(photograph, model, f"full-{seed}-{start}", _full, (seed, rows, start))
+        Run(photograph, model, f"full-{SCORE}-{seed}-{start}", _full, (seed, rows, start))
         for start in range(0, rows, PIECE)
     ]
 
@@ -114,9 +115,14 @@ def _full(of: Subject, seed: int, rows: int, start: int) -> Arrays:
 
 # ---- adaptive plans ------------------------------------------------------------------------------
 def adaptive(
-    photograph: str, model: str, seed: int, budget: int, without: str = "nothing", score: str = SCORE
+    photograph: str,
+    model: str,
+    seed: int,
+    budget: int | None,
+    without: str = "nothing",
+    score: str = SCORE,
 ) -> Run:
-    """The adaptive plan as anybody calls it; or without a part."""
+    """The adaptive plan as anybody calls it; without a budget it ends by its own accuracy; or without a part."""
     name = f"adaptive-{_version()}-{score}-{seed}-{budget}-without-{without}".replace(" ", "-")
     return Run(photograph, model, name, _adaptive, (seed, budget, without, score))
 
@@ -137,7 +143,7 @@ def _without_docstrings(source: str) -> ast.Module:
     return tree
 
 
-def _adaptive(of: Subject, seed: int, budget: int, without: str, score: str) -> Arrays:
+def _adaptive(of: Subject, seed: int, budget: int | None, without: str, score: str) -> Arrays:
     with WITHOUT[without]():
         found = wavescope.explain(
             of.image,
@@ -153,12 +159,17 @@ def _adaptive(of: Subject, seed: int, budget: int, without: str, score: str) -> 
     assert indices.interval_95 is not None
     assert indices.resolved is not None
     assert indices.upper_bound is not None
+    assert found.screening is not None
+    last = found.screening.rounds[-1]
     return {
         "total": indices.total,
         "interval": indices.interval_95,
         "resolved": indices.resolved,
         "bound": indices.upper_bound,
         "forwards": np.asarray(found.forwards),
+        "stopped": np.asarray(found.screening.stopped),
+        "expected": np.asarray([last.correlation, last.level_error]),
+        "warnings": np.asarray(found.warnings, dtype=str),
     }
 
 
@@ -237,8 +248,8 @@ def gradients(photograph: str, model: str, seed: int) -> Run:
 def _gradients(of: Subject, seed: int) -> Arrays:
     from bench.screening.gradients import squared_derivatives  # loads torch
 
-    squares, probabilities = squared_derivatives(of, GRADIENT_ROWS, seed)
-    return {"squares": squares.astype(np.float32), "probabilities": probabilities}
+    squares, logits = squared_derivatives(of, GRADIENT_ROWS, seed)
+    return {"squares": squares.astype(np.float32), "logits": logits}
 
 
 # ---- what a ranking is worth ---------------------------------------------------------------------
@@ -253,9 +264,40 @@ def _curves(of: Subject, order: tuple[int, ...]) -> Arrays:
     steps = counts(len(order))
     plan, ranked = of.plan(1, 0), np.asarray(order, dtype=np.int32)
     found = [
-        of.score(plan, NestedMasks(ranked, steps, keep=keep), 0, len(steps)).astype(np.float64)
+        of.score(plan, NestedMasks(ranked, steps, keep=keep), 0, len(steps), "probability").astype(np.float64)
         for keep in (True, False)
     ]
     whole = found[0][-1]
     areas = [area(curve, steps / len(order)) / whole for curve in found]
     return {"areas": np.asarray(areas), "probability": np.asarray(whole)}
+
+
+def subsets(photograph: str, model: str) -> Run:
+    """Probabilities of images that lack random subsets of the factors, and of the whole: for µ-fidelity."""
+    return Run(photograph, model, "subsets", _subsets, ())
+
+
+def _subsets(of: Subject) -> Arrays:
+    plan = of.plan(1, 0)
+    rows = random_subsets(plan.n_factors)
+    whole = NestedMasks(
+        np.arange(plan.n_factors, dtype=np.int32), np.asarray([plan.n_factors], dtype=np.int32), keep=True
+    )
+    return {
+        "probabilities": of.score(plan, rows, 0, rows.count, "probability"),
+        "whole": of.score(plan, whole, 0, 1, "probability")[0],
+    }
+
+
+def random_subsets(n_factors: int) -> RandomSubsets:
+    """Those of the faithfulness section of a reply."""
+    return RandomSubsets(n_factors, subset_size(n_factors), SAMPLES, SUBSETS_SEED)
+
+
+def fidelity(total: np.ndarray, found: Arrays) -> float:
+    """µ-fidelity by ranks of K indices, of what :func:`subsets` left."""
+    rows = random_subsets(len(total))
+    masks = rows.masks(0, rows.count)
+    by_ranks = mu_fidelity(total, masks, float(found["whole"]), found["probabilities"])[1]
+    assert by_ranks is not None
+    return by_ranks

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from bench.screening.metrics import TINY, Truth
 from bench.screening.subject import SCALARS, scalar, subject
+from scipy.stats import t as student
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 # Rows of a design that may be lengthened to this many, and its seed: apart from all others.
@@ -44,6 +46,26 @@ class Sample:
         """(K,) Jansen's total indices of some blocks."""
         effects = self.effects[blocks, SCALARS.index(score)].astype(np.float64)
         return effects.mean(axis=0) / self.variance(score, blocks)
+
+    def truth(self, score: str) -> Truth:
+        """The indices of all rows, and how well they are known: by leaving out one block after the other.
+
+        Blocks are of one scrambled sequence, which balances them against each other: true errors are smaller still.
+        """
+        total, n = self.total(score), self.blocks
+        kept = [np.delete(np.arange(n), at) for at in range(n)]
+        effects = self.effects[:, SCALARS.index(score)].astype(np.float64)
+        values = scalar(self.ends.reshape(n, BLOCK, 2, -1), score)
+        logs = [
+            np.log(np.maximum(effects[rows].mean(axis=0) / values[rows].var(ddof=1), TINY)) for rows in kept
+        ]
+        error = np.sqrt((n - 1) / n * ((logs - np.mean(logs, axis=0)) ** 2).sum(axis=0))
+        return Truth(total, np.where(total > 0, student.ppf(0.975, n - 1) * error, 0))
+
+    def halves(self, score: str) -> tuple[np.ndarray, np.ndarray]:
+        """The indices of the first half of all rows, and of the second."""
+        half = self.blocks // 2
+        return self.total(score, slice(half)), self.total(score, slice(half, 2 * half))
 
     def save(self, path: Path) -> None:
         """Roots of the effects in float16: 11 bits of each."""

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
+from bench.screening.models import load
 from bench.screening.photographs import png
 
-import wavescope
 from wavescope.core.adaptive.factor_features import FactorFeatures
 from wavescope.core.partition import Partition
-from wavescope.core.rendering.masks import NestedMasks, PickFreezeRows
 from wavescope.engine.adaptive import factor_features
 from wavescope.engine.plan import Plan, make_plan
-from wavescope.engine.protocols import Classifier
+from wavescope.engine.protocols import AnyRows, Classifier
 from wavescope.engine.requests import make_request
 from wavescope.engine.scoring.scorer import Scorer
 from wavescope.imaging.source import ImageSource
-from wavescope.models.spec import find_spec
-from wavescope.settings import load_registry
 
-SCORE = "probability"
+# What an adaptive plan is held against the truth by: the default of a model that gives logits.
+SCORE = "logit"
 LEVELS = make_request().levels
 
 
@@ -104,16 +102,19 @@ class Subject:
         return self.plan(1, 0).make_partition()
 
     def score(
-        self, plan: Plan, rows: PickFreezeRows | NestedMasks | Given | None, start: int, stop: int
+        self,
+        plan: Plan,
+        rows: AnyRows | None,
+        start: int,
+        stop: int,
+        score: str = SCORE,
     ) -> np.ndarray:
-        """(stop - start,) probabilities of the predicted class; ``None`` for the rows of the full plan."""
+        """(stop - start,) scores of the predicted class; ``None`` for the rows of the full plan."""
         target, scorer = self.target, self._of(plan)
-        parts = [scorer.score(rows, *part, SCORE, (target,)) for part in scorer.batches(start, stop)]
+        parts = [scorer.score(rows, *part, score, (target,)) for part in scorer.batches(start, stop)]
         return np.concatenate([part.values[:, 0] for part in parts])
 
-    def answers(
-        self, plan: Plan, rows: PickFreezeRows | NestedMasks | Given | None, start: int, stop: int
-    ) -> np.ndarray:
+    def answers(self, plan: Plan, rows: AnyRows | None, start: int, stop: int) -> np.ndarray:
         """(stop - start, 6) of every row's logits what all scores follow from; see :func:`scalar`."""
         scorer, details = self._of(plan), self.classifier.details
         classes = tuple(range(len(details.labels)))
@@ -140,13 +141,6 @@ class Subject:
         if self._scorer is None or self._scorer[0] != plan.digest:
             self._scorer = (plan.digest, Scorer(plan, self.classifier))
         return self._scorer[1]
-
-
-@cache
-def load(model: str, threads: int = 1) -> Classifier:
-    """The named model, once a process."""
-    spec = find_spec(load_registry(None), model)
-    return wavescope.load_model(replace(spec, num_cpus=threads, threads=threads))
 
 
 @lru_cache(maxsize=1)  # a scorer keeps 64 MB

@@ -18,6 +18,7 @@ COLUMNS = {
     "scale": ("sum / truth's", 2),
     "insertion": ("insertion", 3),
     "deletion": ("deletion", 3),
+    "fidelity": ("µ-fidelity", 3),
     "covered": ("covered", 2),
     "covered50": ("covered, top 50", 2),
     "allowed50": ("truth's error allowed", 2),
@@ -69,7 +70,7 @@ def bar(summary: list[Row], rows: list[Row], of: str, pairs: Sequence[tuple[int,
                 sign * one[metric] >= sign * other[metric]
                 for one in _runs(rows, of, "adaptive", budget)
                 for other in _runs(rows, of, "full", forwards)
-                if all(one[key] == other[key] for key in ("photograph", "model", "seed"))
+                if all(one[key] == other[key] for key in ("photograph", "model"))
             ]
             numbers = f"{_number(ours[metric][0], metric)} / {_number(full[metric][0], metric)}"
             tick = " ✓" if sign * ours[metric][0] >= sign * full[metric][0] else ""
@@ -103,13 +104,14 @@ def losers(summary: list[Row], of: str, budgets: Sequence[int]) -> list[str]:
 def truths(known: list[Row]) -> list[str]:
     """What is known of every photograph's truth."""
     lines = [
-        "| photograph | class | probability | V | halves: correlation | by ranks | of top 20 | of top 50 | at best |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| photograph | class | probability | N | V | halves: correlation | by ranks | of top 20 | of top 50 "
+        "| level error | at best |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['photograph']} | {row['class']} | {row['probability']:.3f} | {row['variance']:.2g} | "
+        f"| {row['photograph']} | {row['class']} | {row['probability']:.3f} | {row['rows']} | {row['variance']:.2g} | "
         f"{row['correlation']:.3f} | {row['spearman']:.3f} | {row['top20']:.0f} | {row['top50']:.0f} | "
-        f"{row['reachable']:.3f} |"
+        f"{row['levels']:.3f} | {row['reachable']:.3f} |"
         for row in known
     ]
     return lines
@@ -126,6 +128,22 @@ def photographs(rows: list[Row], pairs: Sequence[tuple[int, int]]) -> list[str]:
             for forwards, budget in pairs
         ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def defaults(rows: list[Row]) -> list[str]:
+    """Plans without a budget: what ended them, and the accuracy they expected beside the real one."""
+    lines = [
+        "| photograph | seed | forwards | ended by | correlation: expected, real | level error: expected, real "
+        "| covered, top 50 | warnings |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['photograph']} | {row['seed']} | {row['spent']:,} | `{row['stopped']}` "
+        f"| {row['expected'][0]:.3f}, {row['correlation']:.3f} | {row['expected'][1]:.3f}, {row['levels']:.3f} "
+        f"| {row['covered50']:.2f} | {len(row['warnings'])} |"
+        for row in rows
+    ]
     return lines
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bench import gradients, scores
+from bench.screening import tables
 from bench.screening.samples import BLOCK, Sample, with_block
 from bench.screening.subject import SCALARS, scalar
+from scipy.stats import t as student
 
 from wavescope.core import scores as core_scores
 from wavescope.core.sobol.estimators import Scores, jansen
@@ -53,6 +55,46 @@ def test_blocks_have_jansens_indices_and_are_kept(score: str, tmp_path: Path) ->
         np.testing.assert_allclose(sample.total(score, blocks), expected, rtol=1e-6)
         np.testing.assert_allclose(kept.total(score, blocks), expected, rtol=2e-3)
     assert (kept.target, kept.against, kept.blocks) == (TARGET, AGAINST, 2)
+
+
+def test_a_truth_is_of_all_rows_and_its_reach_is_the_spread_of_means_over_blocks() -> None:
+    values, sample = answers(LOGITS), None
+    many = np.concatenate([values, values[::-1] * 1.1, values * 0.9])
+    for block in range(6):
+        sample = with_block(sample, many[block * BLOCK : (block + 1) * BLOCK], TARGET, AGAINST)
+    assert sample is not None
+    truth = sample.truth("logit")
+    np.testing.assert_array_equal(truth.total, sample.total("logit"))
+    f = scalar(many, "logit")
+    left_out = []
+    for block in range(6):
+        rows = np.delete(np.arange(6 * BLOCK), slice(block * BLOCK, (block + 1) * BLOCK))
+        left_out.append(np.log(np.asarray(jansen(Scores(f[rows, 0], f[rows, 1], f[rows, 2:].T)))))
+    error = np.sqrt(5 / 6 * ((left_out - np.mean(left_out, axis=0)) ** 2).sum(axis=0))
+    np.testing.assert_allclose(truth.reach, student.ppf(0.975, 5) * error, rtol=1e-4)
+
+
+def test_halves_are_of_the_first_and_the_last_rows() -> None:
+    values, sample = answers(LOGITS), None
+    for block in range(2):
+        sample = with_block(sample, values[block * BLOCK : (block + 1) * BLOCK], TARGET, AGAINST)
+    assert sample is not None
+    for half, block in zip(sample.halves("logit"), (slice(1), slice(1, 2)), strict=True):
+        np.testing.assert_array_equal(half, sample.total("logit", block))
+
+
+def test_a_plan_of_the_defaults_has_its_end_and_its_expected_accuracy_beside_the_real_one() -> None:
+    row = {
+        "photograph": "chelsea",
+        "seed": 1,
+        "spent": 1234,
+        "stopped": "accuracy",
+        "expected": [0.951, 0.04],
+    }
+    row |= {"correlation": 0.96, "levels": 0.0312, "covered50": 0.94, "warnings": ["one", "two"]}
+    assert tables.defaults([row])[2:] == [
+        "| chelsea | 1 | 1,234 | `accuracy` | 0.951, 0.960 | 0.040, 0.031 | 0.94 | 2 |"
+    ]
 
 
 def test_a_cell_is_the_median_over_photographs_of_their_medians_and_the_worst_of_these() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,7 +46,7 @@ def test_coverage_counts_intervals_with_the_truth_and_leaves_out_factors_without
     truth = np.where(np.arange(100) < 80, np.arange(100, 0, -1.0), 0)
     interval = np.stack([truth - 1, truth + 1], axis=-1)
     interval[:10] += 5  # ten of the largest, missed
-    known = Truth(truth, np.zeros(100), {}, 64, 7000, 3, 1.0, truth[:4])
+    known = Truth(truth, np.zeros(100))
     assert metrics.coverage(interval, known) == {
         "covered": 70 / 80,
         "covered50": 40 / 50,
@@ -56,17 +55,6 @@ def test_coverage_counts_intervals_with_the_truth_and_leaves_out_factors_without
     # exp(0.1) is more than the 6 of 91 that the nearest is off
     unsure = replace(known, reach=np.full(100, 0.1))
     assert metrics.coverage(interval, unsure)["allowed50"] == 1
-
-
-def test_a_truth_is_read_as_it_was_saved(tmp_path: Path) -> None:
-    saved = Truth(np.float64([0.5, 0.25]), np.float64([0.5, 0]), {"top20": 3.5}, 64, 7000, 3, 0.125, TRUE[:4])
-    saved.save(tmp_path / "new" / "photograph.npz")
-    found = Truth.open(tmp_path / "new" / "photograph.npz")
-    assert (found.rows, found.seed, found.target, found.variance) == (64, 7000, 3, 0.125)
-    np.testing.assert_array_equal(found.total, saved.total)
-    np.testing.assert_array_equal(found.reach, saved.reach)
-    assert found.halves == saved.halves
-    np.testing.assert_allclose(found.shares, saved.shares, rtol=1e-6)
 
 
 def test_hsic_is_the_trace_of_centred_kernels() -> None:
