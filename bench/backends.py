@@ -1,10 +1,10 @@
-"""Which runtime and precision should run the embedded model on a CPU: speed, memory, bits and the error of the map.
+"""Which runtime and precision should run the embedded model on a CPU: speed, memory and bits.
 
-    python bench/backends.py [--rounds 5] [--candidates TEXT ...] [--only speed|maps] [--output bench/results]
+    python bench/backends.py [--rounds 5] [--candidates TEXT ...] [--only speed|bits] [--output bench/results]
 
 Every candidate runs in a process of its own, on 1 and on 2 threads, and takes turns with the service's ONNX Runtime
-session, so that a slow spell of the machine falls on both. Candidates whose packages are missing are listed as not
-installed. Rows that an earlier run measured in the same environment are kept: long runs can be made in pieces.
+session, so that a slow spell of the machine falls on both. Candidates whose packages are missing are left
+out. Rows that an earlier run measured in the same environment are kept: long runs can be made in pieces.
 """
 
 from __future__ import annotations
@@ -26,23 +26,19 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench import report
-from bench.runtimes import BASELINE, CANDIDATES, Candidate, Run, perturbed, photograph
+from bench.runtimes import BASELINE, CANDIDATES, Candidate, Run, perturbed
 
-from wavescope.models.onnx.embedded import EFFICIENTNET_LITE0, PREPROCESSING
+from wavescope.models.onnx.embedded import PREPROCESSING
 
 BATCHES = (1, 4, 8, 16)
 THREADS = (1, 2)
-PHOTOGRAPHS = ("chelsea", "coffee")
-NB_DESIGN = 8
+PHOTOGRAPH = "chelsea"
 TIMED_IMAGES = 32
 START_BATCH = 4
-TOP = 20
-OTHER_SEED = "float32, another seed"
 PACKAGES = ("openvino", "nncf", "onnx")
 
 
@@ -53,7 +49,7 @@ def work(candidate: Candidate, folder: Path, threads: int) -> None:
     os.dup2(2, 1)  # what libraries print is no reply
     run = candidate.load(folder, threads)
     run(np.zeros((START_BATCH, 3, *PREPROCESSING.size), np.float32))
-    orders = {"time": _time, "scores": _scores, "explain": _explain, "memory": _memory}
+    orders = {"time": _time, "scores": _scores, "memory": _memory}
     replies.write(json.dumps(_memory(run)) + "\n")
     for line in sys.stdin:
         order = json.loads(line)
@@ -81,62 +77,6 @@ def _scores(run: Run, *, images: str, output: str) -> dict[str, bool]:
     ]
     np.save(output, found[0])
     return {"same": all(np.array_equal(found[0], other) for other in found[1:])}
-
-
-def _explain(
-    run: Run, *, name: str, batch: int, seed: int, target: int | None, output: str
-) -> dict[str, int]:
-    """Explains a photograph; writes indices, standard errors, and all probabilities of the target."""
-    import wavescope
-
-    model = _Recording(run, batch)
-    explanation = wavescope.explain(
-        photograph(name), model=model, plan="full", nb_design=NB_DESIGN, seed=seed, target=target
-    )
-    indices = explanation.indices
-    assert indices is not None
-    assert indices.standard_error is not None
-    probabilities = np.concatenate(model.probabilities)
-    np.savez(
-        output,
-        total=indices.total,
-        standard_error=indices.standard_error,
-        probability=probabilities[:, explanation.target.index],
-        label=probabilities.argmax(axis=1),
-    )
-    return {"target": explanation.target.index}
-
-
-class _Recording:
-    """A classifier that keeps the probabilities of every image, in the order they came."""
-
-    def __init__(self, run: Run, batch: int) -> None:
-        from wavescope.engine.types import ModelDetails
-        from wavescope.models.labels import IMAGENET
-
-        self._run = run
-        self.probabilities: list[np.ndarray] = []
-        self.details = ModelDetails(
-            name=EFFICIENTNET_LITE0,
-            preprocessing=PREPROCESSING,
-            outputs="logits",
-            labels=IMAGENET,
-            device="cpu",
-            precision="float32",
-            runtime="benchmark",
-            batch_size=batch,
-        )
-
-    def to_device(self, array: np.ndarray) -> np.ndarray:
-        return np.asarray(array)
-
-    def forward(self, images: np.ndarray) -> np.ndarray:
-        # Filled up, for compiled candidates take one size only.
-        filled = np.resize(images, (self.details.batch_size, *images.shape[1:]))
-        logits = self._run(np.ascontiguousarray(filled, np.float32))[: len(images)]
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
-        self.probabilities.append(powers / powers.sum(axis=1, keepdims=True))
-        return logits
 
 
 def _memory(_: Run) -> dict[str, float]:
@@ -241,55 +181,9 @@ def bits(candidate: Candidate, folder: Path) -> dict[str, bool]:
     }
 
 
-def maps(candidate: Candidate, folder: Path, *, seed: int = 0) -> dict[str, Any]:
-    """By photograph: how far the candidate's map and probabilities are from the baseline's of seed 0."""
-    found = {}
-    for name in PHOTOGRAPHS:
-        plain, target = _float32_map(name, folder)
-        tried = folder / "tried.npz"
-        with started(candidate, folder, max(THREADS)) as worker:
-            worker.ask("explain", name=name, batch=START_BATCH, seed=seed, target=target, output=str(tried))
-        found[name] = _difference(plain, np.load(tried), same_images=seed == 0)
-    return found
-
-
-def _float32_map(name: str, folder: Path) -> tuple[Any, int]:
-    """What the baseline finds at seed 0, and the class it explains: made once per work folder."""
-    file, target = folder / f"{name}.npz", folder / f"{name}-target.json"
-    if not target.is_file():
-        with started(BASELINE, folder, max(THREADS)) as worker:
-            reply = worker.ask("explain", name=name, batch=START_BATCH, seed=0, target=None, output=str(file))
-        target.write_text(json.dumps(reply))
-    return np.load(file), json.loads(target.read_text())["target"]
-
-
-def _difference(plain: Any, tried: Any, *, same_images: bool) -> dict[str, float]:
-    off = np.abs(tried["total"] - plain["total"])
-    errors = off / plain["standard_error"]
-    top_plain, top_tried = (set(np.argsort(-side["total"])[:TOP]) for side in (plain, tried))
-    found = {
-        "beyond_standard_error": float(np.mean(errors > 1)),
-        "top_beyond_standard_error": int(np.sum(errors[list(top_plain)] > 1)),
-        "median_in_standard_errors": float(np.median(errors)),
-        "largest_in_standard_errors": float(errors.max()),
-        "spearman": float(spearmanr(plain["total"], tried["total"]).statistic),
-        "largest_difference": float(off.max()),
-        "largest_index": float(plain["total"].max()),
-        "top_in_common": len(top_plain & top_tried),
-    }
-    if same_images:
-        probability = np.abs(tried["probability"] - plain["probability"])
-        found |= {
-            "probability_rms": float(np.sqrt(np.mean(probability**2))),
-            "probability_largest": float(probability.max()),
-            "same_label": float(np.mean(plain["label"] == tried["label"])),
-        }
-    return found
-
-
 # ---- the table -----------------------------------------------------------------------------------
 def markdown(results: dict[str, Any]) -> str:
-    """Speed, then bits and maps, with the command that makes them again."""
+    """Speed, then bits, with the command that makes them again."""
     env, rows = results["environment"], results["candidates"]
     lines = [
         "# Runtimes and precisions on a CPU",
@@ -313,14 +207,15 @@ def markdown(results: dict[str, Any]) -> str:
             + " | ratio | ratio of CPU time | MB | start s |",
             "|---|" + "---|" * (len(BATCHES) + 4),
         ]
-        lines += [_speed_line(name, row, str(threads)) for name, row in rows.items() if name != OTHER_SEED]
-    return "\n".join([*lines, "", *_maps_table(rows)]) + "\n"
+        lines += [
+            _speed_line(name, row["speed"][str(threads)])
+            for name, row in rows.items()
+            if str(threads) in row.get("speed", {})
+        ]
+    return "\n".join([*lines, "", *_bits_table(rows)]) + "\n"
 
 
-def _speed_line(name: str, row: dict[str, Any], threads: str) -> str:
-    found = row.get("speed", {}).get(threads)
-    if found is None:
-        return f"| {name} | {row.get('status', 'not measured')} |" + " |" * (len(BATCHES) + 3)
+def _speed_line(name: str, found: dict[str, Any]) -> str:
     cells = [_spread(found["ms"][str(batch)]) for batch in BATCHES]
     memory = f"{found['resident_mb']:.0f}, {found['resident_mb_largest_batch']:.0f}"
     ratios = [f"{ratio(found, kind):.2f}" for kind in ("ms", "cpu_ms")]
@@ -337,48 +232,21 @@ def _spread(times: list[float]) -> str:
     return f"{median(times):.2f} ({min(times):.2f}–{max(times):.2f})"
 
 
-def _maps_table(rows: dict[str, Any]) -> list[str]:
+def _bits_table(rows: dict[str, Any]) -> list[str]:
     lines = [
-        "## Bits and maps",
+        "## Bits",
         "",
-        f"Full `wcam`, N = {NB_DESIGN}, of {' and '.join(PHOTOGRAPHS)}, against the service's float32 map of the same "
-        "seed; where the bits are the service's, so is the map. The last row is float32 with another seed: what the "
-        "method's own sampling does. Δ: of a factor's index; standard errors are the service's. "
-        "Probability: of the explained class, over all perturbed images.",
+        "Whether scores are the same bits in every size of batch, on 1 and on 2 threads, and as the service's, and so "
+        "the map. How far maps of other bits are off is in [precision.md](precision.md).",
         "",
-        f"| | same bits: batches, threads, service | off by more than one standard error: of all factors, of top {TOP} "
-        f"| median Δ, largest Δ in standard errors | largest Δ (of largest index) | Spearman | top {TOP} in common "
-        "| Δ probability: RMS, largest | same label |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| | batches | threads | service |",
+        "|---|---|---|---|",
     ]
     for name, row in rows.items():
-        if "bits" in row or "maps" in row:
-            same = ", ".join("yes" if held else "no" for held in row.get("bits", {}).values())
-            cells = [_map_cells(found) for found in row.get("maps", {}).values()] or [[""] * 7]
-            joined = [" · ".join(both) for both in zip(*cells, strict=True)]
-            lines.append(f"| {name} | {same} | " + " | ".join(joined) + " |")
+        if "bits" in row:
+            same = " | ".join("yes" if held else "no" for held in row["bits"].values())
+            lines.append(f"| {name} | {same} |")
     return lines
-
-
-def _map_cells(found: dict[str, float]) -> list[str]:
-    cells = [
-        f"{_share(found['beyond_standard_error'])}, {found['top_beyond_standard_error']}",
-        f"{found['median_in_standard_errors']:.2g}, {found['largest_in_standard_errors']:.2g}",
-        f"{found['largest_difference']:.2g} ({found['largest_index']:.2g})",
-        f"{found['spearman']:.4f}",
-        f"{found['top_in_common']}",
-    ]
-    if "same_label" not in found:
-        return [*cells, "–", "–"]
-    return [
-        *cells,
-        f"{found['probability_rms']:.1e}, {found['probability_largest']:.1e}",
-        _share(found["same_label"]),
-    ]
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.1f} %"
 
 
 # ---- command line --------------------------------------------------------------------------------
@@ -391,9 +259,9 @@ def main() -> None:
     parser.add_argument(
         "--candidates", nargs="+", default=[""], metavar="TEXT", help="those whose name holds one of these"
     )
-    parser.add_argument("--only", choices=("speed", "maps"), help="one part alone")
+    parser.add_argument("--only", choices=("speed", "bits"), help="one part alone")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--work", type=Path, help="keeps quantised models and float32 maps for the next run")
+    parser.add_argument("--work", type=Path, help="keeps quantised models for the next run")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
@@ -414,7 +282,7 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace, folder: Path) -> None:
     """Adds the candidates that were asked for to the results, and writes them after each."""
-    np.save(folder / "images.npy", perturbed(PHOTOGRAPHS[0], TIMED_IMAGES, seed=1))
+    np.save(folder / "images.npy", perturbed(PHOTOGRAPH, TIMED_IMAGES, seed=1))
     environment = report.environment(max(THREADS))
     environment["versions"] |= {name: version(name) for name in PACKAGES if find_spec(name)}
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -425,9 +293,6 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         if any(text in candidate.name for text in arguments.candidates):
             rows[candidate.name] = rows.get(candidate.name, {}) | _row(candidate, folder, arguments)
             _write(environment, rows, file)
-    if arguments.only != "speed" and OTHER_SEED not in rows:
-        rows[OTHER_SEED] = {"maps": maps(BASELINE, folder, seed=1)}
-        _write(environment, rows, file)
     print(file.with_suffix(".md").read_text())
 
 
@@ -446,19 +311,17 @@ def _row(candidate: Candidate, folder: Path, arguments: argparse.Namespace) -> d
             prepared.write_text(json.dumps([*names, candidate.name]))
     row: dict[str, Any] = {}
     try:
-        if arguments.only != "maps":
+        if arguments.only != "bits":
             row["speed"] = speed(candidate, folder, arguments.rounds)
         if arguments.only != "speed":
             row["bits"] = bits(candidate, folder)
-            if not row["bits"]["as_baseline"]:
-                row["maps"] = maps(candidate, folder)
     except WorkerEnded as error:
         return {"status": "does not run", "reason": str(error)}
     return row
 
 
 def _write(environment: dict[str, Any], rows: dict[str, Any], file: Path) -> None:
-    order = [name for name in (*(one.name for one in CANDIDATES), OTHER_SEED) if name in rows]
+    order = [candidate.name for candidate in CANDIDATES if candidate.name in rows]
     results = {"environment": environment, "candidates": {name: rows[name] for name in order}}
     file.write_text(json.dumps(results, indent=2) + "\n")
     file.with_suffix(".md").write_text(markdown(results))

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("wavescope", "ray", "onnxruntime", "numpy", "scipy", "PyWavelets", "torch")
+PACKAGES = ("wavescope", "ray", "onnxruntime", "numpy", "scipy", "PyWavelets", "torch", "openvino")
 
 
 def environment(threads: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench import gradients, scores
+from bench import gradients, precision, scores
 from bench.screening import tables
 from bench.screening.samples import BLOCK, Sample, with_block
 from bench.screening.subject import SCALARS, scalar
@@ -118,4 +118,15 @@ def test_a_row_of_priors_has_medians_and_seconds_over_those_of_sizes() -> None:
     assert gradients.table(rows, "target")[2:] == [
         "| 100 | `size` | 76 | 8 | 0.400 | 0.400 | 0.4 | 0.4 | 0.400 | 0.40 | 1.00 |",
         "| 100 | `gradients` | 76 | 8 | 0.400 | 0.400 | 0.4 | 0.4 | 0.400 | 0.40 | 1.50 |",
+    ]
+
+
+def test_a_precision_is_offered_by_the_photographs_on_which_few_factors_moved() -> None:
+    rows = [
+        {"candidate": "bfloat16", "score": "logit", "moved": moved, "moved50": 0.02, "correlation": 0.99}
+        | {"top20": 19, "levels": 0.01}
+        for moved in (0.03, 0.05, 0.2)
+    ]
+    assert precision.table(rows)[2:] == [
+        "| bfloat16 | logit | 0.05 (0.20) | 0.02 (0.02) | 0.990 (0.990) | 19 (19) | 0.010 (0.010) | 2 of 3 |"
     ]
