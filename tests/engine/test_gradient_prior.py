@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -196,16 +197,23 @@ def test_derivatives_share_a_device_batch_with_rows_that_are_scored() -> None:
     assert scoreboard.width(plan, ROWS, (0,)) == 64
 
 
-def test_gradients_that_are_no_numbers_end_their_own_request_alone() -> None:
+def test_gradients_that_are_not_finite_come_back_as_they_are_and_fail_nothing() -> None:
     plan, model = plan_of(), curved("logits")
-    good = model.gradients
-    model.gradients = lambda images, by: (good(images, by)[0], good(images, by)[1] * np.nan)  # type: ignore[method-assign]
+    whole, good = derivatives(model, plan), model.gradients
+
+    def one_bad_row(images: Any, by: Any) -> Any:
+        outputs, found = good(images, by)
+        found[0] = np.nan
+        return outputs, found
+
+    model.gradients = one_bad_row  # type: ignore[method-assign]
     batcher, rendering = Batcher(DeviceBatches(model)), Rendering(plan, model)
     bad = batcher.submit(Part(rendering, ROWS, 0, 4, "logit", (0,)))
     fine = batcher.submit(Part(rendering, a_rows(3), 0, 3, "logit", (0,)))
     batcher.drain()
-    with pytest.raises(ModelFailure, match="a gradient that is not finite for perturbation 0"):
-        bad.result(0)
+    found = bad.result(0)
+    assert (found.done, np.isnan(found.values[0]).any()) == (4, True)
+    assert (found.values[1:] == whole[1:]).all()
     assert np.isfinite(fine.result(0).values).all()
 
 
@@ -298,6 +306,60 @@ def test_derivatives_that_are_all_0_leave_the_sizes() -> None:
     assert done.indices is not None
     assert size.indices is not None
     np.testing.assert_allclose(done.indices.total, size.indices.total, rtol=1e-6)
+
+
+def rooted(dark: Any) -> GradientClassifier:
+    """Linear, with derivatives of 0 · inf, as of the root of 0, where ``dark`` holds of the logits."""
+
+    def outputs(images: torch.Tensor) -> torch.Tensor:
+        plain = torch.einsum("nchw,kchw->nk", images, weights())
+        return plain + 0 * torch.sqrt(torch.where(dark(plain), 0 * plain, 1 + 0 * plain))
+
+    return GradientClassifier(outputs, details(SHAPE, classes=3))
+
+
+def test_a_prior_is_made_of_the_rows_whose_gradients_are_finite() -> None:
+    edge = float(Scorer(plan_of(**EXACT), linear()).score(a_rows(16), 0, 8, "logit", (0,)).values.mean())
+    model = rooted(lambda logits: (logits > edge)[:, :1])
+    done = run(model, **EXACT)
+    assert done.screening is not None
+    rows = done.screening.gradients
+    assert (done.outcome, done.screening.prior) == ("explained", "gradients")
+    assert re.fullmatch(
+        f"derivatives of the logit are not finite at ([1-9]|1[0-5]) of {rows} rows; prior 'gradients' was made of the "
+        "others",
+        done.warnings[-1],
+    )
+    assert done.parameters["prior"] == "auto"
+    assert same_bits(run(model, **EXACT), done)
+
+
+def test_gradients_none_of_which_is_finite_leave_the_sizes_to_auto() -> None:
+    done = run(rooted(lambda logits: torch.full_like(logits, 1) > 0), **EXACT)
+    assert done.screening is not None
+    rows = done.screening.gradients
+    assert (done.outcome, done.screening.prior) == ("explained", "size")
+    assert done.warnings[-1] == (
+        f"derivatives of the logit are not finite at any of {rows} rows; prior 'size' was used"
+    )
+    spent = 3 * rows
+    size = run(
+        linear(),
+        prior="size",
+        **EXACT | {"max_forwards": 300 - spent, "nb_design": done.parameters["nb_design"]},
+    )
+    assert done.indices is not None
+    assert size.indices is not None
+    np.testing.assert_allclose(done.indices.total, size.indices.total, rtol=1e-6)
+
+
+def test_gradients_none_of_which_is_finite_are_refused_where_they_are_named() -> None:
+    with pytest.raises(
+        InvalidRequest,
+        match=r"of the logit of model 'fake' are not finite at any of \d+ rows; take prior 'size', or 'auto'",
+    ) as caught:
+        run(rooted(lambda logits: torch.full_like(logits, 1) > 0), prior="gradients", **EXACT)
+    assert (caught.value.field, caught.value.limits) == ("prior", {"supported": ["auto", "size"]})
 
 
 def test_a_model_that_shows_too_late_that_it_has_no_gradients_is_explained_from_sizes() -> None:

@@ -371,13 +371,28 @@ def test_what_has_no_meaning_is_refused(fields: dict[str, Any], field: str, word
     assert caught.value.field == field
 
 
-def test_a_gradient_that_is_no_number_is_a_failure_of_the_model() -> None:
+def test_a_gradient_that_is_not_finite_is_refused_with_a_kind_that_needs_none() -> None:
     plain = linear_classifier(random(*SHAPE))
     model = DifferentiableClassifier(
         plain._of_image, lambda image, weight: np.full(SHAPE, np.nan), plain.details
     )
-    with pytest.raises(ModelFailure, match="gradient of its logit that is not finite for sample 0"):
+    with pytest.raises(
+        InvalidRequest,
+        match=r"kind 'wam' needs gradients that are finite: .* gradient of its logit that is not finite for sample 0\. "
+        "Take kind 'wcam'",
+    ) as caught:
         run(model)
+    assert (caught.value.field, caught.value.limits["supported"][0]) == ("kind", "wcam")
+
+
+def test_a_score_that_is_not_finite_is_a_failure_of_the_model() -> None:
+    broken = DifferentiableClassifier(
+        lambda image: (np.nan if image.min() < -1.6 else 1.0, 0.0),
+        lambda image, weight: np.ones(SHAPE),
+        details(SHAPE),
+    )
+    with pytest.raises(ModelFailure, match="a logit that is not finite for sample 0"):
+        run(broken)
 
 
 @pytest.mark.parametrize("method", ["smoothgrad", "integrated_gradients"])

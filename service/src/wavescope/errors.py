@@ -23,7 +23,8 @@
     ├── ModelUnavailable          no replica of the model answers
     ├── ModelChanged              the model was updated while the request ran
     ├── ModelFailure              the model returned something that is not a number
-    │   └── NoGradients           the model cannot be differentiated
+    │   ├── NoGradients           the model cannot be differentiated
+    │   └── InfiniteGradient      a gradient of the model is not finite, where its score is
     ├── RemoteFailure             a model served elsewhere refused or failed
     ├── StoreUnavailable          the store of jobs and results does not answer
     ├── StartFailed               the service cannot start, or its cluster has died
@@ -216,6 +217,10 @@ class ModelFailure(WavescopeError):
 
 class NoGradients(ModelFailure):
     """The model cannot be differentiated; ``limits["reason"]`` says why."""
+
+
+class InfiniteGradient(ModelFailure):
+    """A gradient of the model is not finite, where its score is; ``limits["row"]`` is the sample."""
 
 
 class RemoteFailure(WavescopeError):

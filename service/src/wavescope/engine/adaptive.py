@@ -22,8 +22,8 @@ from wavescope.engine.gradient_cost import gradient_forwards
 from wavescope.engine.plan import Plan
 from wavescope.engine.protocols import Runner
 from wavescope.engine.types import ExplanationRequest, Round, Screening, Stop
-from wavescope.engine.warnings import of_flat_rows, of_late_gradients, of_no_gradients
-from wavescope.errors import NoGradients
+from wavescope.engine.warnings import of_flat_rows, of_infinite_rows, of_late_gradients, of_no_gradients
+from wavescope.errors import InvalidRequest, NoGradients
 
 # Rounds in a row with the same largest factors before they count as settled.
 SETTLED = 3
@@ -47,6 +47,7 @@ async def screen(
     derive: Callable[[DerivativeRows, int], Awaitable[Float[np.ndarray, "m k"]]],
     deadline: Deadline,
     report: Callable[[int, Find], None],
+    prior_named: bool = False,
 ) -> tuple[AdaptiveEstimator, Screening, str | None]:
     """Scores what the indices of the first class ask for; those of the others follow from the same images.
 
@@ -61,12 +62,14 @@ async def screen(
         report: called with the forwards so far and a function that computes a valid answer of the first class, in any
             thread: first from the sizes of the factors and some rows of A, then from the gradients, and after every
             round.
+        prior_named: whether the caller named prior ``gradients``, and did not leave it to ``auto``.
 
     Returns:
         What estimates the indices, how the plan ended, and where gradients were asked for that are no prior, the
-        sentence that says why.
+        sentence that says why; or why they are a prior of fewer rows.
 
     Raises:
+        InvalidRequest: gradients were named as the prior, and none of them is finite.
         ConstantScore: the first class's score does not vary over the rows of A; the reported functions raise it too.
         ModelFailure: the model returned something that is not a number.
     """
@@ -88,8 +91,10 @@ async def screen(
         else:
             budget -= count * cost
             differentiated = count
-            if not derivatives.any():
-                derivatives, without = None, of_flat_rows(request.score, count)
+            finite = np.isfinite(derivatives).all(axis=1)
+            if prior_named and not finite.any():
+                raise _no_finite_prior(runner.details.name, request.score, count)
+            derivatives, without = _usable(derivatives[finite], request.score, count)
         report(few, partial(_from_prior, plan, request, steps, values, derivatives))
     if few < rows:
         values = np.concatenate([values, await score(_rows_of_a(few, rows))])
@@ -150,6 +155,33 @@ def factor_features(plan: Plan) -> FactorFeatures:
     if spec.transform == "pixel":
         return pixel_features(plan.array - baseline_image(spec.baseline, plan.array), factors)
     return wavelet_features(plan.array, factors, spec.levels)
+
+
+def _usable(
+    finite: Float[np.ndarray, "d k"], score: str, rows: int
+) -> tuple[Float[np.ndarray, "d k"] | None, str | None]:
+    """The derivatives that are a prior, ``None`` where there are none, and the warning about those that are not.
+
+    Args:
+        finite: derivatives of the rows whose derivatives are finite.
+        score: which scalar.
+        rows: number of rows that were differentiated.
+    """
+    infinite = rows - len(finite)
+    if infinite < rows and not finite.any():
+        return None, of_flat_rows(score, rows, infinite)
+    return (finite if infinite < rows else None), of_infinite_rows(
+        score, infinite, rows
+    ) if infinite else None
+
+
+def _no_finite_prior(model: str, score: str, rows: int) -> InvalidRequest:
+    return InvalidRequest(
+        f"prior is 'gradients', but derivatives of the {score} of model {model!r} are not finite at any of {rows} rows"
+        "; take prior 'size', or 'auto'",
+        field="prior",
+        supported=["auto", "size"],
+    )
 
 
 def _rows_of_a(start: int, stop: int) -> PickFreezeRows:

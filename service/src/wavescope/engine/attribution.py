@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from wavescope.core.rendering.masks import DerivativeRows, PickFreezeRows
-from wavescope.core.scores import Column
+from wavescope.core.scores import AUTO, Column
 from wavescope.core.sobol.estimators import Scores
 from wavescope.engine import adaptive, checks, products, warnings
 from wavescope.engine.deadline import Deadline, TimeOver
@@ -54,6 +54,7 @@ class ImageContext:
         planned_s: seconds that the plans took.
         clock: seconds, monotonic.
         deadline: of this image; none before the request is begun.
+        prior_named: whether the caller named the prior, and did not leave it to ``auto``.
         listener: hears of every score, and of the indices so far of the first class.
         spent: counted by :meth:`score`.
     """
@@ -67,6 +68,7 @@ class ImageContext:
     planned_s: float
     clock: Callable[[], float]
     deadline: Deadline
+    prior_named: bool = False
     listener: Listener = NULL_LISTENER
     spent: ForwardCount = field(default_factory=ForwardCount)
 
@@ -145,7 +147,8 @@ async def attribute(context: ImageContext, plan: Plan, targets: tuple[int | None
         targets: class indices; ``None`` for the class predicted for this plan's image.
 
     Raises:
-        InvalidRequest: a score the model cannot give; or the class to be contrasted with is the predicted one.
+        InvalidRequest: a score the model cannot give; or the class to be contrasted with is the predicted one; or prior
+            ``gradients`` was named, and no gradient is finite.
         ModelFailure: the model returned something that is not a number.
         DeadlineExceeded: too little was scored for any indices.
     """
@@ -161,6 +164,8 @@ async def attribute(context: ImageContext, plan: Plan, targets: tuple[int | None
         context, plan, cleans, columns, steps
     )
     timing = {"plan_s": context.planned_s + predicted - began, "score_s": context.clock() - predicted}
+    if unlike is not None and not context.prior_named:  # the same request again is answered in the same way
+        request = replace(request, prior=AUTO)
     built = [
         await runner.compute(
             products.build,
@@ -295,6 +300,7 @@ async def _adaptive(
             derive=derive,
             deadline=context.deadline,
             report=report,
+            prior_named=context.prior_named,
         )
     except ConstantScore as constant:
         return [(partial(_fail, constant), None) for _ in cleans], plan.spec.nb_design, None, None

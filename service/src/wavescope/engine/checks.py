@@ -16,7 +16,7 @@ from wavescope.engine.kinds import KINDS, PERTURBING, find_kind
 from wavescope.engine.kinds.kind import Kind
 from wavescope.engine.limits import LEAST_FORWARDS, LEAST_PATH, MAX_ADAPTIVE_FACTORS, MAX_SAMPLES, MAX_SEED
 from wavescope.engine.types import ExplanationRequest, ModelDetails, Outputs
-from wavescope.errors import CostLimitExceeded, InvalidRequest
+from wavescope.errors import CostLimitExceeded, InfiniteGradient, InvalidRequest
 
 
 def check_request(request: ExplanationRequest, size: tuple[int, int]) -> None:
@@ -73,13 +73,30 @@ def check_gradients(request: ExplanationRequest, details: ModelDetails) -> None:
 
 def without_gradients(kind: str, model: str, reason: str) -> InvalidRequest:
     """Error of a kind that needs gradients, for a model that has none."""
-    scored = [name for name, record in PERTURBING.items() if record.transform == KINDS[kind].transform]
+    scored = _kinds_of_scores(kind)
     return InvalidRequest(
         f"kind {kind!r} needs gradients, and model {model!r} has none: {reason}. Take kind {scored[0]!r}, which needs "
         "scores alone, or a model that GET /v1/models lists with gradients",
         field="kind",
         supported=scored,
     )
+
+
+def with_infinite_gradient(kind: str, error: InfiniteGradient) -> InvalidRequest:
+    """Error of a kind that needs gradients, where one of them is not finite."""
+    scored = _kinds_of_scores(kind)
+    return InvalidRequest(
+        f"kind {kind!r} needs gradients that are finite: {error.message}. Take kind {scored[0]!r}, which needs scores "
+        "alone",
+        field="kind",
+        supported=scored,
+        **error.limits,
+    )
+
+
+def _kinds_of_scores(kind: str) -> list[str]:
+    """Kinds over the same coefficients that need scores alone."""
+    return [name for name, record in PERTURBING.items() if record.transform == KINDS[kind].transform]
 
 
 def _check_fixed(request: ExplanationRequest, kind: Kind) -> None:

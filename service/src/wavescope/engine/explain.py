@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 
-from wavescope.core.scores import check_score, resolve_score
+from wavescope.core.scores import AUTO, check_score, resolve_score
 from wavescope.engine.attribution import ImageContext, attribute
 from wavescope.engine.checks import check_against, check_gradients, resolve_prior
 from wavescope.engine.deadline import Deadline, TimeOver
@@ -130,12 +130,13 @@ async def plan_request(
     score = resolve_score(resolved.request.score, details.outputs)
     check_score(score, details.outputs, classes=len(details.labels))
     check_gradients(resolved.request, details)
-    prior = resolve_prior(resolved.request, details)
+    prior, named = resolve_prior(resolved.request, details), resolved.request.prior != AUTO
     resolved = replace(resolved, request=replace(resolved.request, score=score, prior=prior))
     for targets in resolved.targets:
         check_against(_index(resolved.request.against), targets, details)
     contexts = [
-        await _plan_image(runner, resolved, position, clock) for position in range(len(resolved.targets))
+        await _plan_image(runner, resolved, position, clock, prior_named=named)
+        for position in range(len(resolved.targets))
     ]
     return PlannedRequest(resolved, tuple(contexts), began, clock)
 
@@ -256,7 +257,12 @@ def _check_other(resolved: ResolvedRequest) -> None:
 
 
 async def _plan_image(
-    runner: Runner, resolved: ResolvedRequest, position: int, clock: Callable[[], float]
+    runner: Runner,
+    resolved: ResolvedRequest,
+    position: int,
+    clock: Callable[[], float],
+    *,
+    prior_named: bool,
 ) -> ImageContext:
     began = clock()
     request = resolved.request
@@ -278,6 +284,7 @@ async def _plan_image(
         planned_s=clock() - began,
         clock=clock,
         deadline=Deadline(math.inf, clock),
+        prior_named=prior_named,
     )
 
 

@@ -71,11 +71,22 @@ def of_no_gradient(score: str, samples: int) -> str:
     )
 
 
-def of_flat_rows(score: str, rows: int) -> str:
-    """Warning of an adaptive plan whose gradients are 0 everywhere, and so no prior."""
+def of_flat_rows(score: str, rows: int, infinite: int) -> str:
+    """Warning of an adaptive plan whose gradients are 0 wherever they are finite, and so no prior."""
+    values = f"0 or (at {infinite}) not finite" if infinite else "0"
     return (
-        f"derivatives of the {score} by every factor are 0 at all {rows} rows: it is flat there, or rounded to a "
-        "constant; prior 'size' was used"
+        f"derivatives of the {score} by every factor are {values} at all {rows} rows: it is flat there, or rounded to "
+        "a constant; prior 'size' was used"
+    )
+
+
+def of_infinite_rows(score: str, infinite: int, rows: int) -> str:
+    """Warning of an adaptive plan some of whose gradients are not finite, and no part of its prior."""
+    if infinite == rows:
+        return f"derivatives of the {score} are not finite at any of {rows} rows; prior 'size' was used"
+    return (
+        f"derivatives of the {score} are not finite at {infinite} of {rows} rows; prior 'gradients' was made of the "
+        "others"
     )
 
 

@@ -25,7 +25,7 @@ class Scored:
 
     Attributes:
         values: (rows, targets) float64, NaN where a row has no score yet. Of ``DerivativeRows`` (rows, K): derivatives
-            by every mask value.
+            by every mask value, which need not be finite.
         predicted: (rows,) int32, the class of the largest output, -1 where a row has no score yet.
         confidence: (rows,) float64, the probability of that class.
     """

@@ -34,7 +34,7 @@ from wavescope.engine.protocols import (
 )
 from wavescope.engine.scoring.scoreboard import Scored
 from wavescope.engine.types import Preprocessing
-from wavescope.errors import ModelFailure, NoGradients
+from wavescope.errors import InfiniteGradient, ModelFailure, NoGradients
 
 # Samples of a path whose sums are one message: they are added in this order whatever the batches they were computed in.
 GRADIENT_BLOCK = 8
@@ -272,7 +272,9 @@ class DeviceBatches:
             target: class index.
 
         Raises:
-            ModelFailure: the model has no gradients, or returned something that is not a number.
+            NoGradients: the model has none.
+            InfiniteGradient: a gradient is not finite; names the sample.
+            ModelFailure: a score is not finite; names the sample.
         """
         model = self._differentiable()
         began = self._clock()
@@ -290,13 +292,17 @@ class DeviceBatches:
         scores = core_scores.scores(exact, self._details.outputs, score, (target,))[:, 0]
         self._recorder.rendered(self._details.name, stop - start, rendered - began)
         self._recorder.differentiated(self._details.name, stop - start, self._clock() - rendered - forward_s)
-        bad = np.flatnonzero(~(np.isfinite(gradients).all(axis=(1, 2, 3)) & np.isfinite(scores)))
-        if len(bad):
-            row = start + int(bad[0])
-            raise ModelFailure(
-                f"model {self._details.name!r} returned a gradient of its {score} that is not finite for sample {row}",
-                row=row,
-            )
+        for what, values, failure in (
+            (score, scores, ModelFailure),
+            (f"gradient of its {score}", gradients, InfiniteGradient),
+        ):
+            bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+            if len(bad):
+                row = start + int(bad[0])
+                raise failure(
+                    f"model {self._details.name!r} returned a {what} that is not finite for sample {row}",
+                    row=row,
+                )
         return gradients, scores
 
     def _differentiable(self) -> Differentiable:
@@ -399,8 +405,10 @@ class DeviceBatches:
     def _derive(self, part: Part) -> Scored:
         """Derivatives of the score of a part's class by every mask value, (n, K) in the place of scores.
 
+        Those that are not finite are left as they are: a prior can do without their rows.
+
         Raises:
-            ModelFailure: the model has no gradients, or returned something that is not a number.
+            NoGradients: the model has none.
         """
         model, kind = self._differentiable(), self._details.outputs
         (target,) = part.targets
@@ -422,7 +430,6 @@ class DeviceBatches:
         classes = to_numpy(core_scores.predicted_classes(outputs, kind, threshold)).astype(np.int32)
         scored = Scored(by_mask, classes, to_numpy(core_scores.confidence(outputs, kind, threshold)))
         self._recorder.differentiated(self._details.name, part.count, self._clock() - began - forward_s)
-        self._check(part, by_mask)
         return scored
 
     def _land(
@@ -453,9 +460,8 @@ class DeviceBatches:
         finite = np.isfinite(values).all(axis=1)
         if not finite.all():
             bad = part.start + int(np.flatnonzero(~finite)[0])
-            what = "gradient" if isinstance(part.rows, DerivativeRows) else part.score
             raise ModelFailure(
-                f"model {self._details.name!r} returned a {what} that is not finite for perturbation {bad}",
+                f"model {self._details.name!r} returned a {part.score} that is not finite for perturbation {bad}",
                 row=bad,
             )
 

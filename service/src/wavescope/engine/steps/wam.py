@@ -18,7 +18,7 @@ from wavescope.core.rendering.pixel import Baseline
 from wavescope.core.scores import scores
 from wavescope.core.sobol.diagnostics import reliability
 from wavescope.engine.attribution import ImageContext
-from wavescope.engine.checks import without_gradients
+from wavescope.engine.checks import with_infinite_gradient, without_gradients
 from wavescope.engine.gradient_cost import gradient_forwards
 from wavescope.engine.plan import Plan
 from wavescope.engine.products import (
@@ -36,7 +36,7 @@ from wavescope.engine.types import (
     ModelDetails,
 )
 from wavescope.engine.warnings import of_attributions, of_ended_samples, of_no_gradient
-from wavescope.errors import DeadlineExceeded, NoGradients
+from wavescope.errors import DeadlineExceeded, InfiniteGradient, NoGradients
 
 # Samples of noise that have a mean worth the name.
 LEAST_SAMPLES = 2
@@ -51,7 +51,7 @@ async def attribute(context: ImageContext, plan: Plan, targets: tuple[int | None
         targets: class indices; ``None`` for the predicted class.
 
     Raises:
-        InvalidRequest: the model has no gradients, which showed only now.
+        InvalidRequest: the model has no gradients, which showed only now; or one of them is not finite.
         ModelFailure: the model returned something that is not a number.
         DeadlineExceeded: too few samples were differentiated by then.
     """
@@ -103,6 +103,8 @@ async def _differentiate(context: ImageContext, plan: Plan, target: int) -> Grad
         except NoGradients as error:
             reason = str(error.limits.get("reason", error.message))
             raise without_gradients(request.kind, context.runner.details.name, reason) from error
+        except InfiniteGradient as error:
+            raise with_infinite_gradient(request.kind, error) from error
     done, needed = 0 if sums is None else sums.samples, path.samples if path.signed else LEAST_SAMPLES
     if sums is None or done < min(needed, path.samples):
         raise DeadlineExceeded(
