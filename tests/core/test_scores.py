@@ -213,6 +213,32 @@ def test_a_pair_with_a_class_that_is_ruled_out_is_finite() -> None:
     assert np.isfinite(zeros).all()
 
 
+def test_finite_logits_are_never_cut_off_however_far_apart() -> None:
+    outputs = np.array([[3.0, -2000.0, 1.0], [5e3, 4e3, -1e30], [-np.inf, 0.0, -5000.0]])
+    found = scores(outputs, "logits", "logit", [(1, 2), (0, 2), (0, 1, "bounded")])
+    assert found[:, 0].tolist() == [-2001.0, 4e3 + 1e30, 5000.0]
+    # A class that is ruled out is no likelier than any other.
+    assert found[:, 1].tolist() == [2.0, 5e3 + 1e30, 0.0]
+    assert found[:, 2].tolist() == [0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "known", "bounded"),
+    [
+        ("logits", [-1e30, 3.0, 0.0], [-np.inf, 3.0, 0.0]),
+        ("probabilities", [1e-30, 0.5, 0.5], [0.0, 0.5, 0.5]),
+        ("sigmoid", [1e-7, 0.5, 0.0], [1.0, 0.5, 0.0]),
+    ],
+)
+def test_a_pair_says_where_a_logit_is_a_bound_alone(
+    kind: str, known: list[float], bounded: list[float]
+) -> None:
+    found = scores(
+        np.array([known, bounded]), kind, "log_probability", [(0, 1, "bounded"), (1, 0, "bounded")]
+    )
+    assert found.tolist() == [[0.0, 0.0], [1.0, 1.0]]
+
+
 @pytest.mark.parametrize(
     ("score", "classes", "binary", "said"),
     [

@@ -336,3 +336,42 @@ def test_no_contrasts_bits_depend_on_the_batch_size(kind: str) -> None:
 
     np.testing.assert_array_equal(found(5).indices.total, found(64).indices.total)
     assert found(5).indices.effect == found(64).indices.effect
+
+
+@pytest.mark.parametrize("fields", [FEW, ADAPTIVE])
+def test_a_contrast_has_the_signs_of_logits_that_are_thousands_apart(fields: dict[str, Any]) -> None:
+    """Both far below the predicted class."""
+    weights = 1000 * WEIGHTS
+    found = run(
+        make_request(target=1, against=0, score="logit", **fields), classifier(weights=weights)
+    ).contrast
+    alone = classifier(weights=np.stack([weights[1] - weights[0], np.zeros(SHAPE)]))
+    whole = run(
+        make_request(target=0, score="logit", plan="full", grid_size=4, levels=2, nb_design=16), alone
+    )
+    assert found is not None
+    assert whole.indices is not None
+    effects = [
+        (a, b) for a, b in zip(found.indices.effect, whole.indices.effect, strict=True) if a is not None
+    ]
+    assert np.corrcoef(np.array(effects, float).T)[0, 1] > 0.9
+    assert not any("bound" in sentence for sentence in found.warnings)
+
+
+@pytest.mark.parametrize("fields", [FEW, ADAPTIVE])
+def test_a_contrast_says_in_how_many_images_a_logit_was_a_bound_alone(fields: dict[str, Any]) -> None:
+    """The class is ruled out where the image is darker than some."""
+    bright = WEIGHTS[:3].copy()
+
+    def outputs(image: np.ndarray) -> np.ndarray:
+        logits = np.tensordot(bright, image, 3)
+        return np.where([False, logits[2] < 0, False], -np.inf, logits)
+
+    model = FunctionClassifier(outputs, details(SHAPE, classes=3))
+    found = run(make_request(target=0, against=1, score="logit", **fields), model).contrast
+    assert found is not None
+    assert found.warnings[0].startswith("in ")
+    assert "% of the scored images a logit of the two classes is known as a bound alone" in found.warnings[0]
+    other = run(make_request(target=0, against=2, score="logit", **fields), model).contrast
+    assert other is not None
+    assert not any("bound" in sentence for sentence in other.warnings)

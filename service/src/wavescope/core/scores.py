@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,9 +13,11 @@ from wavescope.core.arrays import Array, namespace
 from wavescope.errors import InvalidRequest
 
 SCORES = ("probability", "logit", "log_probability", "margin")
-# What is scored of an image: a class, or a pair of them for the difference of their logits.
-Column = int | tuple[int, int]
-# Logits count no further below the largest: a class that is ruled out has -inf, of which there are no differences.
+# What is scored of an image: a class; a pair of them for the difference of their logits; or with a word, whether one of
+# these logits is a bound alone (1), since what the model returned has no finite one, or is known (0).
+Column = int | tuple[int, int] | tuple[int, int, Literal["bounded"]]
+# A class that is ruled out has -inf, of which there are no differences: it counts as so far below the largest logit, or
+# as the lowest finite one where that is lower still.
 RULED_OUT = -700.0
 # The score of a request that names none, or this: what it stands for follows from what the model returns.
 AUTO = "auto"
@@ -167,7 +170,9 @@ def scores(
         score: ``probability``, ``logit``, ``log_probability``, or ``margin``: target logit − largest other, per image;
             resolved, not ``auto``.
         targets: class indices; a pair (target, against) is z_target − z_against, whatever the score: log-odds of
-            softmax probabilities too, whose logits are known up to a constant per image.
+            softmax probabilities too, whose logits are known up to a constant per image. With ``"bounded"`` behind the
+            pair it is 1 where one of both logits is known as a bound alone (-inf, or a probability that is rounded to 0
+            or 1), so that the difference may be larger than it is, and 0 elsewhere.
 
     Returns:
         (n, len(targets)).
@@ -196,7 +201,8 @@ def scores(
     columns: list[Array] = []
     for target in targets:
         if isinstance(target, tuple):
-            columns.append(_difference(outputs, kind, *target))
+            of_pair = _bounded if len(target) == 3 else _difference
+            columns.append(of_pair(outputs, kind, *target[:2]))
         elif score == "margin":
             columns.append(values[:, target] - _largest_other(values, target))
         else:
@@ -274,11 +280,28 @@ def _logit_slopes(outputs: Float[Array, "n c"], kind: str) -> Float[Array, "n c"
 
 
 def _difference(outputs: Float[Array, "n c"], kind: str, target: int, against: int) -> Float[Array, " n"]:
-    """z_target − z_against; finite wherever probabilities are."""
+    """z_target − z_against; finite wherever probabilities are, and exact wherever both logits are finite."""
     xp = namespace(outputs)
     logits = _logits(outputs, kind)
-    floor = xp.max(logits, axis=-1) + RULED_OUT
-    return xp.maximum(logits[:, target], floor) - xp.maximum(logits[:, against], floor)
+    if kind != "logits":
+        return logits[:, target] - logits[:, against]
+    lowest = xp.min(xp.where(xp.isfinite(logits), logits, xp.inf * xp.ones_like(logits)), axis=-1)
+    floor = xp.minimum(lowest, xp.max(logits, axis=-1) + RULED_OUT)
+    own, other = (xp.where(logits[:, one] == -xp.inf, floor, logits[:, one]) for one in (target, against))
+    return own - other
+
+
+def _bounded(outputs: Float[Array, "n c"], kind: str, target: int, against: int) -> Float[Array, " n"]:
+    """1 where a logit of the pair is known as a bound alone, else 0."""
+    xp = namespace(outputs)
+    pair = xp.stack([outputs[:, target], outputs[:, against]], axis=-1)
+    if kind == "logits":
+        bounded = pair == -xp.inf
+    elif kind == "probabilities":
+        bounded = pair < LEAST_PROBABILITY
+    else:
+        bounded = (pair < LEAST_ODDS) | (1 - pair < LEAST_ODDS)
+    return xp.astype(xp.any(bounded, axis=-1), outputs.dtype)
 
 
 def _largest_other(values: Float[Array, "n c"], target: int) -> Float[Array, " n"]:

@@ -28,8 +28,8 @@ LEAST_ROWS = 2
 REPORT_ROWS = 2
 
 Find = Callable[[], SampleResult]
-# Of a class, and of its contrast where it has one.
-Finds = tuple[Find, Find | None]
+# Of a class, and of its contrast where it has one; and the share of images in which a logit of that is a bound alone.
+Finds = tuple[Find, Find | None, float]
 OnScores = Callable[[Scored], bool]
 
 
@@ -175,10 +175,11 @@ async def attribute(context: ImageContext, plan: Plan, targets: tuple[int | None
             clean,
             find,
             find_contrast,
+            bounded,
             forwards=forwards,
             timing=timing,
         )
-        for clean, (find, find_contrast) in zip(cleans, finds, strict=True)
+        for clean, (find, find_contrast, bounded) in zip(cleans, finds, strict=True)
     ]
     further = tuple(sentence for sentence in (unlike, ended) if sentence is not None)
     return [
@@ -210,11 +211,11 @@ async def _sample(
         target = partial(
             products.of_sample, context.request, scores(clean.target.index), runner_up, scored_steps
         )
-        if clean.contrast is None:
-            return target, None
-        return target, partial(
-            products.of_sample, context.request, scores(clean.contrast), None, scored_steps
-        )
+        if clean.contrast is None or clean.bounded is None:
+            return target, None, 0.0
+        contrast = partial(products.of_sample, context.request, scores(clean.contrast), None, scored_steps)
+        bounded = float(np.nansum(scored.values[:, columns.index(clean.bounded)])) / max(scored.done, 1)
+        return target, contrast, bounded
 
     return [find(clean) for clean in cleans], scored.done, _ended(context, plan, scored), None
 
@@ -276,8 +277,13 @@ async def _adaptive(
     """The adaptive plan: as :func:`_sample`, and what was other than the request asked for."""
     request = context.request
 
+    bounded = np.zeros(len(columns))  # sums of the columns that count
+
     async def score(rows: PickFreezeRows) -> np.ndarray:
-        return (await context.board(plan, rows, request.score, columns)).values
+        values = (await context.board(plan, rows, request.score, columns)).values
+        nonlocal bounded
+        bounded += values.sum(axis=0)
+        return values
 
     async def derive(rows: DerivativeRows, cost: int) -> np.ndarray:
         return (await context.board(plan, rows, request.score, columns[:1], cost=cost)).values
@@ -303,7 +309,7 @@ async def _adaptive(
             prior_named=context.prior_named,
         )
     except ConstantScore as constant:
-        return [(partial(_fail, constant), None) for _ in cleans], plan.spec.nb_design, None, None
+        return [(partial(_fail, constant), None, 0.0) for _ in cleans], plan.spec.nb_design, None, None
     ended = None
     if screening.stopped == "deadline_s":
         assert request.max_forwards is not None
@@ -313,9 +319,10 @@ async def _adaptive(
         runner_up = None if clean.runner_up is None else columns.index(clean.runner_up.index)
         of_plan = partial(products.of_adaptive_plan, estimator, screening)
         target = partial(of_plan, columns.index(clean.target.index), runner_up)
-        return target, None if clean.contrast is None else partial(
-            of_plan, columns.index(clean.contrast), None
-        )
+        if clean.contrast is None or clean.bounded is None:
+            return target, None, 0.0
+        share = float(bounded[columns.index(clean.bounded)]) / estimator.spent
+        return target, partial(of_plan, columns.index(clean.contrast), None), share
 
     return [find(clean) for clean in cleans], estimator.spent, ended, unlike
 

@@ -42,7 +42,7 @@ from wavescope.engine.types import (
     Screening,
     Worth,
 )
-from wavescope.engine.warnings import of_contrast, of_plan, of_scores
+from wavescope.engine.warnings import of_bounds, of_contrast, of_plan, of_scores
 from wavescope.errors import ConstantScore
 
 TOP = 5
@@ -69,15 +69,21 @@ class CleanPrediction:
     prediction: tuple[Prediction, ...]
 
     @property
-    def contrast(self) -> Column | None:
+    def contrast(self) -> tuple[int, int] | None:
         """The target and the class against it, as a column of scores."""
         return None if self.against is None else (self.target.index, self.against.index)
+
+    @property
+    def bounded(self) -> Column | None:
+        """The column of scores that says where a logit of the contrast is a bound alone."""
+        return None if self.contrast is None else (*self.contrast, "bounded")
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """Columns of scores that the target takes, its own first."""
         runner_up = None if self.runner_up is None else self.runner_up.index
-        return tuple(column for column in (self.target.index, runner_up, self.contrast) if column is not None)
+        wanted = (self.target.index, runner_up, self.contrast, self.bounded)
+        return tuple(column for column in wanted if column is not None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -302,6 +308,7 @@ def build(
     clean: CleanPrediction,
     find: Callable[[], SampleResult],
     find_contrast: Callable[[], SampleResult] | None = None,
+    bounded: float = 0.0,
     *,
     forwards: int,
     timing: dict[str, float],
@@ -311,6 +318,7 @@ def build(
     Args:
         find: what the scores say, or ConstantScore.
         find_contrast: the same of the contrast; ``None`` for none.
+        bounded: share of the scored images of which a logit of the contrast is known as a bound alone.
         forwards: images scored for it.
         timing: seconds by stage.
     """
@@ -328,7 +336,7 @@ def build(
         indices=found.indices,
         maps=drawn,
         worth=_worth(clean, found, request, details),
-        contrast=_contrast(plan, factors, clean.against, find_contrast),
+        contrast=_contrast(plan, factors, clean.against, find_contrast, bounded),
         levels=_levels(plan, factors, drawn, found.indices) if transform == "wavelet" else None,
         radial=_radial(plan, found.indices, drawn) if transform == "fourier" else None,
         profile=_profile(plan, factors, found) if "profile" in KINDS[request.kind].sections else None,
@@ -378,13 +386,15 @@ def _contrast(
     factors: Partition,
     against: Prediction | None,
     find: Callable[[], SampleResult] | None,
+    bounded: float,
 ) -> Contrast | None:
     if against is None or find is None:
         return None
+    cut_off = of_bounds(bounded)
     try:
         found = find()
     except ConstantScore as constant:
-        return Contrast(against, "constant_score", None, None, None, None, (constant.message,))
+        return Contrast(against, "constant_score", None, None, None, None, (constant.message, *cut_off))
     drawn, transform = _maps(plan, factors, found.indices), plan.spec.transform
     return Contrast(
         against=against,
@@ -393,7 +403,10 @@ def _contrast(
         map=drawn.fam if transform == "fourier" else drawn.spatial,
         levels=_levels(plan, factors, drawn, found.indices) if transform == "wavelet" else None,
         radial=_radial(plan, found.indices, drawn) if transform == "fourier" else None,
-        warnings=of_contrast(found.indices, found.split_half, found.interaction, found.screening),
+        warnings=(
+            *cut_off,
+            *of_contrast(found.indices, found.split_half, found.interaction, found.screening),
+        ),
     )
 
 

@@ -169,6 +169,16 @@ def of_contrast(
     return tuple(sentence for sentence in found if sentence is not None)
 
 
+def of_bounds(share: float) -> tuple[str, ...]:
+    """Warning of a contrast of which logits are known as bounds alone in a share of the scored images; none for 0."""
+    if not share:
+        return ()
+    return (
+        f"in {100 * share:.2g} % of the scored images a logit of the two classes is known as a bound alone: it is "
+        "-inf, or of a probability that is rounded to 0 or 1; there the difference is larger than it was taken for",
+    )
+
+
 # What makes an adaptive plan go on, by what ended it.
 _FURTHER: dict[Stop, str] = {
     "max_forwards": "raise max_forwards",
