@@ -86,6 +86,10 @@ accuracy: $(INSTALLED) ## Hold the accuracy that adaptive plans say of themselve
 scores: $(INSTALLED) ## Hold the scores against each other: whose map repeats; resumable, hours for all photographs.
 	$(BIN)/python bench/scores.py $(ARGS)
 
+.PHONY: attribution
+attribution: $(INSTALLED) ## Hold kinds wcam and wam against each other: cost, faithfulness, seeds; resumable, half an hour.
+	$(BIN)/python bench/attribution.py $(ARGS)
+
 .PHONY: precision
 precision: $(INSTALLED) ## Hold indices in a lower precision against those of float32; resumable, needs openvino.
 	$(BIN)/python bench/precision.py $(ARGS)

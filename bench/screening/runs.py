@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from bench.screening.losers import WITHOUT, group_members
@@ -36,6 +37,8 @@ RANDOM_ROWS, RANDOM_SEED = 2048, 500
 GRADIENT_ROWS = 16
 SUBSETS_SEED = 0
 PRIORS = ("size", "gradients")
+# What the indices of an adaptive plan follow from.
+PLAN = (factor_features, gaussian_process, importance_sampling, estimator, engine_adaptive)
 
 
 @dataclass(frozen=True)
@@ -123,14 +126,13 @@ def adaptive(
     score: str = SCORE,
 ) -> Run:
     """The adaptive plan as anybody calls it; without a budget it ends by its own accuracy; or without a part."""
-    name = f"adaptive-{_version()}-{score}-{seed}-{budget}-without-{without}".replace(" ", "-")
+    name = f"adaptive-{version()}-{score}-{seed}-{budget}-without-{without}".replace(" ", "-")
     return Run(photograph, model, name, _adaptive, (seed, budget, without, score))
 
 
 @cache
-def _version() -> str:
-    """Of the plan's code, but for comments and docstrings: another version's scores are no finished run of this one."""
-    modules = (factor_features, gaussian_process, importance_sampling, estimator, engine_adaptive)
+def version(modules: tuple[ModuleType, ...] = PLAN) -> str:
+    """Of the code, but for comments and docstrings: another version's scores are no finished run of this one."""
     trees = "".join(ast.dump(_without_docstrings(inspect.getsource(module))) for module in modules)
     return hashlib.sha256(trees.encode()).hexdigest()[:8]
 
@@ -175,7 +177,7 @@ def _adaptive(of: Subject, seed: int, budget: int | None, without: str, score: s
 
 def priors(photograph: str, model: str, seed: int, budget: int) -> Run:
     """The adaptive plan of a logit with every prior, one after the other, and the seconds of each."""
-    return Run(photograph, model, f"priors-{_version()}-{seed}-{budget}", _priors, (seed, budget))
+    return Run(photograph, model, f"priors-{version()}-{seed}-{budget}", _priors, (seed, budget))
 
 
 def _priors(of: Subject, seed: int, budget: int) -> Arrays:
