@@ -263,6 +263,23 @@ def test_the_table_of_coverage_is_that_of_the_benchmark() -> None:
     assert rows_below("score | ± 1.96 standard errors") == expected
 
 
+def test_the_table_of_attributions_is_that_of_the_benchmark() -> None:
+    published = (ROOT / "bench" / "results" / "attribution.md").read_text("utf-8")
+    blocks = published[published.index("never fitted to") :].split("\n\n")
+    found: dict[tuple[str, str], str] = {}
+    for block in (each for each in blocks if each.startswith("| method |")):
+        heading, _, *rows = ([cell.strip() for cell in row.split("|")[1:-1]] for row in block.splitlines())
+        for row in rows:
+            found |= {
+                (row[0], name): cell for name, cell in reversed([*zip(heading, row, strict=True)])
+            } | found
+    heading = next(line for line in TEXT.splitlines() if line.startswith("| method of attribution |"))
+    _, *columns = (cell.strip() for cell in heading.split("|")[1:-1])
+    shown = rows_below("method of attribution")
+    methods = list(dict.fromkeys(method for method, _ in found))
+    assert shown == [[method, *(found[method, column] for column in columns)] for method in methods]
+
+
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", *DOCUMENTS])
 def test_every_link_leads_somewhere(name: str) -> None:
     document = ROOT / name
