@@ -309,3 +309,25 @@ def test_without_a_name_the_only_model_of_a_registry_is_explained(tmp_path: Path
 def test_an_explanation_is_drawn(tmp_path: Path) -> None:
     explanation = wavescope.explain(IMAGE, model=TOY.write(tmp_path), **SMALL)
     assert Image.open(io.BytesIO(wavescope.draw_png(explanation, dpi=50))).size[0] == 600
+
+
+@pytest.mark.parametrize(
+    ("fields", "words", "limits"),
+    [
+        (
+            {"accuracy": 10**400},
+            "accuracy is inf; it must be at least 0.5 and below 1",
+            {"exclusive_maximum": 1},
+        ),
+        ({"noise": -(10**400)}, "noise is -inf; it must be between 0 and 1", {"minimum": 0}),
+        ({"deadline_s": float("inf")}, "deadline_s is inf; it must be above 0 and finite", {}),
+        ({"deadline_s": 10**5000}, "deadline_s is inf; it must be above 0 and finite", {}),
+        ({"seed": 10**5000}, "seed is so large a number; it must be between", {"maximum": 2**53 - 1}),
+    ],
+)
+def test_a_number_beyond_its_limits_is_refused_before_a_model_is_loaded(
+    fields: dict[str, Any], words: str, limits: dict[str, float]
+) -> None:
+    with pytest.raises(InvalidRequest, match=words) as caught:
+        wavescope.explain(b"", model="none", **fields)
+    assert (caught.value.field, caught.value.limits) == (next(iter(fields)), limits)

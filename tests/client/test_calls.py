@@ -171,9 +171,24 @@ def test_every_image_of_a_batch_is_a_part_in_order(images: list[bytes]) -> None:
     assert all(b'name="images"; filename="images"' in part for part in parts)
 
 
-def test_a_field_that_json_cannot_say_is_refused() -> None:
-    with pytest.raises(ValueError, match="JSON compliant"):
-        _calls.build_request(_calls.EXPLANATIONS, [("image", b"")], {"seed": float("nan")})
+@pytest.mark.parametrize(
+    ("field", "value", "shown"),
+    [
+        ("accuracy", float("nan"), "nan"),
+        ("seed", float("nan"), "nan"),
+        ("deadline_s", np.float32("inf"), "inf"),
+        ("noise", 10**400, "so large a number"),
+        ("seed", 10**4000, "so large a number"),
+        ("targets", [float("nan")], "nan"),
+    ],
+)
+def test_a_number_that_json_cannot_say_is_refused_as_by_the_service(
+    field: str, value: Any, shown: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"must be a finite number, not {shown}") as caught:
+        _calls.build_request(_calls.EXPLANATIONS, [("image", b"")], {field: value})
+    assert (caught.value.status, caught.value.code) == (422, "invalid_request")
+    assert str(caught.value.field).partition("[")[0] == field
 
 
 def sent(**fields: Any) -> dict[str, Any]:

@@ -369,8 +369,10 @@ def test_a_deadline_leaves_the_plan_as_it_would_be_without(kind: str, given: dic
 
 
 @pytest.mark.parametrize("plan", ["full", "adaptive"])
-@pytest.mark.parametrize("deadline_s", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("deadline_s", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_deadline_of_no_seconds_is_refused(plan: str, deadline_s: float) -> None:
-    with pytest.raises(InvalidRequest, match=r"^deadline_s is .*; it must be above 0$") as caught:
+    with pytest.raises(
+        InvalidRequest, match=r"^deadline_s is .*; it must be above 0( and finite)?$"
+    ) as caught:
         check_request(make_request(plan=plan, deadline_s=deadline_s), (32, 32))
     assert caught.value.field == "deadline_s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import re
 from base64 import b64encode, encodebytes, urlsafe_b64encode
@@ -15,10 +16,12 @@ from hypothesis import strategies as st
 from tests.fakes.requests import FIELDS, another_value
 from tests.ingress.fakes import IMAGE, body
 
+from wavescope.engine.checks import check_limits
 from wavescope.engine.choices import CHOICES
 from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import ExplanationRequest
+from wavescope.engine.values import plain_fields
 from wavescope.errors import InvalidRequest
 from wavescope.ingress.openapi.request_examples import REQUESTS
 from wavescope.ingress.plane import ExplainRequest, IngressLimits
@@ -299,6 +302,31 @@ def test_an_adaptive_plan_settles_its_budget_and_rows_and_a_given_field_wins() -
 def test_a_number_that_is_not_finite_is_refused_where_a_message_can_hold_one(value: float, told: str) -> None:
     with pytest.raises(InvalidRequest, match=f"deadline_s must be a finite number, not {told}"):
         parse_fields({"deadline_s": value}, Files(IMAGE), LIMITS)
+
+
+@pytest.mark.parametrize(
+    "value", [-1, 0, 1, 17, 1025, 70_000, 10**10, 10**400, -(10**400), 0.4, float("inf")]
+)
+@pytest.mark.parametrize(
+    "field",
+    [field.name for field in dataclasses.fields(ExplanationRequest) if {"ge", "gt"} & field.metadata.keys()],
+)
+def test_a_body_has_the_limits_of_the_engine(field: str, value: float) -> None:
+    """In a process of the caller's own, on the command line and over every protocol."""
+    if isinstance(value, float) and "float" not in str(ExplanationRequest.__annotations__[field]):
+        return
+    found: list[tuple[str | None, dict[str, Any]] | None] = []
+    for attempt in (
+        lambda: parse_fields({field: value}, Files(IMAGE), LIMITS),
+        lambda: check_limits(make_request(**plain_fields({field: value}))),
+    ):
+        try:
+            attempt()
+        except InvalidRequest as error:
+            found.append((error.field, error.limits))
+        else:
+            found.append(None)
+    assert found[0] == found[1]
 
 
 def test_several_errors_are_told_at_once() -> None:

@@ -151,3 +151,8 @@ def test_any_target_is_a_class_or_an_error_on_purpose(target: int | str) -> None
     except UnknownTarget:
         return
     assert 0 <= index < len(IMAGENET)
+
+
+def test_a_class_of_thousands_of_digits_is_none_of_the_models() -> None:
+    with pytest.raises(UnknownTarget, match=r"target so large a number is outside 0\.\.999"):
+        find_class(10**5000, IMAGENET)

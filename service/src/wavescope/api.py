@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wavescope.engine import run
+from wavescope.engine.checks import check_limits
 from wavescope.engine.events import NULL_LISTENER, NullListener
 from wavescope.engine.explain import ResolvedRequest
 from wavescope.engine.protocols import Classifier
@@ -260,7 +261,9 @@ def _request(fields: dict[str, Any]) -> ExplanationRequest:
         raise InvalidRequest(f"unknown field {unknown[0]!r}; known: {known}", field=unknown[0])
     against = plain_target(fields.get("against"), "against")
     others = {name: value for name, value in fields.items() if name != "against"}
-    return make_request(against=against, **plain_fields(others))
+    request = make_request(against=against, **plain_fields(others))
+    check_limits(request)  # before a model is loaded for it
+    return request
 
 
 def _check_sequence(given: Any, field: str) -> None:

@@ -6,10 +6,12 @@ No library is imported: their scalars and arrays have ``tolist``, and numbers of
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Mapping
 from typing import Any, get_type_hints
 
+from wavescope_client._errors import InvalidRequest
 from wavescope_client._types import PredictionFields, RequestFields
 
 _HINTS = get_type_hints(RequestFields) | get_type_hints(PredictionFields)
@@ -23,6 +25,7 @@ def plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         TypeError: a value has no form in JSON; names the field.
+        InvalidRequest: a number is not finite, or beyond all floats, which JSON has not and the service refuses.
     """
     plain: dict[str, Any] = {}
     for name, value in fields.items():
@@ -44,13 +47,34 @@ def _plain(given: Any, name: str, *, whole: bool) -> Any:
     if isinstance(value, Iterable) and not isinstance(value, bytes | bytearray | memoryview):
         return [_plain(entry, f"{name}[{place}]", whole=whole) for place, entry in enumerate(value)]
     try:
-        return operator.index(value)  # pyright: ignore[reportArgumentType]  # what has none is caught below
+        return _checked(operator.index(value), name)  # pyright: ignore[reportArgumentType]  # what has none is caught below
     except TypeError:
         pass
     try:
         number = float(value) if hasattr(value, "__float__") else None
-    except (TypeError, ValueError, OverflowError):
+    except OverflowError:
+        number = math.inf
+    except (TypeError, ValueError):
         number = None
     if number is None:
         raise TypeError(f"{name} must be a number, text or a list of these, not {type(value).__name__}")
-    return int(number) if whole and number.is_integer() else number
+    return int(_checked(number, name)) if whole and number.is_integer() else _checked(number, name)
+
+
+def _checked(number: float, name: str) -> float:
+    """The number, which is finite and within what a float holds.
+
+    Raises:
+        InvalidRequest: it is not; as the service would, had it a form in JSON.
+    """
+    try:
+        float(number)
+    except OverflowError:
+        shown = "so large a number"
+    else:
+        if math.isfinite(number):
+            return number
+        shown = str(number)
+    raise InvalidRequest(
+        f"{name} must be a finite number, not {shown}", status=422, code="invalid_request", field=name
+    )

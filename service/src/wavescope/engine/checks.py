@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from difflib import get_close_matches
+from typing import Any, Final
 
 from wavescope.core import wavelets
 from wavescope.core.faithfulness import SAMPLES, STEPS, counts
@@ -14,9 +18,18 @@ from wavescope.engine.choices import CHOICES, MANY_CHOICES, STOPS
 from wavescope.engine.gradient_cost import gradient_forwards
 from wavescope.engine.kinds import KINDS, PERTURBING, find_kind
 from wavescope.engine.kinds.kind import Kind
-from wavescope.engine.limits import LEAST_FORWARDS, LEAST_PATH, MAX_ADAPTIVE_FACTORS, MAX_SAMPLES, MAX_SEED
+from wavescope.engine.limits import LEAST_PATH, MAX_ADAPTIVE_FACTORS
 from wavescope.engine.types import ExplanationRequest, ModelDetails, Outputs
+from wavescope.engine.values import shown_number
 from wavescope.errors import CostLimitExceeded, InfiniteGradient, InvalidRequest
+
+# Limits of a field by their names in its metadata: the words, the name of the limit in errors, and what must hold.
+BOUNDS: Final[Mapping[str, tuple[str, str, Callable[[float, float], bool]]]] = {
+    "ge": ("at least", "minimum", operator.ge),
+    "gt": ("above", "exclusive_minimum", operator.gt),
+    "le": ("at most", "maximum", operator.le),
+    "lt": ("below", "exclusive_maximum", operator.lt),
+}
 
 
 def check_request(request: ExplanationRequest, size: tuple[int, int]) -> None:
@@ -31,6 +44,7 @@ def check_request(request: ExplanationRequest, size: tuple[int, int]) -> None:
     """
     for field, supported in CHOICES.items():
         check_choice(field, getattr(request, field), supported)
+    check_limits(request)
     kind = KINDS[request.kind]
     _check_fixed(request, kind)
     if request.partition not in kind.partitions:
@@ -47,15 +61,6 @@ def check_request(request: ExplanationRequest, size: tuple[int, int]) -> None:
             field="against",
             supported=supported,
         )
-    if not 0 <= request.seed <= MAX_SEED:
-        raise InvalidRequest(
-            f"seed is {request.seed}; it must be between 0 and {MAX_SEED}",
-            field="seed",
-            minimum=0,
-            maximum=MAX_SEED,
-        )
-    if request.deadline_s is not None and not request.deadline_s > 0:
-        raise InvalidRequest(f"deadline_s is {request.deadline_s:g}; it must be above 0", field="deadline_s")
     if kind.transform == "wavelet":
         _check_levels(request, size)
     _check_plan(request)
@@ -124,14 +129,36 @@ def _check_fixed(request: ExplanationRequest, kind: Kind) -> None:
             field="samples",
             minimum=LEAST_PATH,
         )
-    for field, least, most in (("samples", 1, MAX_SAMPLES), ("noise", 0, 1)):
-        if not least <= getattr(request, field) <= most:
-            raise InvalidRequest(
-                f"{field} is {getattr(request, field)}; it must be between {least} and {most}",
-                field=field,
-                minimum=least,
-                maximum=most,
-            )
+
+
+def check_limits(request: ExplanationRequest) -> None:
+    """Refuses numbers beyond the limits of their fields, whatever the kind: those that bodies over HTTP have too.
+
+    Raises:
+        InvalidRequest: names the field and the limit that is crossed.
+    """
+    for field in fields(ExplanationRequest):
+        value = getattr(request, field.name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            _check_number(field.name, value, field.metadata)
+
+
+def _check_number(field: str, value: float, limits: Mapping[str, Any]) -> None:
+    bounds = [(limits[key], *bound) for key, bound in BOUNDS.items() if key in limits]
+    # Neither holds of what is not a number.
+    crossed = {name: limit for limit, _, name, holds in bounds if not holds(value, limit)}
+    finite = limits.get("allow_inf_nan", True) or math.isfinite(value)
+    if finite and not crossed:
+        return
+    if {"ge", "le"} <= limits.keys():
+        wanted = f"between {limits['ge']} and {limits['le']}"
+    else:
+        wanted = " and ".join(f"{words} {limit}" for limit, words, *_ in bounds)
+    raise InvalidRequest(
+        f"{field} is {shown_number(value)}; it must be {wanted}{'' if finite else ' and finite'}",
+        field=field,
+        **(dict([*crossed.items()][:1]) if finite else {}),
+    )
 
 
 def check_choice(field: str, value: str | None, supported: Sequence[str | None]) -> None:
@@ -267,21 +294,6 @@ def _check_stops(request: ExplanationRequest) -> None:
     if request.max_forwards is None:
         raise InvalidRequest(
             "plan 'adaptive' needs max_forwards: the most it may score", field="max_forwards"
-        )
-    for field, least in (("max_forwards", LEAST_FORWARDS), ("top_k", 1)):
-        value = getattr(request, field)
-        if value is not None and value < least:
-            raise InvalidRequest(
-                f"{field} is {value}; it must be at least {least}", field=field, minimum=least
-            )
-    if request.standard_error is not None and not 0 < request.standard_error <= 1:
-        raise InvalidRequest(
-            f"standard_error is {request.standard_error:g}; it must be above 0 and at most 1",
-            field="standard_error",
-        )
-    if request.accuracy is not None and not 0.5 <= request.accuracy < 1:
-        raise InvalidRequest(
-            f"accuracy is {request.accuracy:g}; it must be at least 0.5 and below 1", field="accuracy"
         )
     if not 4 <= request.nb_design <= request.max_forwards // 2:
         raise InvalidRequest(

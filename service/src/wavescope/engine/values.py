@@ -6,6 +6,7 @@ No library is imported: their scalars and arrays have ``tolist``, and numbers of
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast, get_args, get_type_hints
@@ -15,6 +16,7 @@ from wavescope.errors import InvalidRequest
 
 _WORDS: Final = {int: "an integer", float: "a number", bool: "True or False", str: "text"}
 _MAX_SHOWN_CHARS: Final = 64
+_MAX_SHOWN_BITS: Final = 128
 
 
 def plain_fields(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def plain_value(value: Any, field: str, expected: type) -> Any:
         return found
     if isinstance(found, int | float) and not isinstance(found, bool):
         if expected is float:
-            return float(found)
+            return as_float(found)
         if expected is int and (isinstance(found, int) or found.is_integer()):
             return int(found)
     raise _refusal(value, field, f"must be {_WORDS[expected]}")
@@ -97,6 +99,21 @@ def _one_target(value: Any, field: str) -> Target:
     raise _refusal(value, field, "must be a class index or name")
 
 
+def shown_number(value: float) -> str:
+    """A number as a message shows it; Python writes no integer of thousands of digits."""
+    if isinstance(value, int):
+        return str(value) if value.bit_length() <= _MAX_SHOWN_BITS else "so large a number"
+    return f"{value:.16g}"
+
+
+def as_float(value: float) -> float:
+    """The number as a float; one beyond all floats as infinity, which every field refuses."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def _type_of(hint: Any) -> type:
     """The type of a field that is given: ``int`` of ``int | None``."""
     return next((kind for kind in get_args(hint) if kind in _WORDS), hint)
@@ -127,7 +144,9 @@ def _refusal(value: Any, field: str, expected: str) -> InvalidRequest:
     shape = getattr(value, "shape", ())
     if shape:
         found = f"an array of shape ({', '.join(map(str, shape))})"
-    elif isinstance(plain := _unpacked(value), bool | int | float | str):
+    elif isinstance(plain := _unpacked(value), int | float) and not isinstance(plain, bool):
+        found = shown_number(plain)
+    elif isinstance(plain, bool | str):
         found = repr(plain)[:_MAX_SHOWN_CHARS]
     else:
         found = f"a {type(value).__name__}"

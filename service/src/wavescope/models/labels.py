@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Final
 
 from wavescope.engine.class_names import distinct_names
+from wavescope.engine.values import shown_number
 from wavescope.errors import UnknownTarget
 
 # The categories torchvision's ImageNet-1k weights carry, one per line, in index order.
@@ -164,7 +165,7 @@ def _explicit_index(text: str, labels: Sequence[str], field: str) -> int:
 def _checked_index(index: int, labels: Sequence[str], field: str) -> int:
     if not 0 <= index < len(labels):
         raise UnknownTarget(
-            f"{field} {index} is outside 0..{len(labels) - 1}",
+            f"{field} {shown_number(index)} is outside 0..{len(labels) - 1}",
             field=field,
             minimum=0,
             maximum=len(labels) - 1,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -19,6 +20,7 @@ from wavescope.engine.docstrings import attribute_texts
 from wavescope.engine.kinds import DEFAULT_KIND, KINDS
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import CLASS_FIELDS, ExplanationRequest
+from wavescope.engine.values import as_float
 from wavescope.ingress.schemas.descriptions import as_description
 from wavescope.ingress.schemas.validation_errors import LIST_TAG, ONE_TAG, json_type
 from wavescope.models.spec import DEFAULT_MODEL
@@ -41,6 +43,12 @@ def _check_target(value: Any) -> Any:
         except UnicodeEncodeError as error:
             raise PydanticCustomError("target", "must be text that UTF-8 can hold") from error
     return value
+
+
+def _within_floats(value: Any) -> Any:
+    # Such integers would be refused as being none of a float's, without the limit of the field.
+    integer = isinstance(value, int) and not isinstance(value, bool)
+    return found if integer and math.isinf(found := as_float(value)) else value
 
 
 def _tag(value: Any) -> str:
@@ -103,6 +111,8 @@ def _annotation(name: str, hint: Any) -> Any:
     choices = [choice for choice in CHOICES.get(name, ()) if choice is not None]
     if name in CLASS_FIELDS:
         return CheckedTarget
+    if float in (hint, *get_args(hint)):
+        return Annotated[hint, BeforeValidator(_within_floats)]
     if not 0 < len(choices) <= MANY_CHOICES:
         return hint
     listed: Any = Literal[tuple(choices)]
