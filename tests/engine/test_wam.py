@@ -15,6 +15,7 @@ from tests.fakes.classifiers import (
     FunctionClassifier,
     details,
     linear_classifier,
+    picture,
     random_picture,
 )
 from tests.fakes.listeners import Listening
@@ -407,6 +408,29 @@ def test_a_score_that_is_flat_has_no_map(method: str) -> None:
     assert found.warnings == (
         "the gradient of the logit is 0 at all 25 samples: it is flat there, or rounded to a constant; try another "
         "score, or kind 'wcam'",
+    )
+
+
+@pytest.mark.parametrize("wavelet", ["haar", "db4"])
+@pytest.mark.parametrize("baseline", ["mean", "blur"])
+def test_an_image_that_is_its_own_baseline_has_no_path_from_it(baseline: str, wavelet: str) -> None:
+    even = picture(np.full(SHAPE, 0.3))
+    model = linear(random(*SHAPE))
+    found = run(model, of=even, baseline=baseline, wavelet=wavelet, **PATHS)
+    assert (found.outcome, found.attributions) == ("constant_score", None)
+    assert found.warnings == (
+        f"the image is its own baseline {baseline!r}: the path from one to the other has no length, and nothing to "
+        "attribute; take another baseline, or method 'smoothgrad'",
+    )
+    assert run(model, of=even, baseline="zero", wavelet=wavelet, **PATHS).outcome == "explained"
+
+
+@pytest.mark.parametrize("wavelet", ["haar", "db4"])
+def test_noise_of_an_image_of_one_value_is_none(wavelet: str) -> None:
+    found = run(linear(random(*SHAPE)), of=picture(np.full(SHAPE, 0.3)), wavelet=wavelet)
+    assert found.warnings == (
+        "the image is of one value, and noise a share of its range: all 25 samples are the image itself, and one would "
+        "do",
     )
 
 

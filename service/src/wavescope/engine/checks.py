@@ -144,7 +144,9 @@ def check_limits(request: ExplanationRequest) -> None:
 
 
 def _check_number(field: str, value: float, limits: Mapping[str, Any]) -> None:
-    bounds = [(limits[key], *bound) for key, bound in BOUNDS.items() if key in limits]
+    bounds = [
+        (limits[key], words, name, holds) for key, (words, name, holds) in BOUNDS.items() if key in limits
+    ]
     # Neither holds of what is not a number.
     crossed = {name: limit for limit, _, name, holds in bounds if not holds(value, limit)}
     finite = limits.get("allow_inf_nan", True) or math.isfinite(value)
@@ -157,7 +159,7 @@ def _check_number(field: str, value: float, limits: Mapping[str, Any]) -> None:
     raise InvalidRequest(
         f"{field} is {shown_number(value)}; it must be {wanted}{'' if finite else ' and finite'}",
         field=field,
-        **(dict([*crossed.items()][:1]) if finite else {}),
+        **dict(list(crossed.items())[:1] if finite else ()),
     )
 
 

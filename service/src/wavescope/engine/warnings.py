@@ -64,10 +64,18 @@ def of_ended_samples(done: int, samples: int) -> str:
 
 
 def of_no_gradient(score: str, samples: int) -> str:
-    """Warning of a gradient that is 0 everywhere."""
+    """Warning of a gradient that is 0 at all samples."""
     return (
         f"the gradient of the {score} is 0 at all {samples} samples: it is flat there, or rounded to a constant; try "
         "another score, or kind 'wcam'"
+    )
+
+
+def of_no_path(baseline: str) -> str:
+    """Warning of a path that ends where it begins."""
+    return (
+        f"the image is its own baseline {baseline!r}: the path from one to the other has no length, and nothing to "
+        "attribute; take another baseline, or method 'smoothgrad'"
     )
 
 
@@ -95,16 +103,27 @@ def of_no_gradients(reason: str) -> str:
     return f"the model has no gradients, which showed only now: {reason}; prior 'size' was used"
 
 
-def of_attributions(found: Attributions, request: ExplanationRequest) -> tuple[str, ...]:
-    """Warnings of gradient attributions: how far they can be relied on."""
+def of_attributions(found: Attributions, request: ExplanationRequest, varied: bool) -> tuple[str, ...]:
+    """Warnings of gradient attributions: how far they can be relied on.
+
+    Args:
+        found: the attributions.
+        request: with the noise.
+        varied: whether the image has values that differ, of whose range noise is a share; true of a path.
+    """
     sentences: list[str] = []
     if found.split_half is not None and found.split_half < LEAST_SPLIT_HALF:
         sentences.append(
             f"attributions from odd and from even samples rank the factors alike to {found.split_half:.2f} only (1 "
             "would be the same order): another seed would give another map; raise samples"
         )
-    if found.method == "smoothgrad" and request.noise == 0 and found.samples > 1:
-        sentences.append(f"noise is 0: all {found.samples} samples are the image itself, and one would do")
+    if found.method == "smoothgrad" and found.samples > 1 and (request.noise == 0 or not varied):
+        why = (
+            "noise is 0"
+            if request.noise == 0
+            else "the image is of one value, and noise a share of its range"
+        )
+        sentences.append(f"{why}: all {found.samples} samples are the image itself, and one would do")
     if found.completeness_error is not None and found.baseline_score is not None:
         difference = found.score - found.baseline_score
         if abs(found.completeness_error) > MOST_INCOMPLETE * abs(difference):

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from wavescope.core import maps, wavelets
 from wavescope.core.gradients import GradientPath, GradientSums, Method
 from wavescope.core.partition import factor_sums
-from wavescope.core.rendering.pixel import Baseline
+from wavescope.core.rendering.pixel import Baseline, baseline_image
 from wavescope.core.scores import scores
 from wavescope.core.sobol.diagnostics import reliability
 from wavescope.engine.attribution import ImageContext
@@ -35,11 +35,13 @@ from wavescope.engine.types import (
     Maps,
     ModelDetails,
 )
-from wavescope.engine.warnings import of_attributions, of_ended_samples, of_no_gradient
+from wavescope.engine.warnings import of_attributions, of_ended_samples, of_no_gradient, of_no_path
 from wavescope.errors import DeadlineExceeded, InfiniteGradient, NoGradients
 
 # Samples of noise that have a mean worth the name.
 LEAST_SAMPLES = 2
+# Of an image in [0, 1] that went through a transform and back; a step of 16 bits is larger.
+ROUNDED = 1e-5
 
 
 async def attribute(context: ImageContext, plan: Plan, targets: tuple[int | None, ...]) -> list[Explanation]:
@@ -131,6 +133,8 @@ def _build(
     path, spec = gradient_path(request), plan.spec
     forwards = gradient_forwards(details.outputs, request.score) * sums.samples
     base = base_explanation(plan, request, details, clean, forwards=forwards, timing=timing)
+    if path.signed and np.abs(clean.image - baseline_image(path.baseline, clean.image)).max() <= ROUNDED:
+        return replace(base, warnings=(*base.warnings, of_no_path(path.baseline)))
     if not sums.coefficients.any():
         return replace(base, warnings=(*base.warnings, of_no_gradient(request.score, sums.samples)))
     exact = outputs[None, :].astype(np.float64)
@@ -169,7 +173,7 @@ def _build(
         levels=level_importance(maps.coefficient_importance(packed, spec.levels), spec.levels),
         partial=ended,
     )
-    further = of_attributions(attributions, request)
+    further = of_attributions(attributions, request, path.signed or float(np.ptp(clean.image)) > ROUNDED)
     if ended:
         further += (of_ended_samples(sums.samples, request.samples),)
     return replace(explained, warnings=(*base.warnings, *further))
