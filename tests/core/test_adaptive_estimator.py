@@ -147,6 +147,47 @@ def test_signed_effects_of_sensitive_rows_are_weighted_back_to_all_rows() -> Non
     np.testing.assert_allclose(done.estimate.effect[top], slope[top], rtol=0.2)
 
 
+def test_a_single_factor_that_decides_has_nearly_the_whole_index_after_a_few_rows() -> None:
+    """Σ S_T ≥ 1 for every score: the prior, which expects little of a small factor, gives way."""
+    w = np.full(64, 1e-3)
+    w[17] = 1
+    size = np.linspace(1, 3, 64)[::-1].copy()
+    found = [
+        Surveyed(linear(w).f, make_traits(size), rows=16, budget=16 + 4 * 7 + 4 * 48, seed=seed).estimate
+        for seed in range(4)
+    ]
+    assert min(one.total[17] for one in found) > 0.7
+    assert all(one.interval_95[17, 1] == 1 for one in found)
+
+
+def test_sizes_that_say_nothing_are_found_out_before_the_plan_believes_itself_accurate() -> None:
+    """Indices that are log-normal whatever the sizes: the measured ones scatter far about what sizes predict."""
+    rng = np.random.default_rng(3)
+    w = np.exp(rng.normal(0, 1.6, 64))
+    known, size = linear(w), np.exp(rng.normal(0, 1, 64))
+    held: list[float] = []
+    for seed, budget in ((seed, budget) for seed in range(4) for budget in (150, 250, 400)):
+        found = Surveyed(known.f, make_traits(size, seed=seed), rows=32, budget=budget, seed=seed).estimate
+        true = np.corrcoef(found.total, known.total)[0, 1]
+        assert true > 0.9 or found.correlation < 0.8
+        largest = np.argsort(-known.total)[:10]
+        low, high = found.interval_95[largest].T
+        held.append(float(((low <= known.total[largest]) & (known.total[largest] <= high)).mean()))
+    assert np.mean(held) > 0.8
+
+
+def test_small_indices_that_were_measured_are_not_raised_to_what_others_are() -> None:
+    w = np.full(40, 1e-6)
+    w[0] = 1
+    known = linear(w)
+    done = Surveyed(known.f, make_traits(np.ones(40)), rows=32, budget=3000)
+    assert done.estimate.resolved.all()
+    ratio = done.estimate.total[1:] / known.total[1:]
+    assert 0.3 < np.median(ratio) < 3
+    low, high = done.estimate.interval_95[1:].T
+    assert np.mean((low <= known.total[1:]) & (known.total[1:] <= high)) > 0.8
+
+
 def test_a_factor_without_effect_has_0_and_a_bound_that_is_small() -> None:
     w = spread_weights(40, 2)
     w[::4] = 0
@@ -309,6 +350,8 @@ def test_every_estimate_is_finite_not_negative_and_within_its_interval(case: Cal
         assert (values >= 0).all()
     assert (found.interval_95[:, 0] <= found.interval_95[:, 1]).all()
     assert (found.total <= found.interval_95[:, 1] * (1 + 1e-9)).all()
+    assert (found.interval_95[:, 0] <= found.total * (1 + 1e-9)).all()
+    assert (found.total <= found.upper_bound * (1 + 1e-9)).all()
     assert (found.upper_bound[found.resolved] == found.interval_95[found.resolved, 1]).all()
     r = done.estimator.split_half()
     assert r is None or -1 <= r <= 1

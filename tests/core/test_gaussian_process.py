@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import PairwiseKernel
 
@@ -132,15 +133,16 @@ def test_the_order_of_measurements_leaves_the_posterior_as_it_is() -> None:
 MEMBERS = (np.array([0, 1, 2, 3]), np.array([4, 5, 6]), np.array([1]), np.array([7]))
 
 
-def told(logs: np.ndarray) -> np.ndarray:
-    """A group's log is TOGETHER + log Σ exp(x_i + OWN² / 2) of its members, a single factor's is its own."""
-    sums = [
-        gaussian_process.TOGETHER + logsumexp(logs[of] + gaussian_process.OWN_SD**2 / 2) for of in MEMBERS[:2]
-    ]
+OWN = np.full(9, gaussian_process.OWN_SD**2)
+
+
+def told(logs: np.ndarray, own: np.ndarray = OWN) -> np.ndarray:
+    """A group's log is TOGETHER + log Σ exp(x_i + own_i / 2) of its members, a single factor's is its own."""
+    sums = [gaussian_process.TOGETHER + logsumexp(logs[of] + own[of] / 2) for of in MEMBERS[:2]]
     return np.array([*sums, *(logs[of[0]] for of in MEMBERS[2:])])
 
 
-def grouped(seed: int) -> tuple[FactorFeatures, Measurements, Callable[[np.ndarray], float]]:
+def grouped(seed: int) -> tuple[FactorFeatures, Measurements, Callable[[np.ndarray, np.ndarray], float]]:
     """Nine factors drawn from the prior, their measurements, and the negative log of the joint density."""
     traits, rng = random_traits(9, seed), np.random.default_rng(100 + seed)
     mean, covariance = prior(traits)
@@ -150,10 +152,9 @@ def grouped(seed: int) -> tuple[FactorFeatures, Measurements, Callable[[np.ndarr
     log = told(rng.multivariate_normal(mean, covariance)) + rng.normal(size=4) * np.sqrt(noise)
     precision = np.linalg.inv(covariance)
 
-    def surprise(logs: np.ndarray) -> float:
-        return float(
-            ((logs - mean) @ precision @ (logs - mean) + ((log - told(logs)) ** 2 / together).sum()) / 2
-        )
+    def surprise(logs: np.ndarray, own: np.ndarray) -> float:
+        off = log - told(logs, own)
+        return float(((logs - mean) @ precision @ (logs - mean) + (off**2 / together).sum()) / 2)
 
     return traits, Measurements(MEMBERS, log, noise), surprise
 
@@ -162,14 +163,58 @@ def grouped(seed: int) -> tuple[FactorFeatures, Measurements, Callable[[np.ndarr
 def test_the_posterior_with_groups_is_the_mode_of_the_joint_density(
     seed: int,
 ) -> None:
-    """A general optimiser finds it from the prior's mean; the few steps of use come close, more of them arrive."""
+    """A general optimiser finds it from the prior's mean; the few steps of use come close, more of them arrive.
+
+    A member's own part is what is left of it: never more than its variance.
+    """
     traits, measured, surprise = grouped(seed)
-    best = minimize(surprise, GaussianProcess(traits).mean, method="BFGS", options={"gtol": 1e-8})
+    arrived, left = moments(GaussianProcess(traits).posterior(measured, steps=50))
+    own = np.minimum(left, OWN)
+    best = minimize(surprise, GaussianProcess(traits).mean, (own,), method="BFGS", options={"gtol": 1e-8})
+    np.testing.assert_allclose(arrived, best.x, atol=1e-4)
     found, variance = moments(GaussianProcess(traits).posterior(measured))
     np.testing.assert_allclose(found, best.x, atol=0.1)
     assert (variance < np.diag(prior(traits)[1])).all()
-    arrived, _ = moments(GaussianProcess(traits).posterior(measured, steps=50))
-    np.testing.assert_allclose(arrived, best.x, atol=1e-4)
+
+
+def test_scatter_is_raised_where_measured_factors_contradict_the_prior_and_only_there() -> None:
+    """A Gaussian process of scikit-learn with each own part has the log likelihoods that it compares."""
+    traits, rng = random_traits(60, 11), np.random.default_rng(12)
+    mean, covariance = prior(traits)
+    chosen, noise = np.arange(40), np.full(40, 0.3)
+    drawn = rng.multivariate_normal(mean, covariance)
+    of, found = GaussianProcess(traits), []
+    for far in (0.0, 1.5, 4.0):
+        log = (drawn + far * rng.normal(size=60) + rng.normal(size=60) * np.sqrt(0.3))[chosen]
+        measured = singles(chosen, log, noise)
+        likely = [
+            multivariate_normal(
+                mean[chosen],
+                (covariance + (scatter**2 - 1) * gaussian_process.OWN_SD**2 * np.eye(60))[:40, :40]
+                + np.diag(noise),
+            ).logpdf(log)
+            for scatter in gaussian_process.SCATTERS
+        ]
+        best = gaussian_process.SCATTERS[int(np.argmax(likely))]
+        more = max(likely) > likely[0] + gaussian_process.SCATTER_EVIDENCE
+        found.append(of.scatter(measured))
+        assert found[-1] == (best if more else 1)
+        if found[-1] > 1:
+            assert (
+                of.posterior(measured, scatter=found[-1]).variance > of.posterior(measured).variance
+            ).all()
+    assert found == [1, 2, 4]
+    assert of.scatter(NOTHING) == 1
+
+
+def test_all_factors_together_have_an_index_of_1() -> None:
+    traits = random_traits(12, 13)
+    low = singles(np.arange(3), np.array([-6.0, -7.0, -6.5]), np.array([1.0, 1.0, 1.0]))
+    before = GaussianProcess(traits).posterior(low)
+    after = GaussianProcess(traits).posterior(low.with_sum(12))
+    assert before.expected.sum() < 0.5
+    assert 0.8 < after.expected.sum() < 1.5
+    assert (after.mean > before.mean).all()
 
 
 def test_a_group_measured_high_raises_its_members_most_and_each_by_its_share() -> None:

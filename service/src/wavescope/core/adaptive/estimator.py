@@ -12,7 +12,7 @@ Indices are Jansen's: S_Tk = Σ_j w_j (f(A_j) − f(C_j⁽ᵏ⁾))² / (2 n V) o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -39,8 +39,10 @@ WIDE_95 = 2.5
 # before anything is measured, as of this many rows.
 FACTOR_SPREAD, GROUP_SPREAD = 10.0, 4.0
 SPREAD_ROWS = 20
-# Logarithms of what is measured reach this far below the largest: a factor that never acts has none.
+# Logarithms of what is measured reach this far below the largest, for what is predicted of others: a factor that never
+# acts has none.
 REACH = 10.0
+FLOAT64_ROUNDING = 16 * float(np.finfo(np.float64).eps)
 # A round takes at least so many forwards, and half of what was spent before: few enough rounds to be quick, enough to
 # learn from. Results hardly depend on it.
 ROUND, ROUND_SHARE = 48, 0.5
@@ -237,10 +239,13 @@ class AdaptiveEstimator:
         error[acts] = np.minimum(total[acts] * np.sqrt(np.expm1(np.minimum(var + common, 50))), 1)
         ends = np.exp(mean[:, None] + np.sqrt(var + common)[:, None] * np.array([-WIDE_95, WIDE_95]))
         interval[acts] = np.minimum(ends, 1)
+        self._keep_small(target, sample, common, total, error, interval)
         # What changed nothing on any of its rows is not known to be more than that.
-        still = sample.substituted[~sample.values.any(axis=1) & (sample.substituted < self.n_factors)]
+        still = sample.substituted[self._still(target, sample) & (sample.substituted < self.n_factors)]
         total[still], error[still], interval[still, 0] = 0, 0, 0
         bound = np.where(resolved, interval[:, 1], self._bounds(measured, sample, common))
+        total = np.minimum(total, bound)
+        interval[:, 0] = np.minimum(interval[:, 0], total)
         expected = posterior.correlation(int(self._inert.sum())), posterior.share_error(self._levels)
         return Estimate(total, error, interval, resolved, bound, *slopes, *expected)
 
@@ -336,11 +341,43 @@ class AdaptiveEstimator:
         log = np.log(np.maximum(index, index.max() * np.exp(-REACH))) + noise / 2
         return Measurements(members, log, noise)
 
+    def _still(self, target: int, sample: _Effects) -> Bool[np.ndarray, " m"]:
+        """Which of what was perturbed changed the score by no more than rounding of float64 does."""
+        return sample.means <= (FLOAT64_ROUNDING * np.abs(self._rows[:, target]).max()) ** 2
+
+    def _keep_small(
+        self,
+        target: int,
+        sample: _Effects,
+        common: float,
+        total: Float[np.ndarray, " k"],
+        error: Float[np.ndarray, " k"],
+        interval: Float[np.ndarray, "k 2"],
+    ) -> None:
+        """Puts in the indices of factors measured below ``REACH``, as they are: the process knows them as larger."""
+        index = sample.means / self._scale(target, sample)
+        small = (sample.substituted < self.n_factors) & (index < index.max(initial=0) * np.exp(-REACH))
+        small &= ~self._still(target, sample)
+        noise, _ = self._noise(sample)
+        factors, noise = sample.substituted[small], noise[small]
+        log = np.log(index[small]) + noise / 2
+        total[factors] = np.exp(log)
+        error[factors] = total[factors] * np.sqrt(np.expm1(np.minimum(noise + common, 50)))
+        reach = WIDE_95 * np.sqrt(noise + common)
+        interval[factors] = np.minimum(np.exp(np.stack([log - reach, log + reach], axis=-1)), 1)
+
     def _posterior(self, target: int, measured: Measurements) -> Posterior:
         """Log indices of the factors that act; kept, for a round asks twice."""
         assert self._process is not None
         if self._kept is None or self._kept[0] != target:
-            self._kept = (target, self._process.posterior(measured))
+            scatter = self._process.scatter(measured)
+            found = self._process.posterior(measured, scatter=scatter)
+            if measured.factors and found.expected.sum() < 1:
+                found = self._process.posterior(measured.with_sum(len(self._acts)), scatter=scatter)
+                # What is left is of V, by which all are divided.
+                short = min(float(found.expected.sum()), 1.0)
+                found = replace(found, mean=found.mean - np.log(short))
+            self._kept = (target, found)
         return self._kept[1]
 
     def _common(self, target: int) -> float:
@@ -403,7 +440,7 @@ class AdaptiveEstimator:
         mean, var = posterior.mean, posterior.variance
         _, spread = self._noise(sample)
         more = np.asarray([self._block[one] < self._draws[int(one)].blocks for one in self._acts])
-        factors, mean, var = self._acts[more], mean[more], var[more]
+        factors, mean, var = self._acts[more], mean[more], var[more].clip(1e-12)
         draws = [(self._draws[int(factor)], int(self._block[factor])) for factor in factors]
         gained = np.asarray([of.effective[block + 1] - of.effective[block] for of, block in draws])
         cost = np.asarray([of.cost(block) for of, block in draws])

@@ -81,6 +81,9 @@ TYPICAL = -7.0
 TOGETHER, TOGETHER_SD = -0.15, 0.3
 # Linearised sums settle in a few steps.
 STEPS = 10
+# Measured factors may scatter about what is predicted by a multiple of ``own_sd``, as those of photographs do not. A
+# multiple is taken where the logarithm of the likelihood of what was measured is higher by so much.
+SCATTERS, SCATTER_EVIDENCE = (1.0, 2.0, 4.0), 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +99,12 @@ class Measurements:
     factors: tuple[Int[np.ndarray, " _"], ...]
     log: Float[np.ndarray, " m"]
     variance: Float[np.ndarray, " m"]
+
+    def with_sum(self, count: int) -> Measurements:
+        """These, and that all ``count`` factors together have an index of 1."""
+        return Measurements(
+            (*self.factors, np.arange(count)), np.append(self.log, 0.0), np.append(self.variance, 0.0)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,44 +206,73 @@ class GaussianProcess:
         covariance[np.diag_indices_from(covariance)] += constants.own_sd**2
         self._covariance: Float[np.ndarray, "k k"] = covariance
 
-    def posterior(self, measured: Measurements, *, steps: int = STEPS) -> Posterior:
+    def scatter(self, measured: Measurements) -> float:
+        """Multiple of each factor's own standard deviation that the single factors measured are likeliest by."""
+        single = np.asarray([len(group) == 1 for group in measured.factors], dtype=bool)
+        factors = np.asarray([group[0] for group in measured.factors if len(group) == 1], dtype=int)
+        if not len(factors):
+            return 1.0
+        off = measured.log[single] - self.mean[factors]
+        among = self._covariance[np.ix_(factors, factors)] + np.diag(measured.variance[single])
+        likely: list[float] = []
+        for scatter in SCATTERS:
+            root = cholesky(among + (scatter**2 - 1) * self._own_sd**2 * np.eye(len(factors)), lower=True)
+            white = solve_triangular(root, off, lower=True)
+            likely.append(-float(white @ white) / 2 - float(np.log(np.diag(root)).sum()))
+        best = int(np.argmax(likely))
+        return SCATTERS[best] if likely[best] > likely[0] + SCATTER_EVIDENCE else 1.0
+
+    def posterior(self, measured: Measurements, *, scatter: float = 1.0, steps: int = STEPS) -> Posterior:
         """Computes the log indices given the measured ones.
 
         The log of a sum is taken as linear about the last mean (Gauss-Newton), ``steps`` times.
+
+        Args:
+            measured: indices of factors and of groups.
+            scatter: multiple of each factor's own standard deviation, see :meth:`scatter`.
+            steps: of the iteration.
         """
-        mean, variance = self.mean, np.diag(self._covariance)
+        covariance, own_sd = self._covariance, scatter * self._own_sd
+        if scatter > 1:
+            covariance = covariance + (scatter**2 - 1) * self._own_sd**2 * np.eye(len(covariance))
+        mean, variance = self.mean, np.diag(covariance)
         if not measured.factors:
-            return Posterior(mean, variance, self._covariance, np.zeros((0, len(mean))))
+            return Posterior(mean, variance, covariance, np.zeros((0, len(mean))))
         single = np.asarray([len(group) == 1 for group in measured.factors])
         factors = np.asarray([group[0] for group in measured.factors if len(group) == 1], dtype=int)
         groups = [group for group in measured.factors if len(group) > 1]
+        alone = np.isin(np.arange(len(mean)), factors)
         order = np.concatenate([np.flatnonzero(single), np.flatnonzero(~single)])
         log, noise = measured.log[order], measured.variance[order] + TOGETHER_SD**2 * ~single[order]
         about, gain = mean, np.zeros((0, len(mean)))
         for step in range(steps if groups else 1):
             # Half steps after the second: a group that its members contradict would be approached from side to side.
             about = mean if step < 2 else (about + mean) / 2
-            slopes, sums = self._linear(groups, about)
+            # Members that were measured have less of a part of their own left.
+            slopes, sums = _linear(groups, about, np.minimum(variance, own_sd**2))
             # (K, m) covariance of every log index with what was measured, and (m, m) of that with itself
-            covered = np.hstack([self._covariance[:, factors], self._covariance @ slopes.T])
+            covered = np.hstack([covariance[:, factors], covariance @ slopes.T])
             among = np.vstack([covered[factors], slopes @ covered])
             root = cholesky(among + np.diag(noise), lower=True)
             gain = solve_triangular(root, covered.T, lower=True)  # (m, K)
             off = log - np.concatenate([self.mean[factors], sums + slopes @ (self.mean - about)])
             mean = self.mean + gain.T @ solve_triangular(root, off, lower=True)
-            variance = np.diag(self._covariance) - (gain**2).sum(axis=0)
-        return Posterior(mean, variance, self._covariance, gain)
+            variance = np.diag(covariance) - (gain**2).sum(axis=0)
+            # What a sum says of one member's own part is little: it may be any other's that is large.
+            variance = np.where(alone, variance, np.maximum(variance, own_sd**2))
+        return Posterior(mean, variance, covariance, gain)
 
-    def _linear(
-        self, groups: list[Int[np.ndarray, " _"]], mean: Float[np.ndarray, " k"]
-    ) -> tuple[Float[np.ndarray, "g k"], Float[np.ndarray, " g"]]:
-        """Slopes and value of every group's log index about ``mean``."""
-        slopes, sums = np.zeros((len(groups), len(mean))), np.empty(len(groups))
-        for index, group in enumerate(groups):
-            # The mean of a log-normal index is exp(mean + variance / 2), its own part of the variance at least.
-            logs = mean[group] + self._own_sd**2 / 2
-            largest = logs.max()
-            weights = np.exp(logs - largest)
-            slopes[index, group] = weights / weights.sum()
-            sums[index] = TOGETHER + largest + np.log(weights.sum())
-        return slopes, sums
+
+def _linear(
+    groups: list[Int[np.ndarray, " _"]], mean: Float[np.ndarray, " k"], own: Float[np.ndarray, " k"]
+) -> tuple[Float[np.ndarray, "g k"], Float[np.ndarray, " g"]]:
+    """Slopes and value of every group's log index about ``mean``."""
+    slopes, sums = np.zeros((len(groups), len(mean))), np.empty(len(groups))
+    for index, group in enumerate(groups):
+        # The mean of a log-normal index is exp(mean + variance / 2), of which each member has a part of its own.
+        logs = mean[group] + own[group] / 2
+        largest = logs.max()
+        weights = np.exp(logs - largest)
+        slopes[index, group] = weights / weights.sum()
+        sums[index] = TOGETHER + largest + np.log(weights.sum())
+    return slopes, sums
