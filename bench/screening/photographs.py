@@ -28,7 +28,6 @@ HELD_OUT = (
     "cheetah",
     "fountain",
     "traffic",
-    "page",
     "coins",
 )
 # Requirement, file in the wheel, and the first digits of the file's SHA-256.
