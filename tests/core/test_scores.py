@@ -279,3 +279,21 @@ def test_a_score_at_the_end_of_its_range_has_no_slope() -> None:
     zero = np.array([[0.0, 1.0]])
     assert score_gradients(zero, "probabilities", "log_probability", 0).tolist() == [[0.0, 0.0]]
     assert score_gradients(np.array([[1.0, 0.5]]), "sigmoid", "logit", 0).tolist() == [[1.0, 0.0]]
+
+
+@pytest.mark.parametrize("score", ["logit", "margin"])
+@pytest.mark.parametrize("kind", ["logits", "sigmoid"])
+def test_of_one_output_logit_and_margin_are_z_and_have_a_slope_of_1_by_it(kind: str, score: str) -> None:
+    z = np.array([-4.0, 0.3, 2.0])
+
+    def classes(z: np.ndarray) -> np.ndarray:
+        likely = 1 / (1 + np.exp(-z))
+        return np.stack([-z / 2, z / 2] if kind == "logits" else [1 - likely, likely], axis=1)
+
+    found = scores(classes(z), kind, score, [0, 1], binary=True)
+    np.testing.assert_allclose(found, np.stack([-z, z], axis=1), rtol=1e-12)
+    by_z = (classes(z + 1e-6) - classes(z - 1e-6)) / 2e-6
+    for target, sign in ((0, -1), (1, 1)):
+        # Classes of one output move together: of a slope by one class alone, this is what the output makes of it.
+        slopes = (score_gradients(classes(z), kind, score, target, binary=True) * by_z).sum(axis=1)
+        np.testing.assert_allclose(slopes, sign, rtol=1e-6)

@@ -418,7 +418,7 @@ def test_an_image_that_is_its_own_baseline_has_no_path_from_it(baseline: str, wa
     model = linear(random(*SHAPE))
     found = run(model, of=even, baseline=baseline, wavelet=wavelet, **PATHS)
     assert (found.outcome, found.attributions) == ("constant_score", None)
-    assert found.warnings == (
+    assert found.warnings[-1:] == (
         f"the image is its own baseline {baseline!r}: the path from one to the other has no length, and nothing to "
         "attribute; take another baseline, or method 'smoothgrad'",
     )
@@ -428,7 +428,7 @@ def test_an_image_that_is_its_own_baseline_has_no_path_from_it(baseline: str, wa
 @pytest.mark.parametrize("wavelet", ["haar", "db4"])
 def test_noise_of_an_image_of_one_value_is_none(wavelet: str) -> None:
     found = run(linear(random(*SHAPE)), of=picture(np.full(SHAPE, 0.3)), wavelet=wavelet)
-    assert found.warnings == (
+    assert found.warnings[-1:] == (
         "the image is of one value, and noise a share of its range: all 25 samples are the image itself, and one would "
         "do",
     )

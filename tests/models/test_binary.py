@@ -22,6 +22,7 @@ from wavescope.models.spec import ModelSpec
 SIDE = 32
 PREPROCESSING = Preprocessing(size=(SIDE, SIDE), resize=None)
 PHOTOGRAPH = skimage.data.chelsea()
+WAM = {"grid_size": 4, "levels": 2, "seed": 0}
 SMALL = {"grid_size": 4, "nb_design": 4, "levels": 2, "seed": 0, "plan": "full"}
 
 
@@ -253,3 +254,26 @@ def test_amounts_that_no_machine_has_are_refused_with_the_limit(field: str, valu
     with pytest.raises(RegistryInvalid, match=f"{field}: .* at most") as caught:
         ModelSpec(name="m", source="embedded:efficientnet-lite0", **{field: value})
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("score", ["logit", "margin"])
+@pytest.mark.parametrize("outputs", ["logits", "sigmoid", "probabilities"])
+def test_the_logit_and_the_margin_are_those_of_the_one_output_however_it_is_declared(
+    tmp_path: Path, outputs: Any, score: str
+) -> None:
+    path = write_binary(tmp_path, sigmoid=outputs != "logits")
+    logit, model = logit_of(write_binary(tmp_path, sigmoid=False)), spec(path, outputs=outputs)
+    for target, sign in ((1, 1), (0, -1)):
+        asked = {"model": model, "target": target, "score": score}
+        found = wavescope.explain(PHOTOGRAPH, kind="wam", method="integrated_gradients", **asked, **WAM)
+        assert found.attributions is not None
+        assert found.attributions.score == pytest.approx(sign * logit, rel=1e-3)
+        assert abs(found.attributions.completeness_error) < 0.01
+        one = wavescope.explain(PHOTOGRAPH, **asked, **SMALL).indices
+        odds = spec(write_binary(tmp_path, sigmoid=True), outputs="sigmoid")
+        two = wavescope.explain(PHOTOGRAPH, model=odds, target=1, score="logit", **SMALL).indices
+        assert one is not None
+        assert two is not None
+        expected = sign * np.array(two.effect, float)
+        size = float(np.abs(expected).max())
+        np.testing.assert_allclose(np.array(one.effect, float), expected, rtol=1e-2, atol=1e-3 * size)

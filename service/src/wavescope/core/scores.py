@@ -160,7 +160,12 @@ def _logits(outputs: Float[Array, "n c"], kind: str) -> Float[Array, "n c"]:
 
 
 def scores(
-    outputs: Float[Array, "n c"], kind: str, score: str, targets: Sequence[Column]
+    outputs: Float[Array, "n c"],
+    kind: str,
+    score: str,
+    targets: Sequence[Column],
+    *,
+    binary: bool = False,
 ) -> Float[Array, "n t"]:
     """Scores of the target classes, and differences of logits.
 
@@ -173,6 +178,8 @@ def scores(
             softmax probabilities too, whose logits are known up to a constant per image. With ``"bounded"`` behind the
             pair it is 1 where one of both logits is known as a bound alone (-inf, or a probability that is rounded to 0
             or 1), so that the difference may be larger than it is, and 0 elsewhere.
+        binary: whether both classes are made of one output: (-z/2, z/2) of a logit z, (1 - p, p) of its sigmoid p.
+            ``logit`` and ``margin`` are then z of the positive class and -z of the negative one, in either case.
 
     Returns:
         (n, len(targets)).
@@ -183,6 +190,8 @@ def scores(
     Example:
         >>> scores(np.array([[3.0, 1.0, 0.5]]), "logits", "logit", [0, (0, 2)]).tolist()
         [[3.0, 2.5]]
+        >>> scores(np.array([[-1.5, 1.5]]), "logits", "logit", [0, 1], binary=True).tolist()
+        [[-3.0, 3.0]]
     """
     if score not in SCORES:
         raise InvalidRequest(
@@ -197,17 +206,22 @@ def scores(
     elif score == "log_probability":
         values = _log_probabilities(outputs, kind)
     else:
-        values = _logits(outputs, kind)
+        values = _logits(outputs, kind) * _unit(kind, score, binary=binary)
     columns: list[Array] = []
     for target in targets:
         if isinstance(target, tuple):
             of_pair = _bounded if len(target) == 3 else _difference
             columns.append(of_pair(outputs, kind, *target[:2]))
-        elif score == "margin":
+        elif score == "margin" and not (binary and kind == "sigmoid"):
             columns.append(values[:, target] - _largest_other(values, target))
         else:
             columns.append(values[:, target])
     return xp.stack(columns, axis=-1)
+
+
+def _unit(kind: str, score: str, *, binary: bool) -> float:
+    """By what logits of the classes are multiplied: those of a logit z that both are made of are -z/2 and z/2."""
+    return 2.0 if binary and kind == "logits" and score == "logit" else 1.0
 
 
 def has_fixed_direction(kind: str, score: str) -> bool:
@@ -224,7 +238,9 @@ def has_fixed_direction(kind: str, score: str) -> bool:
     return score == "logit" if kind == "logits" else score != "margin"
 
 
-def score_gradients(outputs: Float[Array, "n c"], kind: str, score: str, target: int) -> Float[Array, "n c"]:
+def score_gradients(
+    outputs: Float[Array, "n c"], kind: str, score: str, target: int, *, binary: bool = False
+) -> Float[Array, "n c"]:
     """Derivatives of a class's score by every output of the model.
 
     They are those of :func:`scores`, piece by piece: 0 where a probability is clipped, and of a margin those of the
@@ -235,6 +251,7 @@ def score_gradients(outputs: Float[Array, "n c"], kind: str, score: str, target:
         kind: ``logits``, ``probabilities`` (softmax) or ``sigmoid``.
         score: ``probability``, ``logit``, ``log_probability`` or ``margin``; one that the outputs can give.
         target: index of the class.
+        binary: as of :func:`scores`.
 
     Returns:
         (n, classes).
@@ -253,8 +270,8 @@ def score_gradients(outputs: Float[Array, "n c"], kind: str, score: str, target:
             return found * likely[:, target, None] if score == "probability" else found
         return own if score == "probability" else own * _log_slopes(outputs)
     slopes = _logit_slopes(outputs, kind)
-    if score == "logit":
-        return own * slopes
+    if score == "logit" or (binary and kind == "sigmoid"):
+        return own * slopes * _unit(kind, score, binary=binary)
     others = xp.where(own > 0, -xp.inf * xp.ones_like(outputs), _logits(outputs, kind))
     largest = xp.argmax(others, axis=-1)
     return (own - xp.astype(classes == largest[:, None], outputs.dtype)) * slopes

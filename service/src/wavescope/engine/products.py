@@ -272,8 +272,7 @@ def _against(
         return None
     if given is not None:
         return given
-    binary = details.threshold is not None
-    said = is_contrast(request.score, classes=len(details.labels), binary=binary)
+    said = is_contrast(request.score, classes=len(details.labels), binary=details.binary)
     # Softmax probabilities that are rounded to 0 or 1 have no logarithm to speak of.
     return None if said or details.outputs == "probabilities" else runner_up
 
@@ -423,7 +422,7 @@ def _worth(
         request.score,
         details.outputs,
         classes=len(details.labels),
-        binary=details.threshold is not None,
+        binary=details.binary,
     )
     if found.runner_up is not None and not mirrored and (own is None or own.any()):
         # Factors that were not perturbed by themselves are alike for all classes: they have the same traits.

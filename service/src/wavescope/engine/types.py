@@ -120,6 +120,11 @@ class ModelDetails:
         object.__setattr__(self, "labels", distinct_names(self.labels))
 
     @property
+    def binary(self) -> bool:
+        """Whether its two classes are made of one output."""
+        return self.threshold is not None
+
+    @property
     def gradients(self) -> bool:
         """Gradients, whether it has some: as far as is known before the first is asked for."""
         return self.no_gradients is None

@@ -289,7 +289,9 @@ class DeviceBatches:
         exact, gradients = to_numpy(outputs), to_numpy(found).astype(np.float32)
         if lengths is not None:
             gradients = gradients * lengths.astype(np.float32)[:, None, None, None]
-        scores = core_scores.scores(exact, self._details.outputs, score, (target,))[:, 0]
+        scores = core_scores.scores(
+            exact, self._details.outputs, score, (target,), binary=self._details.binary
+        )[:, 0]
         self._recorder.rendered(self._details.name, stop - start, rendered - began)
         self._recorder.differentiated(self._details.name, stop - start, self._clock() - rendered - forward_s)
         for what, values, failure in (
@@ -328,7 +330,7 @@ class DeviceBatches:
             Outputs, float64; derivatives; by what those of each image are to be multiplied, ``None`` for nothing; and
             seconds that were recorded of outputs that had to be known first.
         """
-        kind, forward_s = self._details.outputs, 0.0
+        kind, binary, forward_s = self._details.outputs, self._details.binary, 0.0
         fixed = core_scores.has_fixed_direction(kind, score)
         xp = namespace(images)
         if fixed:
@@ -339,7 +341,8 @@ class DeviceBatches:
         else:
             began = self._clock()
             weights = xp.astype(
-                core_scores.score_gradients(self._forward(images), kind, score, target), xp.float32
+                core_scores.score_gradients(self._forward(images), kind, score, target, binary=binary),
+                xp.float32,
             )
             to_numpy(weights[:1, :1])  # waits for a device that computes by itself
             forward_s = self._clock() - began
@@ -351,7 +354,7 @@ class DeviceBatches:
         return (
             exact,
             gradients,
-            core_scores.score_gradients(to_numpy(exact), kind, score, target)[:, target],
+            core_scores.score_gradients(to_numpy(exact), kind, score, target, binary=binary)[:, target],
             0.0,
         )
 
@@ -391,9 +394,11 @@ class DeviceBatches:
             part.rendering.render(part.rows, part.start, part.stop, self._buffer[first:last, ...])
         rendered = self._clock()
         outputs = self._forward(self._buffer[: edges[-1], ...])
-        kind = self._details.outputs
+        kind, binary = self._details.outputs, self._details.binary
         values = [
-            self._fetch(core_scores.scores(outputs[first:last, ...], kind, part.score, part.targets))
+            self._fetch(
+                core_scores.scores(outputs[first:last, ...], kind, part.score, part.targets, binary=binary)
+            )
             for part, (first, last) in zip(parts, pairwise(edges), strict=True)
         ]
         threshold = self._details.threshold

@@ -138,7 +138,8 @@ def _build(
     if not sums.coefficients.any():
         return replace(base, warnings=(*base.warnings, of_no_gradient(request.score, sums.samples)))
     exact = outputs[None, :].astype(np.float64)
-    score = float(scores(exact, details.outputs, request.score, (clean.target.index,))[0, 0])
+    own = (clean.target.index,)
+    score = float(scores(exact, details.outputs, request.score, own, binary=details.binary)[0, 0])
     factors = plan.make_partition()
     scale = 1.0 if path.signed else 1 / sums.samples
     packed = np.abs(sums.coefficients) * scale
