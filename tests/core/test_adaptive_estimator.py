@@ -245,7 +245,7 @@ def test_the_bound_holds_for_as_many_factors_as_it_promises(
     f, truth = score(200)
     size = np.sqrt(truth) * np.exp(0.7 * np.random.default_rng(2).normal(size=200))
     unresolved, every = [], []
-    for seed in range(40):
+    for seed in range(16):
         found = Surveyed(
             f,
             make_traits(size),
@@ -268,7 +268,7 @@ def test_intervals_hold_the_largest_indices_of_a_saturating_score_as_often_as_wa
     top = np.argsort(-truth)[:20]
     for rows, budget, least in ((32, 314, 0.86), (64, 628, 0.91), (128, 1500, 0.88)):
         held = []
-        for seed in range(40):
+        for seed in range(16):
             found = Surveyed(
                 f, make_traits(size), rows=rows, budget=budget, seed=seed, score="probability"
             ).estimate.interval_95[top]
