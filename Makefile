@@ -94,6 +94,10 @@ attribution: $(INSTALLED) ## Hold kinds wcam and wam against each other: cost, f
 precision: $(INSTALLED) ## Hold indices in a lower precision against those of float32; resumable, needs openvino.
 	$(BIN)/python bench/precision.py $(ARGS)
 
+.PHONY: null-table
+null-table: $(INSTALLED) ## Count false alarms of the monitoring tests on streams in which nothing changes; resumable, minutes.
+	$(BIN)/python bench/null_table.py $(ARGS)
+
 .PHONY: image
 image: $(INSTALLED) ## Build the cpu image and run it.
 	$(BIN)/python tools/image/build.py $(ARGS)
