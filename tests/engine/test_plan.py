@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.fakes.classifiers import random_picture
 from tests.fakes.requests import FIELDS, another_value
 
-from wavescope.engine.checks import check_choice
+from wavescope.engine.checks import check_choice, check_request
 from wavescope.engine.choices import CHOICES
 from wavescope.engine.kinds import KINDS
 from wavescope.engine.limits import MAX_SEED
@@ -162,6 +162,19 @@ def test_a_number_beyond_the_limits_of_its_field_is_refused_whatever_the_kind(
     with pytest.raises(InvalidRequest, match=words) as caught:
         plan(kind=kind, **{field: value})
     assert (caught.value.field, caught.value.limits) == (field, limits)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"accuracy": 0.9}, {"max_forwards": 100}, {"top_k": 3}, {"standard_error": 0.1}, {"prior": "size"}],
+)
+def test_what_the_authors_design_has_not_is_refused_by_its_own_name(fields: dict[str, Any]) -> None:
+    (field,) = fields
+    with pytest.raises(
+        InvalidRequest, match=f"^{field} .*, and compat 'reference' takes no other: leave one of them out$"
+    ) as caught:
+        check_request(make_request(compat="reference", **fields), (32, 32))
+    assert caught.value.field == field
 
 
 @pytest.mark.parametrize("field", sorted(CHOICES))

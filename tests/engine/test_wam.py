@@ -25,8 +25,10 @@ from wavescope.core.gradients import GradientPath
 from wavescope.core.partition import factor_sums
 from wavescope.core.rendering.pixel import baseline_image
 from wavescope.core.wavelets import analyse, bands
+from wavescope.engine.checks import check_request
 from wavescope.engine.explain import ResolvedRequest
 from wavescope.engine.gradient_cost import gradient_forwards
+from wavescope.engine.kinds import KINDS
 from wavescope.engine.requests import make_request
 from wavescope.engine.run import explain, explain_many
 from wavescope.engine.types import Explanation, Outputs
@@ -370,6 +372,37 @@ def test_what_has_no_meaning_is_refused(fields: dict[str, Any], field: str, word
     with pytest.raises(InvalidRequest, match=words) as caught:
         run(linear(random(*SHAPE)), **fields)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("kind", [name for name in KINDS if not KINDS[name].gradients])
+@pytest.mark.parametrize("fields", [{"samples": 10}, {"noise": 0.1}, {"method": "integrated_gradients"}])
+def test_fields_of_gradients_are_refused_where_factors_are_perturbed(
+    kind: str, fields: dict[str, Any]
+) -> None:
+    (field,) = fields
+    with pytest.raises(
+        InvalidRequest, match=rf"{field} is of kinds that differentiate the model \(wam\); kind '{kind}'"
+    ) as caught:
+        check_request(make_request(kind=kind, **fields), SHAPE[1:])
+    assert caught.value.field == field
+    # As replies echo them.
+    check_request(make_request(kind=kind, levels=1, method="smoothgrad", samples=25, noise=0.25), SHAPE[1:])
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"nb_design": 4}, "nb_design plays no part in kind 'wam' with method 'smoothgrad'"),
+        (
+            {"sampler": "latin_hypercube", "estimator": "homma"},
+            "sampler and estimator play no part in kind 'wam'",
+        ),
+        ({"baseline": "mean"}, "baseline plays no part in kind 'wam' with method 'smoothgrad'"),
+        ({"noise": 0.1, **PATHS}, "noise plays no part in kind 'wam' with method 'integrated_gradients'"),
+    ],
+)
+def test_fields_that_play_no_part_are_warned_of(fields: dict[str, Any], sentence: str) -> None:
+    assert run(linear(random(*SHAPE)), **fields).warnings[0].startswith(sentence)
 
 
 def test_a_gradient_that_is_not_finite_is_refused_with_a_kind_that_needs_none() -> None:

@@ -14,7 +14,7 @@ from wavescope.core.faithfulness import SAMPLES, STEPS, counts
 from wavescope.core.scores import AUTO
 from wavescope.core.sobol.design import SAMPLERS
 from wavescope.core.sobol.estimators import ESTIMATORS
-from wavescope.engine.choices import CHOICES, MANY_CHOICES, STOPS
+from wavescope.engine.choices import CHOICES, MANY_CHOICES, OF_DESIGN, OF_GRADIENTS, STOPS
 from wavescope.engine.gradient_cost import gradient_forwards
 from wavescope.engine.kinds import KINDS, PERTURBING, find_kind
 from wavescope.engine.kinds.kind import Kind
@@ -30,6 +30,10 @@ BOUNDS: Final[Mapping[str, tuple[str, str, Callable[[float, float], bool]]]] = {
     "le": ("at most", "maximum", operator.le),
     "lt": ("below", "exclusive_maximum", operator.lt),
 }
+
+
+_DEFAULTS: Final = ExplanationRequest()
+_DIFFERENTIATING: Final = tuple(name for name, kind in KINDS.items() if kind.gradients)
 
 
 def check_request(request: ExplanationRequest, size: tuple[int, int]) -> None:
@@ -121,6 +125,15 @@ def _check_fixed(request: ExplanationRequest, kind: Kind) -> None:
             raise InvalidRequest(
                 f"{field} is of plans that perturb factors; kind {kind.name!r} differentiates the model: leave it out",
                 field=field,
+            )
+    for field in () if kind.gradients else OF_GRADIENTS:
+        usual = getattr(_DEFAULTS, field)
+        if getattr(request, field) != usual:
+            raise InvalidRequest(
+                f"{field} is of kinds that differentiate the model ({', '.join(_DIFFERENTIATING)}); kind {kind.name!r} "
+                f"perturbs factors: leave it out, or write {usual!r}",
+                field=field,
+                supported=[usual],
             )
     if kind.gradients and request.method == "integrated_gradients" and request.samples < LEAST_PATH:
         raise InvalidRequest(
@@ -263,13 +276,13 @@ def _check_plan(request: ExplanationRequest) -> None:
         for field in STOPS:
             if getattr(request, field) is not None:
                 raise InvalidRequest(
-                    f"{field} ends a plan 'adaptive'; plan {request.plan!r} scores its whole sample",
+                    f"{field} ends a plan 'adaptive'; plan {request.plan!r} scores its whole sample{_alone(request)}",
                     field=field,
                 )
         if request.prior != AUTO:
             raise InvalidRequest(
                 f"prior {request.prior!r} is what a plan 'adaptive' predicts indices from; plan {request.plan!r} "
-                "measures all of them: leave prior out, or take plan 'adaptive'",
+                f"measures all of them{_alone(request) or ': leave prior out, or take plan ' + repr('adaptive')}",
                 field="prior",
             )
         return
@@ -290,6 +303,19 @@ def _check_plan(request: ExplanationRequest) -> None:
     if request.compat is not None:
         raise InvalidRequest("compat 'reference' is the authors' design: it takes plan 'full'", field="plan")
     _check_stops(request)
+
+
+def _alone(request: ExplanationRequest) -> str:
+    """Clause about ``compat``, which takes no plan but the full one; empty without it."""
+    if request.compat is None:
+        return ""
+    return f", and compat {request.compat!r} takes no other: leave one of them out"
+
+
+def ignored_fields(request: ExplanationRequest) -> tuple[str, ...]:
+    """Fields with another value than their default that play no part in a kind that differentiates the model."""
+    unused = [*OF_DESIGN, "baseline" if request.method == "smoothgrad" else "noise"]
+    return tuple(name for name in unused if getattr(request, name) != getattr(_DEFAULTS, name))
 
 
 def _check_stops(request: ExplanationRequest) -> None:

@@ -40,6 +40,9 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
 ADAPTIVE_FORWARDS = 628
 # Fields that say when an adaptive plan stops; the full plan takes none of them. (A ``deadline_s`` ends any plan.)
 STOPS = ("max_forwards", "standard_error", "top_k", "accuracy")
+# Fields of kinds that differentiate the model, and of the designs by which all others perturb factors.
+OF_GRADIENTS = ("method", "samples", "noise")
+OF_DESIGN = ("nb_design", "sampler", "estimator")
 # Ends an adaptive plan of a request that has none of these.
 ADAPTIVE_ACCURACY = 0.95
 # What the full plan alone can do, or does best: given any of it, the full plan is the default.

@@ -44,6 +44,8 @@ def make_request(**given: Any) -> ExplanationRequest:
 
 def _plan(kind: Kind, settled: dict[str, Any], given: dict[str, Any]) -> str:
     """The plan of a request that names none: the adaptive one where it is as good for a fraction of the forwards."""
+    if given.get("compat") is not None:
+        return "full"
     if any(given.get(field) is not None for field in STOPS) or given.get("prior", AUTO) != AUTO:
         return "adaptive"
     fields = ExplanationRequest().parameters() | settled | given

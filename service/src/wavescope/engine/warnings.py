@@ -71,6 +71,14 @@ def of_no_gradient(score: str, samples: int) -> str:
     )
 
 
+def of_ignored(request: ExplanationRequest, fields: tuple[str, ...]) -> tuple[str, ...]:
+    """Warning of fields that were given and play no part; none without them."""
+    if not fields:
+        return ()
+    verb = "plays" if len(fields) == 1 else "play"
+    return (f"{' and '.join(fields)} {verb} no part in kind {request.kind!r} with method {request.method!r}",)
+
+
 def of_no_path(baseline: str) -> str:
     """Warning of a path that ends where it begins."""
     return (

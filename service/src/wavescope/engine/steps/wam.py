@@ -18,7 +18,7 @@ from wavescope.core.rendering.pixel import Baseline, baseline_image
 from wavescope.core.scores import scores
 from wavescope.core.sobol.diagnostics import reliability
 from wavescope.engine.attribution import ImageContext
-from wavescope.engine.checks import with_infinite_gradient, without_gradients
+from wavescope.engine.checks import ignored_fields, with_infinite_gradient, without_gradients
 from wavescope.engine.gradient_cost import gradient_forwards
 from wavescope.engine.plan import Plan
 from wavescope.engine.products import (
@@ -35,7 +35,13 @@ from wavescope.engine.types import (
     Maps,
     ModelDetails,
 )
-from wavescope.engine.warnings import of_attributions, of_ended_samples, of_no_gradient, of_no_path
+from wavescope.engine.warnings import (
+    of_attributions,
+    of_ended_samples,
+    of_ignored,
+    of_no_gradient,
+    of_no_path,
+)
 from wavescope.errors import DeadlineExceeded, InfiniteGradient, NoGradients
 
 # Samples of noise that have a mean worth the name.
@@ -133,6 +139,7 @@ def _build(
     path, spec = gradient_path(request), plan.spec
     forwards = gradient_forwards(details.outputs, request.score) * sums.samples
     base = base_explanation(plan, request, details, clean, forwards=forwards, timing=timing)
+    base = replace(base, warnings=(*base.warnings, *of_ignored(request, ignored_fields(request))))
     if path.signed and np.abs(clean.image - baseline_image(path.baseline, clean.image)).max() <= ROUNDED:
         return replace(base, warnings=(*base.warnings, of_no_path(path.baseline)))
     if not sums.coefficients.any():
