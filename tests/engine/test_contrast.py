@@ -375,3 +375,19 @@ def test_a_contrast_says_in_how_many_images_a_logit_was_a_bound_alone(fields: di
     other = run(make_request(target=0, against=2, score="logit", **fields), model).contrast
     assert other is not None
     assert not any("bound" in sentence for sentence in other.warnings)
+
+
+@pytest.mark.parametrize("fields", [FEW, ADAPTIVE])
+def test_the_first_class_of_several_is_explained_as_if_alone_and_by_a_full_plan_all_are(
+    fields: dict[str, Any],
+) -> None:
+    request = make_request(score="logit", **fields)
+    resolved = ResolvedRequest(request, ((3, 1),), ("first", "second"))
+    both = explain_many([PICTURE], resolved, classifier(), max_forwards=10**6)
+    alone = [run(make_request(target=target, score="logit", **fields)) for target in (3, 1)]
+    same = [
+        bool((one.indices.total == other.indices.total).all())
+        for one, other in zip(both, alone, strict=True)
+        if one.indices is not None and other.indices is not None
+    ]
+    assert same == [True, request.plan == "full"]

@@ -134,7 +134,11 @@ def explain_batch(
     settings: Settings | None = None,
     **fields: Any,
 ) -> list[Explanation]:
-    """Explains several images, each for one or more classes, as if one by one; further classes cost no forwards.
+    """Explains several images, each for one or more classes; further classes of an image cost no forwards.
+
+    Every image has the numbers of :func:`explain`, but for a ``deadline_s``, which the images share. So has every class
+    with plan ``full`` and with kind ``wam``. With plan ``adaptive`` the first class of an image has: its score decides
+    what is scored, and further classes are explained from the same rows.
 
     Args:
         images: each as :func:`explain` takes it.

@@ -128,6 +128,8 @@ class Client:
         """Explain several images, each for one or several classes, in one request.
 
         All classes of an image are scored in the same pass: a further class costs almost nothing.
+        With plan ``adaptive`` the first one decides what is scored, and has the numbers of :meth:`explain`; the others
+        are explained from the same rows.
 
         Args:
             images: images as in :meth:`explain`.

@@ -100,7 +100,10 @@ async def explain_all(
     listener: Listener = NULL_LISTENER,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[Explanation, ...]:
-    """Explanations of all images and targets, image by image, each as if it had been asked for alone.
+    """Explanations of all images and targets, image by image, each image as if it had been asked for alone.
+
+    Of several targets of an image the first is explained as if alone, and with a full plan or gradients every other.
+    An adaptive plan follows the score of the first: others are explained from its rows.
 
     Args:
         runner: carries out the steps.

@@ -165,8 +165,9 @@ class ExplanationFields(_RequestFields):
     targets: Annotated[list[TargetEntry], Field(min_length=1)] | None = Field(
         None,
         description=(
-            "Makes the request a batch. With image: several classes, scored in one pass. With images: one entry per "
-            "image, in the same order; an entry is a class, a list of classes, or null for the predicted class."
+            "Makes the request a batch. With image: several classes, scored in one pass; plan adaptive follows the "
+            "score of the first. With images: one entry per image, in the same "
+            "order; an entry is a class, a list of classes, or null for the predicted class."
         ),
     )
 
