@@ -22,7 +22,7 @@ from tests.models.test_onnx_backend import PREPROCESSING as ONNX_PREPROCESSING
 from tests.models.test_onnx_backend import write
 from torchvision.models.inception import InceptionOutputs
 
-from wavescope.engine.protocols import Classifier
+from wavescope.engine.protocols import Classifier, Differentiable
 from wavescope.engine.types import Preprocessing
 from wavescope.errors import RegistryInvalid, WeightsUnavailable
 from wavescope.models.load import load
@@ -631,3 +631,68 @@ def test_an_onnx_files_data_outside_its_folder_is_not_read(tmp_path: Path, locat
     path.write_bytes(model.SerializeToString())
     with pytest.raises(RegistryInvalid, match="usable ONNX model: it keeps weights in other files"):
         backend("onnx", path, preprocessing=ONNX_PREPROCESSING, sha256=None)
+
+
+class Writing(torch.nn.Module):
+    """Changes its input before it looks at it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(3 * SIDE * SIDE, CLASSES)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        images.mul_(2.0).sub_(0.5)
+        return self.linear(images.flatten(1))
+
+
+@pytest.mark.parametrize(("kind", "save"), [("torchscript", script), ("torch-export", export)])
+def test_a_program_that_writes_into_its_input_is_given_copies(
+    tmp_path: Path, kind: str, save: Callable[[torch.nn.Module, Path], Path]
+) -> None:
+    torch.manual_seed(0)
+    module = Writing().eval()
+    model = backend(kind, save(module, tmp_path / "a.pt2"))
+    assert model.details.no_gradients is None
+    assert isinstance(model, Differentiable)
+    given = images(3)
+    with torch.no_grad():
+        expected = module(given.clone())
+    for _ in range(2):
+        torch.testing.assert_close(model.forward(given), expected)
+    assert torch.equal(given, images(3))
+    weights = torch.eye(CLASSES)[:3]
+    _, slopes = model.gradients(given, weights)
+    by_hand = 2 * module.linear.weight[:3].reshape(3, 3, SIDE, SIDE).detach()
+    std = torch.tensor(PREPROCESSING.std)[:, None, None]
+    torch.testing.assert_close(slopes, by_hand / std)
+
+
+class Stepped(torch.nn.Module):
+    """Has no slope: its input is rounded, or the graph ends at its output, or a sigmoid is 0 or 1 nearly everywhere."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(3 * SIDE * SIDE, CLASSES)
+        self.rounds = way == "rounds"
+        self.saturates = way == "saturates"
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.rounds:
+            return self.linear(torch.round(images * 255).flatten(1) / 255)
+        found = self.linear(images.flatten(1))
+        if self.saturates:
+            return torch.sigmoid(found * 1e6)
+        return found.detach() + 0 * found
+
+
+@pytest.mark.parametrize(
+    ("way", "outputs", "told"),
+    [("rounds", "logits", True), ("detaches", "logits", True), ("saturates", "sigmoid", False)],
+)
+def test_a_program_whose_slopes_are_all_0_has_no_gradients_unless_it_is_saturated(
+    tmp_path: Path, way: str, outputs: str, told: bool
+) -> None:
+    torch.manual_seed(0)
+    model = backend("torchscript", script(Stepped(way).eval(), tmp_path / "a.pt"), outputs=outputs)
+    reason = "its outputs vary, and have a slope of 0 by every pixel, as where they are rounded or detached"
+    assert model.details.no_gradients == (reason if told else None)

@@ -37,6 +37,9 @@ from wavescope.models.torch.weights import weights_digest
 CPU_BATCH_SIZE = 8
 CUDA_BATCH_SIZE = 64
 
+# Nearer to 0 or 1 a probability in float32 may have no slope.
+SATURATED = 1e-4
+_FLAT = "its outputs vary, and have a slope of 0 by every pixel, as where they are rounded or detached"
 _UNKNOWN_OPERATOR = "torch does not differentiate one of its operators"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # float16 on a CPU is emulated in places and slower than float32.
@@ -61,6 +64,21 @@ class Built:
     program: bool = False
     max_rows: int | None = None
     size: tuple[int, int] | None = None
+
+
+class OnCopies(torch.nn.Module):
+    """A module that writes into its input, on copies: images are scored again, and leaves of a graph differentiated.
+
+    Args:
+        run: the module.
+    """
+
+    def __init__(self, run: torch.nn.Module) -> None:
+        super().__init__()
+        self._run = run
+
+    def forward(self, images: Float32[torch.Tensor, "n c h w"]) -> Float32[torch.Tensor, "n classes"]:
+        return self._run(images.clone())
 
 
 class TorchBackend:
@@ -121,7 +139,7 @@ class TorchBackend:
             no_gradients=None,
         )
         if built.program:
-            details = replace(details, no_gradients=self._no_gradients(details))
+            details = replace(details, no_gradients=self._no_gradients(details, scores))
         self._details = revision(details, content)
 
     @property
@@ -189,19 +207,28 @@ class TorchBackend:
             (found,) = torch.autograd.grad(scores, given, weights.clone())
         return scores.detach(), found
 
-    def _no_gradients(self, details: ModelDetails) -> str | None:
-        """Reason why a program has no gradients, which one image shows; ``None`` where it has some."""
-        image = self.to_device(probe_images(details.preprocessing)[:1])
-        outputs = 1 if details.threshold is not None else len(details.labels)
+    def _no_gradients(self, details: ModelDetails, scores: np.ndarray) -> str | None:
+        """Reason why a program has no gradients, which two images of noise show; ``None`` where it has some.
+
+        Args:
+            details: of the program.
+            scores: its raw outputs for the images that it was tried with.
+        """
+        noise = self.to_device(probe_images(details.preprocessing)[:2])
+        # Of equal weights the outputs of a softmax have none.
+        weights = torch.linspace(1, 2, scores.shape[1], device=self._device)[None, :]
         try:
-            self._differentiate(image, torch.ones((1, outputs), device=self._device))
+            flat = all(not self._differentiate(image, weights)[1].any() for image in noise.split(1))
         except NoGradients:
             return _UNKNOWN_OPERATOR
         except RuntimeError as error:
             if lacks_memory(logged_text(error, runtime=RUNTIME, model=self._name)):
                 return None  # as any other batch may, later
             return _UNKNOWN_OPERATOR
-        return None
+        # A probability that is rounded to 0 or 1 is flat there alone.
+        inner = np.minimum(scores[:2], 1 - scores[:2])
+        moves = details.outputs == "logits" or bool((inner > SATURATED).any(axis=1).all())
+        return _FLAT if flat and moves and not np.array_equal(scores[0], scores[1]) else None
 
     def rendering(self) -> AbstractContextManager[None]:
         """Context in which the next batch is rendered, on a GPU while the model still scores the last.
@@ -249,12 +276,19 @@ class TorchBackend:
         return fixed_batch(self._module, images, self._mode, name=self._name)
 
     def _probe(self, spec: ModelSpec, built: Built) -> np.ndarray:
+        def score(images: torch.Tensor) -> np.ndarray:
+            return in_batches(images, self._batch_size, self._run, torch.cat).cpu().numpy()
+
         def run(images: np.ndarray) -> np.ndarray:
-            return in_batches(self.to_device(images), self._batch_size, self._run, torch.cat).cpu().numpy()
+            return score(self.to_device(images))
 
         images = probe_images(built.preprocessing)
         try:
-            scores = run(images)
+            given = self.to_device(images).clone()
+            scores = score(given)
+            if not torch.equal(given, self.to_device(images)):
+                self._module = OnCopies(self._module)
+                scores = run(images)
         except NoScoresError as error:
             raise spec.invalid(
                 "source" if spec.output is None else "output", f"not a classifier: {error}"
