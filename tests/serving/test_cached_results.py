@@ -90,6 +90,21 @@ def test_a_request_that_names_no_prior_has_the_key_of_the_one_that_its_model_get
         assert key("size") != key("gradients")
 
 
+def test_a_class_has_one_key_by_its_name_and_by_its_index() -> None:
+    aggregator: Any = SimpleNamespace(_settings=Settings())
+    model = replace(details((3, 8, 8), classes=3), revision="a digest")
+
+    def key(target: Any, against: Any) -> str | None:
+        request = replace(
+            REQUEST, targets=((target,),), request=make_request(target=target, against=against, plan="full")
+        )
+        return EstimatorAggregator._cache_key(aggregator, request, model, CallContext("", "ann"))
+
+    assert key("class 1", "class 2") == key(1, 2) == key("index:1", "2")
+    different = [key(1, 2), key(2, 1), key(1, None), key(None, 2), key("none of them", 2), key(99, 2)]
+    assert len(set(different)) == len(different)
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_keys_have_results_of_their_own_unless_they_share_them(shared):
     aggregator = SimpleNamespace(_settings=Settings(results_shared=shared))

@@ -16,8 +16,8 @@ from wavescope.engine.checks import resolve_prior
 from wavescope.engine.events import ComputePartial, Finished, Listener, NullListener, Progress
 from wavescope.engine.explain import PlannedRequest, ResolvedRequest, explain_planned, plan_request
 from wavescope.engine.products import most_probable
-from wavescope.engine.types import Explanation, ModelDetails
-from wavescope.errors import DeadlineExceeded, ModelChanged, ModelUnavailable, StoreUnavailable
+from wavescope.engine.types import Explanation, ModelDetails, Target
+from wavescope.errors import DeadlineExceeded, ModelChanged, ModelUnavailable, StoreUnavailable, UnknownTarget
 from wavescope.ingress.plane import (
     CallContext,
     Estimate,
@@ -293,7 +293,9 @@ class EstimatorAggregator:
             return None
         owner = "" if self._settings.results_shared else call.caller
         prior = resolve_prior(request.request, details)
-        return cache_key(request, details.outputs, details.revision, owner, prior=prior)
+        return cache_key(
+            _with_indices(request, details.labels), details.outputs, details.revision, owner, prior=prior
+        )
 
     async def _find_cached(self, key: str | None, request: ExplainRequest) -> tuple[Explanation, ...] | None:
         """The cached result, counted as hit or miss."""
@@ -384,3 +386,20 @@ class _Reports:
         """The newest indices that were not taken yet."""
         taken, self._partial = self._partial, None
         return taken
+
+
+def _with_indices(request: ExplainRequest, labels: Sequence[str]) -> ExplainRequest:
+    """The request with indices for the names of classes; those that are no class of the model's are refused later."""
+
+    def index(target: Target, field: str) -> Target:
+        try:
+            return find_target(target, labels, field)
+        except UnknownTarget:
+            return target
+
+    return replace(
+        request,
+        targets=tuple(tuple(index(target, "target") for target in entry) for entry in request.targets),
+        # Its target is in the targets already.
+        request=replace(request.request, target=None, against=index(request.request.against, "against")),
+    )
