@@ -189,7 +189,7 @@ def calibrate(
     return BoundedMeanTest(names, tuple(given[name] for name in names), tuple(bounds), mean_observations)
 
 
-def log_bets(test: BoundedMeanTest, values: Float64[np.ndarray, " s"]) -> Float64[np.ndarray, "s b"]:
+def log_bets(test: BoundedMeanTest, values: Float64[np.ndarray, "*n s"]) -> Float64[np.ndarray, "*n s b"]:
     """Logarithms of the bets 1 + λ (g − u), λ = a / u; 0 for a signal that was left out (NaN).
 
     Example:
@@ -276,7 +276,7 @@ def reading(test: BoundedMeanTest, state: BoundedMeanState) -> Reading:
     """Reading of the test now: the mean of all signals' evidence, under the name of the one that contributes most."""
     parts = contributions(test, state)
     leading = max(parts, key=parts.__getitem__)
-    bets = np.array([log_bets(test, row) for row in state.history.values]).reshape(-1, *state.log_r.shape)
+    bets = log_bets(test, state.history.values)
     return Reading(
         name=leading,
         observed=state.observed,

@@ -160,7 +160,7 @@ def p_values(pool: Float64[np.ndarray, " n"], score: float, theta: float) -> tup
     return (above + theta * (equal + 1)) / total, (below + (1 - theta) * (equal + 1)) / total
 
 
-def log_bets(log_p: Float64[np.ndarray, " s"]) -> Float64[np.ndarray, "s b"]:
+def log_bets(log_p: Float64[np.ndarray, "*n s"]) -> Float64[np.ndarray, "*n s b"]:
     """Logarithms of the bets κ p^(κ − 1), whose mean over uniform p is 1.
 
     Example:
@@ -334,5 +334,5 @@ def _reading(test: ConformalTest, signal: Signal, state: SignalState) -> Reading
 
 def _changed_at(state: SignalState) -> ChangePoint | None:
     history = state.history
-    bets = np.array([log_bets(row) for row in history.values]).reshape(-1, *state.log_r.shape)
-    return change_point(history.seqs, bets, history.before, np.full(state.log_r.shape, 1 / state.log_r.size))
+    weights = np.full(state.log_r.shape, 1 / state.log_r.size)
+    return change_point(history.seqs, log_bets(history.values), history.before, weights)

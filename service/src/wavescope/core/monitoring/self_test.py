@@ -82,12 +82,12 @@ def lag1_autocorrelation(scores: Float[np.ndarray, " n"]) -> float:
 
 def _check(test: ConformalTest, signal: Signal, scores: Float[np.ndarray, " n"], risk: float) -> SignalCheck:
     log_r = np.full((1 + signal.two_sided, len(KAPPAS)), -np.inf)
-    peak = -math.inf
+    pool, peak = np.empty(0), -math.inf
     for seq, score in enumerate(scores):
-        pool = np.sort(scores[:seq])
         p = p_values(pool, float(score), tie_breaker(test.seed, seq, f"reference.{signal.name}"))
         log_r = grow(log_r, log_bets(np.log(np.array(p[: len(log_r)]))))
         peak = max(peak, log_sum(log_r) - math.log(log_r.size))
+        pool = np.insert(pool, int(np.searchsorted(pool, score)), score)
     autocorrelation = lag1_autocorrelation(scores)
     most = max(MOST_AUTOCORRELATION, SPREADS / math.sqrt(max(len(scores), 1)))
     bound = false_alarm_bound(len(scores), peak + math.log(signal.weight))
