@@ -96,6 +96,10 @@ def test_rounding_to_8_bits_is_the_least_energy() -> None:
     assert energies[1:] / LEAST_ENERGY == pytest.approx(np.full(9, 2.0), rel=0.5)  # dither and rounding
 
 
+def test_an_energy_of_zero_has_a_logarithm() -> None:
+    assert log_energies(np.array([0.0, 1.0])) == pytest.approx([math.log(LEAST_ENERGY), LEAST_ENERGY])
+
+
 @pytest.mark.parametrize("energy", [-1e-9, math.nan, math.inf])
 def test_energies_that_are_none_are_refused(energy: float) -> None:
     with pytest.raises(InvalidRequest, match="finite and not negative") as refused:
@@ -118,6 +122,11 @@ def test_scores_are_of_what_was_measured() -> None:
     assert found["fineness"] == pytest.approx(1 - one.shares[0])
     assert found["confidence"] == one.confidence
     assert set(scorer.scores(Measurement(one.energies, one.confidence))) == {"input", "confidence"}
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0])
+def test_every_probability_is_a_confidence(confidence: float) -> None:
+    assert fit([], LEVELS).scores(Measurement(confidence=confidence)) == {"confidence": confidence}
 
 
 def test_fineness_is_the_mean_level() -> None:
@@ -164,6 +173,7 @@ def test_a_reference_without_profiles_watches_without_them() -> None:
             "reference.fit.shares",
             "8 images; 3 dimensions need at least 9|4 dimensions need at least 12",
         ),
+        ([Measurement(energies=np.ones(4))], "reference.fit.energies", "1 images"),
         ([Measurement(energies=np.ones(4))] * 20, "reference.fit.energies", "does not vary"),
         ([*measurements(20), Measurement(energies=np.array([1, 2, 3, math.nan]))], "energies", "finite"),
         ([*measurements(20), Measurement(energies=np.ones(3))], "energies", "3; there are 4 sub-bands"),

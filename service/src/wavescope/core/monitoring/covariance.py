@@ -84,7 +84,7 @@ def fit_distance(rows: Float[np.ndarray, "n d"], *, field: str) -> Distance:
     covariance, _ = ledoit_wolf(rows)
     variances = np.linalg.eigvalsh(covariance)
     # What is left of the variance of equal values is rounding.
-    if variances[0] <= 1e-12 * max(float(variances[-1]), float((rows**2).mean())):
+    if variances[0] <= 1e-12 * float((rows**2).mean()):
         raise InvalidRequest(
             f"{field} does not vary in each of its {dimension} dimensions, so that no distance is defined: collect "
             "images that differ",
