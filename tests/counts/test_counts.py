@@ -129,8 +129,8 @@ BOUNDS = {
     "plan": (1, 500, 700),  # and the photograph, and the array
     "predict": (1, 250, 500),  # and the crop
     "steps": (1, 250, 500),  # and a number for each row of A and factor
-    # A row: two scores and their contrast, its class and that one's probability.
-    "score": (99, 99 * 250, 99 * (CHUNK_ROWS * 36 + 400)),
+    # A row: two scores, their contrast and whether that is a bound, its class and that one's probability.
+    "score": (99, 99 * 250, 99 * (CHUNK_ROWS * 44 + 400)),
 }
 ARRAYS = {
     "plan": (len(PHOTOGRAPH), ARRAY_BYTES),
