@@ -121,6 +121,8 @@ def numbers(explanation: Explanation) -> str:
         "forwards": explanation.forwards,
         "timing": dict(explanation.timing),
         "parameters": dict(explanation.parameters),
+        "screening": None if explanation.screening is None else asdict(explanation.screening),
+        "worth": None if explanation.worth is None else asdict(explanation.worth),
         "warnings": list(explanation.warnings),
     }
     return json.dumps(kept, indent=2, default=str) + "\n"
@@ -145,7 +147,20 @@ def table(explanation: Explanation) -> str:
     for level in levels:
         bar = "█" * round(BAR_WIDTH * max(level.share, 0.0) / largest) if largest > 0 else ""
         lines.append(f"{scale(level):>9}  {level.share:6.1%}  {bar}")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *end(explanation)])
+
+
+def end(explanation: Explanation) -> list[str]:
+    """What ended the plan, and the warnings."""
+    found = [f"note: {warning}" for warning in explanation.warnings]
+    if explanation.screening is None or not explanation.screening.rounds:
+        return found
+    last = explanation.screening.rounds[-1]
+    return [
+        f"stopped by {explanation.screening.stopped}: expected correlation with the true indices "
+        f"{last.correlation:.2f}, error of the shares {last.level_error:.2f}",
+        *found,
+    ]
 
 
 def scale(level: Level) -> str:

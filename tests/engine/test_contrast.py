@@ -276,7 +276,7 @@ def test_a_map_like_the_runner_ups_points_to_the_contrast() -> None:
         done = run(make_request(kind="sobol", target=0, against=against, score="logit", **FEW), model)
         assert done.worth.class_contrast < 0.2
         (said,) = [warning for warning in done.warnings if "and not 'class 1'" in warning]
-        assert said.endswith("; the section contrast does") == pointed
+        assert said.endswith(", which the section contrast explains") == pointed
 
 
 # ---- what is refused -----------------------------------------------------------------------------

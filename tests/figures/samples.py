@@ -530,5 +530,5 @@ REPORTED: dict[str, tuple[str, ...]] = {
     "compare": ("Scale shift 0.273, place shift 0.222", "41.4 % +27.3", "Prediction of the other image"),
     "robustness": ("gaussian noise", "0.11*", "Label kept: 52.6 % of all", "reconstruction depth 37"),
     "zoom": ("0.5-1 px", "new", "Share of the new scale: 42.0 % by sums, 2.5 % by means"),
-    "wam": ("Importance per scale", "factor attribution", "±"),
+    "wam": ("Attribution per scale", "factor attribution", "±", "25 gradients, which count as 75 forwards"),
 }

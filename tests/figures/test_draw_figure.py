@@ -266,7 +266,7 @@ def test_every_kind_is_drawn_without_one_text_over_another(kind: str, shape: str
         "Faithfulness in pixels",
         "Faithfulness in wavelet factors",
         "split-half reliability 0.83",
-        *(["contrast with “tiger cat” 0.12"] if kind in PERTURBING else []),
+        *(["difference from the map of “tiger cat” 0.12"] if kind in PERTURBING else []),
         "Note: the map of the runner-up",
         f"{explanation.forwards:,} forwards",
     ):

@@ -19,7 +19,7 @@ from rich.console import Console
 from tests.figures.samples import REPORTED, adaptive, contrasted, faithfulness
 
 from wavescope.engine.kinds import KINDS, PERTURBING
-from wavescope.engine.types import Explanation
+from wavescope.engine.types import Explanation, Indices
 from wavescope.figures.colours import (
     CHANGE,
     COLORMAP,
@@ -30,7 +30,7 @@ from wavescope.figures.colours import (
     display_of,
     log_display_of,
 )
-from wavescope.figures.labels import caption, scale_label, shorten
+from wavescope.figures.labels import caption, scale_label, shorten, side_words, sign_of
 from wavescope.figures.layout import packed_bands, rectangles, spread
 from wavescope.figures.terminal import report
 
@@ -247,7 +247,7 @@ def test_a_report_for_a_plain_terminal_has_no_block_and_no_sign_beyond_ascii(
 @pytest.mark.parametrize("kind", REPORTED)
 def test_the_terminal_tells_the_numbers_of_every_kind(make_explanation: MakeExplanation, kind: str) -> None:
     told = " ".join(_terminal(make_explanation(kind)).split())
-    usual = ["contrast with “tiger cat” 0.12"] if kind in PERTURBING else []
+    usual = ["difference from the map of “tiger cat” 0.12"] if kind in PERTURBING else []
     for words in (*REPORTED[kind], "split-half reliability 0.83", *usual):
         assert words in told
 
@@ -303,6 +303,24 @@ def test_the_caption_tells_of_the_authors_choices(make_explanation: MakeExplanat
     assert "computed as the authors' code does" in caption(explanation)
 
 
+def test_importance_speaks_for_a_class_where_effects_are_more_than_twice_their_errors() -> None:
+    indices = Indices(
+        total=np.array([0.4, 0.3, 0.2, 0.1]),
+        first=None,
+        standard_error=None,
+        interval_95=None,
+        effect=(1.0, -3.0, 2.0, None),
+        effect_error=(0.49, 1.0, 1.01, None),
+    )
+    words = side_words(indices, "cat", "tabby")
+    assert words == (
+        "Factors with 40.0 % of its importance speak for “cat”, with 30.0 % for “tabby”; of the others the sign is not "
+        "known."
+    )
+    assert [sign_of(*pair) for pair in ((1.0, 0.5), (1.0, None), (None, 0.1), (0.0, 0.0))] == [""] * 4
+    assert side_words(replace(indices, effect=None), "cat", "tabby") == ""
+
+
 def test_the_terminal_answers_why_this_and_not_that(make_explanation: MakeExplanation) -> None:
     explanation = adaptive(make_explanation())
     text = _terminal(contrasted(explanation, warnings=("hardly known",)))
@@ -310,5 +328,8 @@ def test_the_terminal_answers_why_this_and_not_that(make_explanation: MakeExplan
     assert "Largest factors of the contrast" in text
     assert "warning of the contrast: hardly known" in text
     assert re.search(r"^ *\d+ +0\.\d{3} +[+-]\d\S* ± \S+", text, flags=re.MULTILINE)
+    assert re.search(r"[+]\d\S* ± \S+ +Egyptian cat", text)
+    assert re.search(r"-\d\S* ± \S+ +tiger cat", text)
+    assert "speak for “Egyptian cat”" in text
     constant = _terminal(contrasted(explanation, constant=True))
     assert "the difference of their logits did not vary" in constant

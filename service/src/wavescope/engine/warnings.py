@@ -122,7 +122,7 @@ def of_attributions(found: Attributions, request: ExplanationRequest, varied: bo
     sentences: list[str] = []
     if found.split_half is not None and found.split_half < LEAST_SPLIT_HALF:
         sentences.append(
-            f"attributions from odd and from even samples rank the factors alike to {found.split_half:.2f} only (1 "
+            f"attributions from odd and from even samples rank the factors alike to {_below(found.split_half)} only (1 "
             "would be the same order): another seed would give another map; raise samples"
         )
     if found.method == "smoothgrad" and found.samples > 1 and (request.noise == 0 or not varied):
@@ -196,6 +196,16 @@ def of_contrast(
     return tuple(sentence for sentence in found if sentence is not None)
 
 
+def of_two_classes(explanation: Explanation, other: Explanation) -> tuple[str, ...]:
+    """Warning of two explanations that are compared and are of different classes; none where they are of one."""
+    if explanation.target.index == other.target.index:
+        return ()
+    return (
+        f"the image is explained for {explanation.target.label!r} and the other for {other.target.label!r}, each for "
+        "what the model sees: the shifts hold the change of class as well; name a target to compare one class",
+    )
+
+
 def of_bounds(share: float) -> tuple[str, ...]:
     """Warning of a contrast of which logits are known as bounds alone in a share of the scored images; none for 0."""
     if not share:
@@ -226,9 +236,14 @@ def _split_half(split_half: float | None, more: str) -> str | None:
     if split_half is None or split_half >= LEAST_SPLIT_HALF:
         return None
     return (
-        f"indices from odd and from even design rows rank the factors alike to {split_half:.2f} only "
+        f"indices from odd and from even design rows rank the factors alike to {_below(split_half)} only "
         f"(1 would be the same order): another seed would give another map; {more}"
     )
+
+
+def _below(reliability: float) -> str:
+    """Two digits, rounded down: what is below a threshold reads as below it."""
+    return f"{np.floor(100 * reliability) / 100:.2f}"
 
 
 def _inaccurate(explanation: Explanation) -> str | None:
@@ -255,7 +270,7 @@ def _contrast(explanation: Explanation) -> str | None:
         f"the map of the runner-up, {worth.runner_up.label!r}, ranks the factors alike to "
         f"{1 - worth.class_contrast:.2f}: this map tells what the model looks at, hardly why it says "
         f"{explanation.target.label!r} and not {worth.runner_up.label!r}"
-        f"{'; the section contrast does' if contrasted else ''}"
+        f"{', which the section contrast explains' if contrasted else ''}"
     )
 
 

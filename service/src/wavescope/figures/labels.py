@@ -10,6 +10,7 @@ from wavescope.engine.types import (
     Attributions,
     Explanation,
     Faithfulness,
+    Indices,
     Kept,
     Prediction,
     Screening,
@@ -32,6 +33,7 @@ ATTRIBUTION_UNITS = {
     "smoothgrad": "mean size of the gradient",
     "integrated_gradients": "size of the integrated gradient",
 }
+KNOWN_SIGN = 2.0  # standard errors from which an effect has a sign
 DOMAINS = {"pixel": "pixels", "wavelet": "wavelet factors", "fourier": "Fourier factors"}
 
 
@@ -112,7 +114,7 @@ def worth_words(explanation: Explanation) -> str:
     if worth.class_contrast is not None and worth.runner_up is not None:
         other = shorten(worth.runner_up.label, 40)
         parts.append(
-            f"contrast with “{other}” {worth.class_contrast:.2f} (0: the same map, 1: an unrelated one)"
+            f"difference from the map of “{other}” {worth.class_contrast:.2f} (0: the same map, 1: an unrelated one)"
         )
     return f"Worth of the map: {'; '.join(parts)}." if parts else ""
 
@@ -127,8 +129,11 @@ def _attribution_words(found: Attributions) -> str:
         )
     if found.split_half is None:
         return ""
-    reliability = f"{found.split_half:.2f} (1: both halves of the samples rank alike)"
-    return f"Worth of the map: split-half reliability {reliability}."
+    return (
+        f"Worth of the map: split-half reliability {found.split_half:.2f} (1: both halves of the samples rank alike). "
+        "It says that another seed gives the same map: not that the model relies on these coefficients, which "
+        "gradients by themselves do not measure."
+    )
 
 
 def contrast_sentence(explanation: Explanation) -> str:
@@ -140,7 +145,33 @@ def contrast_sentence(explanation: Explanation) -> str:
     why = f"Why “{target}” and not “{other}”"
     if found.outcome == "constant_score":
         return f"{why}: the difference of their logits did not vary, so that its Sobol indices are undefined."
-    return f"{why}: Sobol indices of the difference of their logits."
+    sides = "" if found.indices is None else f" {side_words(found.indices, target, other)}"
+    return f"{why}: Sobol indices of the difference of their logits.{sides}"
+
+
+def side_words(indices: Indices, target: str, other: str) -> str:
+    """How much of a contrast's importance speaks for either class, as far as the signs of effects are known.
+
+    A sign is known where the effect is more than twice its standard error.
+    """
+    total = float(indices.total.sum())
+    if indices.effect is None or indices.effect_error is None or not total > 0:
+        return ""
+    shares = {"+": 0.0, "-": 0.0}
+    for index, effect, error in zip(indices.total, indices.effect, indices.effect_error, strict=True):
+        if known := sign_of(effect, error):
+            shares[known] += max(float(index), 0.0) / total
+    return (
+        f"Factors with {percent(shares['+'])} of its importance speak for “{target}”, with {percent(shares['-'])} for "
+        f"“{other}”; of the others the sign is not known."
+    )
+
+
+def sign_of(effect: float | None, error: float | None) -> str:
+    """``+`` or ``-`` of an effect of more than twice its standard error; empty for any other."""
+    if effect is None or error is None or not abs(effect) > KNOWN_SIGN * error:
+        return ""
+    return "+" if effect > 0 else "-"
 
 
 def screening_words(explanation: Explanation) -> str:
@@ -220,7 +251,7 @@ def caption(explanation: Explanation) -> str:
             transform(given),
             _partition_words(explanation),
             *_gradient_words(explanation),
-            f"{explanation.forwards:,} forwards",
+            f"gradients that count as {explanation.forwards:,} forwards",
             f"seed {given['seed']}" if "seed" in given else "",
         ]
         return "; ".join(part for part in parts if part) + "."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from rich import box
@@ -35,6 +35,7 @@ from wavescope.figures.labels import (
     probability_label,
     scale_label,
     shorten,
+    sign_of,
     sufficiency_sentence,
 )
 
@@ -55,7 +56,7 @@ def sections(explanation: Explanation, width: int, ascii_only: bool) -> Iterator
     """
     yield from _own_sections(explanation, width, ascii_only)
     if explanation.contrast is not None:
-        yield from contrast_report(explanation.contrast, contrast_sentence(explanation), ascii_only)
+        yield from contrast_report(explanation, explanation.contrast, ascii_only)
 
 
 def _own_sections(explanation: Explanation, width: int, ascii_only: bool) -> Iterator[RenderableType]:
@@ -82,7 +83,8 @@ def _own_sections(explanation: Explanation, width: int, ascii_only: bool) -> Ite
     elif explanation.radial is not None:
         yield radial_table(explanation.radial, width=width, ascii_only=ascii_only)
     elif explanation.levels is not None:
-        yield scale_table(explanation.levels, width=width, ascii_only=ascii_only)
+        name = "Importance per scale" if explanation.attributions is None else "Attribution per scale"
+        yield scale_table(explanation.levels, name, width=width, ascii_only=ascii_only)
     elif explanation.maps is not None and explanation.indices is not None:
         yield cell_table(explanation.maps, explanation.indices)
         return
@@ -92,19 +94,26 @@ def _own_sections(explanation: Explanation, width: int, ascii_only: bool) -> Ite
         yield attribution_table(explanation.attributions, ascii_only=ascii_only)
 
 
-def contrast_report(found: Contrast, sentence: str, ascii_only: bool) -> Iterator[RenderableType]:
+def contrast_report(explanation: Explanation, found: Contrast, ascii_only: bool) -> Iterator[RenderableType]:
     """The question of a contrast, its shares per scale, and the factors that decide it, each with its signed effect."""
     shares = "; ".join(
         f"{scale_label(level.scale_px)}: {percent(level.share)}" for level in found.levels or ()
     )
-    yield Text("\n".join(filter(None, [sentence, shares])) + "\n")
+    yield Text("\n".join(filter(None, [contrast_sentence(explanation), shares])) + "\n")
     if found.indices is not None:
-        yield effect_table(found.indices, ascii_only=ascii_only)
+        sides = {"+": shorten(explanation.target.label, 24), "-": shorten(found.against.label, 24), "": ""}
+        yield effect_table(found.indices, sides, ascii_only=ascii_only)
 
 
-def effect_table(indices: Indices, *, ascii_only: bool = False) -> Table:
-    """The factors of the largest total indices that were perturbed by themselves, with their signed effects."""
-    table = _table("Largest factors of the contrast", "factor", "total index", "effect")
+def effect_table(indices: Indices, sides: Mapping[str, str], *, ascii_only: bool = False) -> Table:
+    """The factors of the largest total indices that were perturbed by themselves, with their signed effects.
+
+    Args:
+        indices: of the contrast.
+        sides: the class that effects of each sign speak for.
+        ascii_only: draw with plain characters.
+    """
+    table = _table("Largest factors of the contrast", "factor", "total index", "effect", "for")
     effects = indices.effect or (None,) * len(indices.total)
     errors = indices.effect_error or (None,) * len(indices.total)
     plus = "+-" if ascii_only else "±"
@@ -114,7 +123,10 @@ def effect_table(indices: Indices, *, ascii_only: bool = False) -> Table:
     for factor in measured[:_CELLS_LISTED]:
         error = errors[factor]
         known = "" if error is None else f" {plus} {error:.2g}"
-        table.add_row(str(factor), f"{indices.total[factor]:.3f}", f"{effects[factor]:+.3g}{known}")
+        speaks_for = Text(sides[sign_of(effects[factor], error)])
+        table.add_row(
+            str(factor), f"{indices.total[factor]:.3f}", f"{effects[factor]:+.3g}{known}", speaks_for
+        )
     return table
 
 
@@ -126,9 +138,15 @@ def second_predictions(explanation: Explanation) -> Iterator[RenderableType]:
         yield prediction_table(explanation.zoom.zoomed, "Prediction of the enlarged image")
 
 
-def scale_table(levels: Sequence[LevelImportance], *, width: int = 80, ascii_only: bool = False) -> Table:
+def scale_table(
+    levels: Sequence[LevelImportance],
+    name: str = "Importance per scale",
+    *,
+    width: int = 80,
+    ascii_only: bool = False,
+) -> Table:
     """Importance per scale: level 0 (approximation) first, shares in percent of the sum over all."""
-    table = _table("Importance per scale", "level", "scale", "share")
+    table = _table(name, "level", "scale", "share")
     room = _add_bar_column(table, width - _TABLE_WIDTH)
     for name in ("horizontal", "vertical", "diagonal"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -48,7 +48,9 @@ def _parts(explanation: Explanation, width: int, ascii_only: bool) -> Iterator[R
 
 def _cost(explanation: Explanation) -> str:
     seconds = explanation.timing.get("total_s")
-    cost = f"{explanation.forwards:,} forwards"
+    found = explanation.attributions
+    counted = "" if found is None else f"{found.samples:,} gradients, which count as "
+    cost = f"{counted}{explanation.forwards:,} forwards"
     if seconds:
         cost += f" in {seconds:.1f} s ({explanation.forwards / seconds:,.0f} per second)"
     return cost

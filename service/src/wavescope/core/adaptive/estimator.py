@@ -342,7 +342,7 @@ class AdaptiveEstimator:
         return Measurements(members, log, noise)
 
     def _still(self, target: int, sample: _Effects) -> Bool[np.ndarray, " m"]:
-        """Which of what was perturbed changed the score by no more than rounding of float64 does."""
+        """Find what changed the score by no more than rounding of float64 does, of all that was perturbed."""
         return sample.means <= (FLOAT64_ROUNDING * np.abs(self._rows[:, target]).max()) ** 2
 
     def _keep_small(
@@ -354,7 +354,7 @@ class AdaptiveEstimator:
         error: Float[np.ndarray, " k"],
         interval: Float[np.ndarray, "k 2"],
     ) -> None:
-        """Puts in the indices of factors measured below ``REACH``, as they are: the process knows them as larger."""
+        """Put in the indices of factors measured below ``REACH`` as they are: the process knows them as larger."""
         index = sample.means / self._scale(target, sample)
         small = (sample.substituted < self.n_factors) & (index < index.max(initial=0) * np.exp(-REACH))
         small &= ~self._still(target, sample)

@@ -9,6 +9,7 @@ import numpy as np
 from wavescope.core.comparison import place_shift, scale_shift
 from wavescope.engine.attribution import ImageContext
 from wavescope.engine.types import Comparison, Explanation, LevelImportance, ScaleChange, Zoom, ZoomLevel
+from wavescope.engine.warnings import of_two_classes
 
 
 def finish_compare(context: ImageContext, explanation: Explanation, other: Explanation) -> Explanation:
@@ -47,7 +48,8 @@ def finish_compare(context: ImageContext, explanation: Explanation, other: Expla
         place_change=change,
         other=other,
     )
-    return replace(explanation, comparison=comparison, warnings=(*explanation.warnings, *_of_other(other)))
+    warnings = (*explanation.warnings, *of_two_classes(explanation, other), *_of_other(other))
+    return replace(explanation, comparison=comparison, warnings=warnings)
 
 
 def finish_zoom(context: ImageContext, explanation: Explanation, zoomed: Explanation) -> Explanation:
