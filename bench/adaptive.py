@@ -315,7 +315,7 @@ def _of_model(name: str, rows: list[Row], known: list[Row]) -> list[str]:
         if not here:
             continue
         names = dict.fromkeys(row["photograph"] for row in here)
-        lines += ["", f"## {name}{TITLES[of]}: {', '.join(names)}", "", *tables.frontier(summary, of)]
+        lines += ["", _heading(f"{name}{TITLES[of]}: {', '.join(names)}"), "", *tables.frontier(summary, of)]
         lines += [
             "",
             "Adaptive / full: the defaults first, then a twentieth of the forwards. ✓ where the median is as good or "
@@ -327,12 +327,20 @@ def _of_model(name: str, rows: list[Row], known: list[Row]) -> list[str]:
             "",
             *tables.defaults([row for row in here if row["method"] == DEFAULT]),
         ]
-    lines += ["", f"## {name}correlation, photograph by photograph, adaptive / full, mean of the seeds", ""]
+    lines += [
+        "",
+        _heading(f"{name}correlation, photograph by photograph, adaptive / full, mean of the seeds"),
+        "",
+    ]
     lines += tables.photographs(rows, PAIRS)
-    lines += ["", f"## {name}how well the truth is known", "", *tables.truths(known)]
+    lines += ["", _heading(f"{name}how well the truth is known"), "", *tables.truths(known)]
     if chosen := tables.losers(summary, "developed", LOSERS_BUDGETS):
-        lines += ["", f"## {name}other methods, on the photographs it was developed on", "", *chosen]
+        lines += ["", _heading(f"{name}other methods, on the photographs it was developed on"), "", *chosen]
     return lines
+
+
+def _heading(text: str) -> str:
+    return f"## {text[0].upper()}{text[1:]}"
 
 
 TITLES = {"developed": "photographs it was developed on", "held out": "photographs it never saw"}

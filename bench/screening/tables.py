@@ -50,10 +50,11 @@ def medians(rows: list[Row]) -> list[Row]:
 def frontier(summary: list[Row], of: str) -> list[str]:
     """Full and adaptive plans of one set of photographs, by forwards."""
     chosen = [row for row in summary if row["set"] == of and row["method"] in ("full", "adaptive")]
-    lines = _head(["plan", "forwards"], list(COLUMNS))
+    shown = [metric for metric in COLUMNS if any(metric in row for row in chosen)]
+    lines = _head(["plan", "forwards"], shown)
     for row in sorted(chosen, key=lambda row: (row["method"] == "adaptive", row["forwards"])):
         name = f"full, N = {round(row['forwards'] / 786)}" if row["method"] == "full" else "adaptive"
-        lines.append(_line([name, f"{row['forwards']:,}"], row, list(COLUMNS), spread=("correlation",)))
+        lines.append(_line([name, f"{row['forwards']:,}"], row, shown, spread=("correlation",)))
     return lines
 
 

@@ -150,7 +150,7 @@ def contrast_sentence(explanation: Explanation) -> str:
 
 
 def side_words(indices: Indices, target: str, other: str) -> str:
-    """How much of a contrast's importance speaks for either class, as far as the signs of effects are known.
+    """Shares of a contrast's importance that speak for either class, as far as the signs of effects are known.
 
     A sign is known where the effect is more than twice its standard error.
     """
