@@ -185,7 +185,9 @@ def main() -> int:
         with running_service(log) as url:
             print(f"Explaining {name} at {url}", flush=True)
             with Client(url, timeout_s=EXPLAIN_S) as client:
-                explanation = client.explain(arguments.image or photograph(), model=arguments.model)
+                explanation = client.explain(
+                    arguments.image or photograph(), model=arguments.model, fresh=True
+                )
     except (DemoFailure, WavescopeError, OSError) as error:
         print(f"The demonstration failed: {error}", file=sys.stderr)
         return 1
