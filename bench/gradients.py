@@ -114,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--photographs", nargs="+", default=[*DEVELOPED, "clock"])
+    parser.add_argument("--photographs", nargs="+", default=[*DEVELOPED, *HELD_OUT])
     parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL.name])
     parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS))
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each (default 2)")
