@@ -12,6 +12,7 @@ from scipy.stats import binom, rankdata
 
 from wavescope.core.monitoring.conformal import ConformalTest, Signal
 from wavescope.core.monitoring.self_test import RISK, lag1_autocorrelation, self_test
+from wavescope.errors import InvalidRequest
 
 TEST = ConformalTest((Signal("a", 0.5), Signal("b", 0.5, two_sided=True)), seed=2)
 
@@ -68,6 +69,13 @@ def test_autocorrelation_is_that_of_the_ranks(scores: list[float]) -> None:
         centred = ranks - ranks.mean()
         assert found == pytest.approx((centred[1:] * centred[:-1]).sum() / (centred**2).sum())
     assert -1 <= found <= 1
+
+
+@pytest.mark.parametrize("bad", [math.nan, -math.inf])
+def test_a_score_that_is_no_number_is_refused(bad: float) -> None:
+    with pytest.raises(InvalidRequest, match=r"reference\.a is ") as refused:
+        self_test(TEST, {"a": np.array([*np.arange(100.0), bad])})
+    assert refused.value.field == "reference.a"
 
 
 def test_what_the_reference_does_not_have_is_passed_over() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 
 from wavescope.core.monitoring.draws import check_seed, thin, tie_breaker
 from wavescope.core.monitoring.evidence import ChangePoint, History, change_point, grow, log_sum
@@ -60,7 +60,7 @@ class ConformalTest:
         signals: at least one, of different names.
         seed: of ties and thinning, 0..2^64 − 1.
         mean_observations: mean number of observations to a false alarm, at least this, 1 or more.
-        pool_cap: scores that are ranked among at most, above the size of the reference.
+        pool_cap: scores that are ranked among at most, 100 or more, and no fewer than the reference has.
         pool_kept: of more, so many are kept, drawn at random, fewer than ``pool_cap``.
         history: observations remembered for the moment of a change.
 
@@ -80,6 +80,11 @@ class ConformalTest:
         check_weights([signal.weight for signal in self.signals])
         check_seed(self.seed)
         check_mean_observations(self.mean_observations)
+        for field, least in (("pool_cap", MIN_CALIBRATION), ("history", 1)):
+            if (given := getattr(self, field)) < least:
+                raise InvalidRequest(
+                    f"{field} is {given}; it must be {least} or more", field=field, minimum=least
+                )
         if not 1 <= self.pool_kept < self.pool_cap:
             raise InvalidRequest(
                 f"pool_kept is {self.pool_kept}; it must be within 1..{self.pool_cap - 1}, below pool_cap",
@@ -179,14 +184,14 @@ def start(test: ConformalTest, reference: Mapping[str, Float64[np.ndarray, " n"]
         reference: scores of every signal, of images that nothing was fitted to; +∞ for failed ones.
 
     Raises:
-        InvalidRequest: a signal is missing, has fewer than 100 scores, more than are kept, NaN or −∞.
+        InvalidRequest: a signal is missing, has fewer than 100 scores, more than ``pool_cap``, NaN or −∞.
     """
     states: list[SignalState] = []
     for signal in test.signals:
         field = f"reference.{signal.name}"
         if signal.name not in reference:
             raise InvalidRequest(f"{field} is missing: the test watches this signal", field=field)
-        scores = np.asarray(reference[signal.name], dtype=np.float64)
+        scores = checked_scores(reference[signal.name], field)
         if not MIN_CALIBRATION <= len(scores) <= test.pool_cap:
             raise InvalidRequest(
                 f"{field} has {len(scores)} scores; it must have {MIN_CALIBRATION}..{test.pool_cap}: "
@@ -195,7 +200,7 @@ def start(test: ConformalTest, reference: Mapping[str, Float64[np.ndarray, " n"]
                 minimum=MIN_CALIBRATION,
                 maximum=test.pool_cap,
             )
-        states.append(_opened(signal, [_checked(float(score), field) for score in scores]))
+        states.append(_opened(signal, scores))
     return ConformalState(-1, tuple(states), None, 0)
 
 
@@ -257,11 +262,20 @@ def _checked(score: float, field: str) -> float:
     return score + 0.0  # −0.0 equals 0.0
 
 
-def _opened(signal: Signal, scores: list[float]) -> SignalState:
+def checked_scores(scores: Float[np.ndarray, " n"], field: str) -> Float64[np.ndarray, " n"]:
+    """The scores in float64; +∞ for failed observations.
+
+    Raises:
+        InvalidRequest: one is NaN or −∞; names ``field``.
+    """
+    return np.array([_checked(float(score), field) for score in scores], dtype=np.float64)
+
+
+def _opened(signal: Signal, scores: Float64[np.ndarray, " n"]) -> SignalState:
     """R = 0, with these scores in the pool."""
     sides = 1 + signal.two_sided
     log_r = np.full((sides, len(KAPPAS)), -np.inf)
-    return SignalState(np.sort(np.array(scores)), 0, 0, log_r, -math.inf, History.empty(sides, log_r.shape))
+    return SignalState(np.sort(scores), 0, 0, log_r, -math.inf, History.empty(sides, log_r.shape))
 
 
 def _restarted(state: SignalState) -> SignalState:
@@ -296,7 +310,7 @@ def _observed(
 
 
 def _thinned(test: ConformalTest, signal: Signal, state: SignalState, seq: int) -> SignalState:
-    """Ranks among a thinned pool are uniform, but not independent of those before: R is 0 again."""
+    """A random part of a pool that has grown beyond ``pool_cap``, and R = 0."""
     if len(state.pool) <= test.pool_cap:
         return state
     kept = thin(state.pool, test.pool_kept, seed=test.seed, seq=seq, name=signal.name)

@@ -65,7 +65,7 @@ def fit_distance(rows: Float[np.ndarray, "n d"], *, field: str) -> Distance:
         field: that errors name.
 
     Raises:
-        InvalidRequest: there are too few rows, one is not finite, or a combination of their columns is constant.
+        InvalidRequest: there are too few rows, one is not finite, or the rows do not vary.
     """
     n, dimension = rows.shape
     least = IMAGES_A_DIMENSION * dimension
@@ -86,8 +86,7 @@ def fit_distance(rows: Float[np.ndarray, "n d"], *, field: str) -> Distance:
     # What is left of the variance of equal values is rounding.
     if variances[0] <= 1e-12 * float((rows**2).mean()):
         raise InvalidRequest(
-            f"{field} does not vary in each of its {dimension} dimensions, so that no distance is defined: collect "
-            "images that differ",
+            f"{field} does not vary, so that no distance is defined: collect images that differ",
             field=field,
         )
     return Distance(rows.mean(axis=0), cholesky(covariance, lower=True))

@@ -25,8 +25,10 @@ class Reading:
         log10_threshold: an alarm is raised where the evidence reaches it.
         false_alarm_bound: a stable stream comes so far, within as many observations, with at most this probability,
             0 to 1.
-        direction: the side with more evidence; ``None`` without any.
-        changed_at: when the change began, if there was one; ``None`` while R = 0.
+        direction: the side with more evidence, of which failed observations count as large; ``None`` while there is no
+            evidence, and of the bounded-mean test, whose signals have one side.
+        changed_at: when the change began, if there was one; ``None`` while R = 0. Where evidence is flat its interval
+            need not hold its most likely moment.
     """
 
     name: str

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from wavescope.core.monitoring.conformal import KAPPAS, ConformalTest, Signal, log_bets, p_values
+from wavescope.core.monitoring.conformal import (
+    KAPPAS,
+    ConformalTest,
+    Signal,
+    checked_scores,
+    log_bets,
+    p_values,
+)
 from wavescope.core.monitoring.draws import tie_breaker
 from wavescope.core.monitoring.evidence import grow, log_sum
 from wavescope.core.monitoring.observing import false_alarm_bound
@@ -49,18 +56,20 @@ def self_test(
 ) -> tuple[SignalCheck, ...]:
     """Checks of a reference, one for every signal of the test that it has.
 
-    The test is run over the scores in order of arrival, with nothing in the pool before: its p-values are as
-        uniform. A
-    signal is rejected where its evidence has a probability of at most ``risk``, or where neighbours are
+    The test is run over the scores in order of arrival, with nothing in the pool before: its p-values are uniform,
+    too. A signal is rejected where its evidence has a probability of at most ``risk``, or where neighbours are
     correlated by more than 0.2, or than three standard deviations, 3/√n, where that is more.
 
     Args:
         test: parameters.
         reference: (n,) scores in order of arrival, +∞ for failed ones; not NaN.
         risk: of rejecting an exchangeable reference for its evidence, all signals together.
+
+    Raises:
+        InvalidRequest: a score is NaN or −∞.
     """
     return tuple(
-        _check(test, signal, np.asarray(reference[signal.name], dtype=np.float64), risk)
+        _check(test, signal, checked_scores(reference[signal.name], f"reference.{signal.name}"), risk)
         for signal in test.signals
         if signal.name in reference
     )
