@@ -157,6 +157,7 @@ def test_a_single_factor_that_decides_has_nearly_the_whole_index_after_a_few_row
         for seed in range(4)
     ]
     assert min(one.total[17] for one in found) > 0.7
+    assert min(one.total.sum() for one in found) > 0.98
     assert all(one.interval_95[17, 1] == 1 for one in found)
 
 
@@ -174,6 +175,19 @@ def test_sizes_that_say_nothing_are_found_out_before_the_plan_believes_itself_ac
         low, high = found.interval_95[largest].T
         held.append(float(((low <= known.total[largest]) & (known.total[largest] <= high)).mean()))
     assert np.mean(held) > 0.8
+
+
+def test_v_is_what_the_indices_add_up_to_1_by() -> None:
+    """Rows of A that vary too much make every index too small: V then is what the effects add up to."""
+    w = np.full(12, 1.0)
+    known = linear(w)
+    for seed in range(4):
+        done = Surveyed(known.f, make_traits(w), rows=16, budget=800, seed=seed)
+        rows = float(done.estimator.rows().var(ddof=1))
+        assert done.estimate.total.sum() > 0.98
+        assert done.estimator.variance() <= rows * (1 + 1e-9)
+        measured = done.estimate.total * done.estimator.variance()
+        assert measured.sum() == pytest.approx(w.sum() / 12, rel=0.35)
 
 
 def test_small_indices_that_were_measured_are_not_raised_to_what_others_are() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -18,12 +19,13 @@ from wavescope.core.reconstruction import rank
 from wavescope.core.rendering.fourier import FourierSynthesis
 from wavescope.core.scores import resolve_score
 from wavescope.core.sobol.design import make_design
+from wavescope.engine import warnings
 from wavescope.engine.choices import CHOICES
 from wavescope.engine.explain import ResolvedRequest
 from wavescope.engine.kinds import PERTURBING
 from wavescope.engine.requests import make_request
 from wavescope.engine.run import explain, explain_many
-from wavescope.engine.types import CropBox, Explanation, ExplanationRequest, Outputs, Picture
+from wavescope.engine.types import CropBox, Explanation, ExplanationRequest, Indices, Outputs, Picture
 from wavescope.errors import InvalidRequest
 
 SHAPE = (2, 16, 16)
@@ -510,8 +512,18 @@ def test_figures_in_warnings_are_those_of_the_explanation() -> None:
     done = run(three_classes(), make_request(score="probability", grid_size=16, levels=2, nb_design=2))
     assert done.worth.split_half < 0.7
     (told,) = [warning for warning in done.warnings if "odd and from even" in warning]
-    rounded_down = np.floor(100 * done.worth.split_half) / 100
-    assert f"alike to {rounded_down:.2f} only" in told
+    [shown] = re.findall(r"alike to (0\.\d\d) only", told)
+    assert 0 <= done.worth.split_half - float(shown) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("split_half", "shown"),
+    [(0.29, "0.29"), (0.57, "0.57"), (0.698, "0.69"), (0.6999, "0.69"), (-0.005, "-0.01")],
+)
+def test_a_reliability_below_a_threshold_reads_as_below_it(split_half: float, shown: str) -> None:
+    indices = Indices(np.full(3, 1 / 3), None, None, None)
+    [said] = warnings.of_contrast(indices, split_half, None, None)
+    assert f"alike to {shown} only" in said
 
 
 def test_a_model_of_one_class_has_no_runner_up() -> None:

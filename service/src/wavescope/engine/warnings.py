@@ -243,7 +243,7 @@ def _split_half(split_half: float | None, more: str) -> str | None:
 
 def _below(reliability: float) -> str:
     """Two digits, rounded down: what is below a threshold reads as below it."""
-    return f"{np.floor(100 * reliability) / 100:.2f}"
+    return f"{np.floor(100 * reliability + 1e-9) / 100:.2f}"
 
 
 def _inaccurate(explanation: Explanation) -> str | None:

@@ -172,7 +172,7 @@ class AdaptiveEstimator:
         self._process = GaussianProcess(kept, steep, finest=levels) if len(self._acts) else None
         self._inert = features.size <= 0
         self._levels = kept.level
-        self._kept: tuple[int, Posterior] | None = None
+        self._kept: tuple[int, Posterior, float] | None = None
         self.n_factors = len(features.size)
         self.groups = self._make_groups(features)
         self._block = np.zeros(self.n_factors + len(self.groups), dtype=int)
@@ -254,8 +254,15 @@ class AdaptiveEstimator:
         return self._rows[:, target]
 
     def variance(self, target: int = 0) -> float:
-        """V of one class: over the rows of A; at least what the largest effect surely is, for no index exceeds 1."""
-        return self._scale(target, self._sample(target))
+        """V of one class: over the rows of A, so that no index exceeds 1 and all add up to 1 at least.
+
+        Not below what the largest effect surely is; less where the indices would add up to less than 1.
+        """
+        sample = self._sample(target)
+        scale = self._scale(target, sample)
+        if self._process is None:
+            return scale
+        return scale * self._solve(target, self._measurements(target, sample))[1]
 
     def split_half(self, target: int = 0) -> float | None:
         """Spearman's correlation of indices from every other row with those from the others, corrected to all rows.
@@ -355,7 +362,7 @@ class AdaptiveEstimator:
         interval: Float[np.ndarray, "k 2"],
     ) -> None:
         """Put in the indices of factors measured below ``REACH`` as they are: the process knows them as larger."""
-        index = sample.means / self._scale(target, sample)
+        index = sample.means / self.variance(target)
         small = (sample.substituted < self.n_factors) & (index < index.max(initial=0) * np.exp(-REACH))
         small &= ~self._still(target, sample)
         noise, _ = self._noise(sample)
@@ -367,18 +374,22 @@ class AdaptiveEstimator:
         interval[factors] = np.minimum(np.exp(np.stack([log - reach, log + reach], axis=-1)), 1)
 
     def _posterior(self, target: int, measured: Measurements) -> Posterior:
-        """Log indices of the factors that act; kept, for a round asks twice."""
+        """Log indices of the factors that act."""
+        return self._solve(target, measured)[0]
+
+    def _solve(self, target: int, measured: Measurements) -> tuple[Posterior, float]:
+        """Log indices of the factors that act, and V over that of the rows of A; kept, for a round asks twice."""
         assert self._process is not None
         if self._kept is None or self._kept[0] != target:
             scatter = self._process.scatter(measured)
-            found = self._process.posterior(measured, scatter=scatter)
+            found, short = self._process.posterior(measured, scatter=scatter), 1.0
             if measured.factors and found.expected.sum() < 1:
                 found = self._process.posterior(measured.with_sum(len(self._acts)), scatter=scatter)
                 # What is left is of V, by which all are divided.
                 short = min(float(found.expected.sum()), 1.0)
                 found = replace(found, mean=found.mean - np.log(short))
-            self._kept = (target, found)
-        return self._kept[1]
+            self._kept = (target, found, short)
+        return self._kept[1:]
 
     def _common(self, target: int) -> float:
         """Variance of what the logs of all indices have in common: the error of V."""

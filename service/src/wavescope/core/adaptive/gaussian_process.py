@@ -235,7 +235,8 @@ class GaussianProcess:
         covariance, own_sd = self._covariance, scatter * self._own_sd
         if scatter > 1:
             covariance = covariance + (scatter**2 - 1) * self._own_sd**2 * np.eye(len(covariance))
-        mean, variance = self.mean, np.diag(covariance)
+        mean = self.mean
+        variance: Float[np.ndarray, " k"] = np.diag(covariance)
         if not measured.factors:
             return Posterior(mean, variance, covariance, np.zeros((0, len(mean))))
         single = np.asarray([len(group) == 1 for group in measured.factors])
