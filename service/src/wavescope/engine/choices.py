@@ -52,7 +52,7 @@ FULL_ALONE: dict[str, tuple[str, ...] | None] = {
     "estimator": tuple(name for name, estimator in ESTIMATORS.items() if not estimator.adaptive),
     "sampler": tuple(name for name, sampler in SAMPLERS.items() if not sampler.nested),
 }
-# Partitions whose maps were measured to be as good for a tenth of the forwards (``make adaptive``).
+# Partitions whose maps correlate better with the truth for a tenth of the forwards (``make adaptive``).
 ADAPTIVE_PARTITIONS = ("grid", "aligned")
 
 # Defaults under ``compat: "reference"``, beyond how things are computed; kinds add their own.
