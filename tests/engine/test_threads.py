@@ -54,9 +54,9 @@ def test_an_adaptive_plan_has_one_thread_while_it_computes_and_scores_and_the_ca
     scoring: list[set[int]] = []
     posterior = GaussianProcess.posterior
 
-    def look(self: GaussianProcess, measured: Measurements) -> Any:
+    def look(self: GaussianProcess, measured: Measurements, **options: float) -> Any:
         computing.append(threads())
-        return posterior(self, measured)
+        return posterior(self, measured, **options)
 
     monkeypatch.setattr(GaussianProcess, "posterior", look)
     image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
