@@ -513,6 +513,7 @@ DRAWN: dict[str, tuple[str, ...]] = {
         "mean size of the gradient, summed over sub-bands",
         "SmoothGrad over 25 images with noise of 0.25",
         "gradients of the logit",
+        "Attribution per scale",
         "share of the summed attributions",
         "784 factors",
         "4-8 px",

@@ -50,7 +50,7 @@ def test_a_distance_is_that_of_the_inverse() -> None:
         (np.ones((20, 3)), "does not vary"),
         (np.full((20, 3), 0.1), "does not vary"),
         (np.zeros((20, 3)), "does not vary"),
-        (np.array([[1.0, 1.0], [-1.0, -1.0]] * 10), "does not vary in each of its 2"),
+        (np.array([[1.0, 1.0], [-1.0, -1.0]] * 10), "does not vary, so that no distance"),
     ],
 )
 def test_rows_without_a_distance_are_refused(given: np.ndarray, said: str) -> None:

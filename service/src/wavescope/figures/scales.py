@@ -27,17 +27,18 @@ LEGEND: dict[Orientation, str] = {
     "approximation": "approximation",
 }
 
+SUMMED = "total Sobol indices"  # what shares are of, but for attributions
 _PALE = 0.3  # opacity of a bar that is a prediction
 HALO = [Stroke(linewidth=2.6, foreground="white"), Normal()]  # keeps a dark line apart from a dark bar
 
 
-def draw_scales(axes: Axes, levels: Sequence[LevelImportance], summed: str = "total Sobol indices") -> None:
-    """Share of importance per scale, coarse at the top, stacked by orientation.
+def draw_scales(axes: Axes, levels: Sequence[LevelImportance], summed: str = SUMMED) -> None:
+    """Share of importance per scale, or of what else is summed, coarse at the top, stacked by orientation.
 
     A diamond shows the mean per coefficient, normalised: 1-2 px has 64 times the coefficients of 8-16 px, so
     that a sum alone favours fine scales.
     """
-    title(axes, "Importance per scale")
+    title(axes, "Importance per scale" if summed == SUMMED else "Attribution per scale")
     for place, level in enumerate(levels):
         _stack(axes, place, level)
     ends = [level.share for level in levels] + [level.mean_share for level in levels]
@@ -56,9 +57,7 @@ def draw_scales(axes: Axes, levels: Sequence[LevelImportance], summed: str = "to
     _legend(axes)
 
 
-def share_axis(
-    axes: Axes, labels: Sequence[str], shares: Sequence[float], summed: str = "total Sobol indices"
-) -> None:
+def share_axis(axes: Axes, labels: Sequence[str], shares: Sequence[float], summed: str = SUMMED) -> None:
     """Rows named by ``labels``, the first at the top, over an axis of percent that holds 0 and all ``shares``."""
     axes.set_yticks(range(len(labels)), labels=labels)
     axes.set_ylim(len(labels) - 0.45, -0.55)

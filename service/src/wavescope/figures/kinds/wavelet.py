@@ -8,7 +8,7 @@ from wavescope.engine.types import Explanation
 from wavescope.figures import panels
 from wavescope.figures.colours import UNIT, display_of
 from wavescope.figures.page import BAR_IN, GAP_IN, LEFT_IN, PANEL_IN, TITLE_IN, Page, Row, fit, panel_height
-from wavescope.figures.scales import draw_scales
+from wavescope.figures.scales import SUMMED, draw_scales
 from wavescope.figures.unresolved import (
     HATCHED,
     MOSTLY_HATCHED,
@@ -39,7 +39,7 @@ def _maps_row(explanation: Explanation) -> Row:
     return Row(TITLE_IN + height + BAR_IN, draw)
 
 
-def scales_row(explanation: Explanation, summed: str = "total Sobol indices") -> Row:
+def scales_row(explanation: Explanation, summed: str = SUMMED) -> Row:
     """The prediction, and the importance per scale by orientation; ``summed`` is what shares are of."""
     levels = explanation.levels or ()
     height = max(1.75, 0.26 * len(levels))
