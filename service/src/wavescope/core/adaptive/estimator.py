@@ -231,15 +231,17 @@ class AdaptiveEstimator:
             return Estimate(total, error, interval, resolved, bound, *slopes, 1.0, 0.0)
         measured = self._measurements(target, sample)
         posterior = self._posterior(target, measured)
-        mean, var = posterior.mean, posterior.variance
+        mean, var = posterior.mean.copy(), posterior.variance.copy()
         common = self._common(target)
         acts = self._acts
         total[acts] = np.minimum(np.exp(mean + var / 2), 1)
+        small, log, noise = self._small(target, sample, measured)
+        place = np.searchsorted(acts, small)
+        mean[place], var[place], total[small] = log, noise, np.exp(log)
         # An error beyond 1 says no more than "unknown".
         error[acts] = np.minimum(total[acts] * np.sqrt(np.expm1(np.minimum(var + common, 50))), 1)
         ends = np.exp(mean[:, None] + np.sqrt(var + common)[:, None] * np.array([-WIDE_95, WIDE_95]))
         interval[acts] = np.minimum(ends, 1)
-        self._keep_small(target, sample, common, total, error, interval)
         # What changed nothing on any of its rows is not known to be more than that.
         still = sample.substituted[self._still(target, sample) & (sample.substituted < self.n_factors)]
         total[still], error[still], interval[still, 0] = 0, 0, 0
@@ -259,10 +261,7 @@ class AdaptiveEstimator:
         Not below what the largest effect surely is; less where the indices would add up to less than 1.
         """
         sample = self._sample(target)
-        scale = self._scale(target, sample)
-        if self._process is None:
-            return scale
-        return scale * self._solve(target, self._measurements(target, sample))[1]
+        return self._variance(target, sample, self._measurements(target, sample))
 
     def split_half(self, target: int = 0) -> float | None:
         """Spearman's correlation of indices from every other row with those from the others, corrected to all rows.
@@ -316,7 +315,7 @@ class AdaptiveEstimator:
         return slope, error
 
     def _scale(self, target: int, sample: _Effects) -> float:
-        """V: see :meth:`variance`. Where hardly a row of A is sensitive, their own variance is far too small."""
+        """V but for what the indices add up to. Where hardly a row of A is sensitive, their own is far too small."""
         rows = self._rows[:, target]
         least = sample.means * np.exp(-NORMAL_95 * np.sqrt(self._noise(sample)[0]))
         return max(float(row_variance(rows)), float(least.max(initial=0)))
@@ -352,26 +351,23 @@ class AdaptiveEstimator:
         """Find what changed the score by no more than rounding of float64 does, of all that was perturbed."""
         return sample.means <= (FLOAT64_ROUNDING * np.abs(self._rows[:, target]).max()) ** 2
 
-    def _keep_small(
-        self,
-        target: int,
-        sample: _Effects,
-        common: float,
-        total: Float[np.ndarray, " k"],
-        error: Float[np.ndarray, " k"],
-        interval: Float[np.ndarray, "k 2"],
-    ) -> None:
-        """Put in the indices of factors measured below ``REACH`` as they are: the process knows them as larger."""
-        index = sample.means / self.variance(target)
+    def _small(
+        self, target: int, sample: _Effects, measured: Measurements
+    ) -> tuple[Int[np.ndarray, " s"], Float[np.ndarray, " s"], Float[np.ndarray, " s"]]:
+        """Find factors measured below ``REACH``, their log indices as measured, and the variances of their errors.
+
+        The process knows them as larger.
+        """
+        index = sample.means / self._variance(target, sample, measured)
         small = (sample.substituted < self.n_factors) & (index < index.max(initial=0) * np.exp(-REACH))
         small &= ~self._still(target, sample)
-        noise, _ = self._noise(sample)
-        factors, noise = sample.substituted[small], noise[small]
-        log = np.log(index[small]) + noise / 2
-        total[factors] = np.exp(log)
-        error[factors] = total[factors] * np.sqrt(np.expm1(np.minimum(noise + common, 50)))
-        reach = WIDE_95 * np.sqrt(noise + common)
-        interval[factors] = np.minimum(np.exp(np.stack([log - reach, log + reach], axis=-1)), 1)
+        noise = self._noise(sample)[0][small]
+        return sample.substituted[small], np.log(index[small]) + noise / 2, noise
+
+    def _variance(self, target: int, sample: _Effects, measured: Measurements) -> float:
+        """V: see :meth:`variance`."""
+        scale = self._scale(target, sample)
+        return scale if self._process is None else scale * self._solve(target, measured)[1]
 
     def _posterior(self, target: int, measured: Measurements) -> Posterior:
         """Log indices of the factors that act."""

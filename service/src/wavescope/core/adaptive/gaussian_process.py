@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.linalg import cholesky, solve_triangular
 
 from wavescope.core.adaptive.factor_features import FactorFeatures
@@ -99,6 +99,16 @@ class Measurements:
     factors: tuple[Int[np.ndarray, " _"], ...]
     log: Float[np.ndarray, " m"]
     variance: Float[np.ndarray, " m"]
+
+    @property
+    def single(self) -> Bool[np.ndarray, " m"]:
+        """(m,) which of them are of a single factor."""
+        return np.asarray([len(group) == 1 for group in self.factors], dtype=bool)
+
+    @property
+    def alone(self) -> Int[np.ndarray, " s"]:
+        """The factors that were measured by themselves."""
+        return np.asarray([group[0] for group in self.factors if len(group) == 1], dtype=int)
 
     def with_sum(self, count: int) -> Measurements:
         """These, and that all ``count`` factors together have an index of 1."""
@@ -208,15 +218,14 @@ class GaussianProcess:
 
     def scatter(self, measured: Measurements) -> float:
         """Multiple of each factor's own standard deviation that the single factors measured are likeliest by."""
-        single = np.asarray([len(group) == 1 for group in measured.factors], dtype=bool)
-        factors = np.asarray([group[0] for group in measured.factors if len(group) == 1], dtype=int)
+        single, factors = measured.single, measured.alone
         if not len(factors):
             return 1.0
         off = measured.log[single] - self.mean[factors]
         among = self._covariance[np.ix_(factors, factors)] + np.diag(measured.variance[single])
         likely: list[float] = []
         for scatter in SCATTERS:
-            root = cholesky(among + (scatter**2 - 1) * self._own_sd**2 * np.eye(len(factors)), lower=True)
+            root = cholesky(self._scattered(among, scatter), lower=True)
             white = solve_triangular(root, off, lower=True)
             likely.append(-float(white @ white) / 2 - float(np.log(np.diag(root)).sum()))
         best = int(np.argmax(likely))
@@ -232,15 +241,12 @@ class GaussianProcess:
             scatter: multiple of each factor's own standard deviation, see :meth:`scatter`.
             steps: of the iteration.
         """
-        covariance, own_sd = self._covariance, scatter * self._own_sd
-        if scatter > 1:
-            covariance = covariance + (scatter**2 - 1) * self._own_sd**2 * np.eye(len(covariance))
+        covariance, own_sd = self._scattered(self._covariance, scatter), scatter * self._own_sd
         mean = self.mean
         variance: Float[np.ndarray, " k"] = np.diag(covariance)
         if not measured.factors:
             return Posterior(mean, variance, covariance, np.zeros((0, len(mean))))
-        single = np.asarray([len(group) == 1 for group in measured.factors])
-        factors = np.asarray([group[0] for group in measured.factors if len(group) == 1], dtype=int)
+        single, factors = measured.single, measured.alone
         groups = [group for group in measured.factors if len(group) > 1]
         alone = np.isin(np.arange(len(mean)), factors)
         order = np.concatenate([np.flatnonzero(single), np.flatnonzero(~single)])
@@ -262,6 +268,10 @@ class GaussianProcess:
             # What a sum says of one member's own part is little: it may be any other's that is large.
             variance = np.where(alone, variance, np.maximum(variance, own_sd**2))
         return Posterior(mean, variance, covariance, gain)
+
+    def _scattered(self, covariance: Float[np.ndarray, "s s"], scatter: float) -> Float[np.ndarray, "s s"]:
+        """The covariance of single factors with each one's own standard deviation times ``scatter``."""
+        return covariance + (scatter**2 - 1) * self._own_sd**2 * np.eye(len(covariance))
 
 
 def _linear(
