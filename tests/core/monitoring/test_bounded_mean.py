@@ -320,7 +320,8 @@ def test_a_reference_or_parameter_out_of_range_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("changed", "field"), [({"bounds": (0.0,)}, "bounds"), ({"bounds": (0.5, 0.5)}, "weights")]
+    ("changed", "field"),
+    [({"bounds": (0.0,)}, "bounds"), ({"bounds": (0.5, 0.5)}, "weights"), ({"history": 0}, "history")],
 )
 def test_bounds_that_are_none_are_refused(changed: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidRequest, match="bounds") as refused:

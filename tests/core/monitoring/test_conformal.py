@@ -445,6 +445,8 @@ def test_the_moment_of_a_step_is_found() -> None:
         ({"mean_observations": 0.5}, "mean_observations", "at least 1"),
         ({"mean_observations": math.inf}, "mean_observations", "at least 1"),
         ({"pool_kept": 0}, "pool_kept", "within 1"),
+        ({"pool_cap": 99, "pool_kept": 50}, "pool_cap", "100 or more"),
+        ({"history": 0}, "history", "1 or more"),
         ({"pool_kept": 20_000}, "pool_kept", "below pool_cap"),
     ],
 )

@@ -67,7 +67,7 @@ def test_a_window_knows_what_came_before_it() -> None:
     """Dropped observations stay in R, and in the weight of what is not remembered."""
     rng = np.random.default_rng(1)
     drawn = np.exp(rng.normal(0.0, 0.5, (30, 1, 1)))
-    history, log_r = History.empty(1, (1, 1)), NOTHING
+    history, log_r = History.empty(1, 1), NOTHING
     for seq, bet in enumerate(drawn):
         log_r = grow(log_r, np.log(bet))
         history = history.add(seq, np.log(bet[0]))

@@ -22,9 +22,10 @@ from wavescope.core.monitoring.evidence import History, change_point, grow, log_
 from wavescope.core.monitoring.observing import (
     Alarm,
     Reading,
+    check_least,
     check_mean_observations,
     check_names,
-    check_seq,
+    check_observation,
     check_weights,
     false_alarm_bound,
 )
@@ -61,6 +62,7 @@ class BoundedMeanTest:
         check_names(self.signals)
         check_weights(self.weights)
         check_mean_observations(self.mean_observations)
+        check_least(self.history, "history", 1)
         if not len(self.signals) == len(self.weights) == len(self.bounds):
             raise InvalidRequest(
                 f"there are {len(self.signals)} signals, {len(self.weights)} weights and {len(self.bounds)} bounds",
@@ -205,9 +207,8 @@ def log_bets(test: BoundedMeanTest, values: Float64[np.ndarray, "*n s"]) -> Floa
 def start(test: BoundedMeanTest) -> BoundedMeanState:
     """The state before the first observation."""
     signals = len(test.signals)
-    log_r = np.full((signals, len(FRACTIONS)), -np.inf)
-    history = History.empty(signals, (signals, len(FRACTIONS)))
-    return BoundedMeanState(-1, 0, (0,) * signals, log_r, -math.inf, history, None, 0)
+    history = History.empty(signals, len(FRACTIONS))
+    return BoundedMeanState(-1, 0, (0,) * signals, history.before, -math.inf, history, None, 0)
 
 
 def observe(
@@ -225,9 +226,7 @@ def observe(
     Raises:
         InvalidRequest: a sequence number that is not above the last, an unknown signal, or a value out of range.
     """
-    check_seq(seq, state.seq)
-    for name in values.keys() - set(test.signals):
-        raise InvalidRequest(f"scores.{name} is of no signal of this test", field=f"scores.{name}")
+    check_observation(seq, state.seq, values, test.signals)
     given = np.array(
         [
             _checked(float(values[name]), f"scores.{name}") if name in values else math.nan
@@ -267,9 +266,8 @@ def fold(
 
 def restart(state: BoundedMeanState) -> BoundedMeanState:
     """The state after an alarm was acknowledged: R = 0, no alarm."""
-    log_r = np.full_like(state.log_r, -np.inf)
-    history = History.empty(len(log_r), (len(log_r), log_r.shape[1]))
-    return replace(state, log_r=log_r, peak=-math.inf, history=history, alarm=None)
+    history = History.empty(*state.log_r.shape)
+    return replace(state, log_r=history.before, peak=-math.inf, history=history, alarm=None)
 
 
 def reading(test: BoundedMeanTest, state: BoundedMeanState) -> Reading:

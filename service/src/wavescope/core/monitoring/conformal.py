@@ -22,9 +22,10 @@ from wavescope.core.monitoring.evidence import ChangePoint, History, change_poin
 from wavescope.core.monitoring.observing import (
     Alarm,
     Reading,
+    check_least,
     check_mean_observations,
     check_names,
-    check_seq,
+    check_observation,
     check_weights,
     false_alarm_bound,
 )
@@ -80,11 +81,8 @@ class ConformalTest:
         check_weights([signal.weight for signal in self.signals])
         check_seed(self.seed)
         check_mean_observations(self.mean_observations)
-        for field, least in (("pool_cap", MIN_CALIBRATION), ("history", 1)):
-            if (given := getattr(self, field)) < least:
-                raise InvalidRequest(
-                    f"{field} is {given}; it must be {least} or more", field=field, minimum=least
-                )
+        check_least(self.pool_cap, "pool_cap", MIN_CALIBRATION)
+        check_least(self.history, "history", 1)
         if not 1 <= self.pool_kept < self.pool_cap:
             raise InvalidRequest(
                 f"pool_kept is {self.pool_kept}; it must be within 1..{self.pool_cap - 1}, below pool_cap",
@@ -200,7 +198,7 @@ def start(test: ConformalTest, reference: Mapping[str, Float64[np.ndarray, " n"]
                 minimum=MIN_CALIBRATION,
                 maximum=test.pool_cap,
             )
-        states.append(_opened(signal, scores))
+        states.append(open_signal(signal, scores))
     return ConformalState(-1, tuple(states), None, 0)
 
 
@@ -219,11 +217,9 @@ def observe(
     Raises:
         InvalidRequest: a sequence number that is not above the last, an unknown signal, NaN or −∞.
     """
-    check_seq(seq, state.seq)
-    for name in scores.keys() - {signal.name for signal in test.signals}:
-        raise InvalidRequest(f"scores.{name} is of no signal of this test", field=f"scores.{name}")
+    check_observation(seq, state.seq, scores, [signal.name for signal in test.signals])
     states = tuple(
-        _observed(test, signal, before, seq, scores[signal.name]) if signal.name in scores else before
+        observe_signal(test, signal, before, seq, scores[signal.name]) if signal.name in scores else before
         for signal, before in zip(test.signals, state.signals, strict=True)
     )
     alarm, alarms = state.alarm, state.alarms
@@ -271,26 +267,25 @@ def checked_scores(scores: Float[np.ndarray, " n"], field: str) -> Float64[np.nd
     return np.array([_checked(float(score), field) for score in scores], dtype=np.float64)
 
 
-def _opened(signal: Signal, scores: Float64[np.ndarray, " n"]) -> SignalState:
-    """R = 0, with these scores in the pool."""
-    sides = 1 + signal.two_sided
-    log_r = np.full((sides, len(KAPPAS)), -np.inf)
-    return SignalState(np.sort(scores), 0, 0, log_r, -math.inf, History.empty(sides, log_r.shape))
+def open_signal(signal: Signal, scores: Float64[np.ndarray, " n"]) -> SignalState:
+    """The state of a signal before the first observation: R = 0, with these scores in the pool."""
+    history = History.empty(1 + signal.two_sided, len(KAPPAS))
+    return SignalState(np.sort(scores), 0, 0, history.before, -math.inf, history)
 
 
 def _restarted(state: SignalState) -> SignalState:
-    log_r = np.full_like(state.log_r, -np.inf)
-    return replace(state, log_r=log_r, peak=-math.inf, history=History.empty(*_sides(log_r)))
+    history = History.empty(*state.log_r.shape)
+    return replace(state, log_r=history.before, peak=-math.inf, history=history)
 
 
-def _sides(log_r: Float64[np.ndarray, "s b"]) -> tuple[int, tuple[int, int]]:
-    sides, bettors = log_r.shape
-    return sides, (sides, bettors)
-
-
-def _observed(
+def observe_signal(
     test: ConformalTest, signal: Signal, before: SignalState, seq: int, given: float
 ) -> SignalState:
+    """The state of a signal after one more observation of it; arguments as of :func:`observe`.
+
+    Raises:
+        InvalidRequest: the score is NaN or −∞.
+    """
     score = _checked(float(given), f"scores.{signal.name}")
     p = p_values(before.pool, score, tie_breaker(test.seed, seq, signal.name))
     log_p = np.log(np.array(p[: len(before.log_r)]))

@@ -74,9 +74,10 @@ class History:
     before: Float64[np.ndarray, "s b"]
 
     @staticmethod
-    def empty(values: int, shape: tuple[int, int]) -> History:
-        """A history without observations, of R = 0."""
-        return History(np.empty(0, dtype=np.int64), np.empty((0, values)), np.full(shape, -np.inf))
+    def empty(signals: int, bettors: int) -> History:
+        """A history without observations, of R = 0, with a value for every signal or side."""
+        before = np.full((signals, bettors), -np.inf)
+        return History(np.empty(0, dtype=np.int64), np.empty((0, signals)), before)
 
     def add(self, seq: int, values: Float64[np.ndarray, " v"]) -> History:
         """The history with one more observation."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,11 +97,27 @@ def check_mean_observations(value: float) -> None:
         )
 
 
-def check_seq(seq: int, last: int) -> None:
-    """Refuses a sequence number that is not above the last one.
+def check_least(value: int, field: str, least: int) -> None:
+    """Refuses a number below the least one.
 
     Raises:
-        InvalidRequest: names the field ``seq``.
+        InvalidRequest: names the field.
+    """
+    if value < least:
+        raise InvalidRequest(f"{field} is {value}; it must be {least} or more", field=field, minimum=least)
+
+
+def check_observation(seq: int, last: int, given: Iterable[str], signals: Iterable[str]) -> None:
+    """Refuses a sequence number that is not above the last one, and scores of signals that the test has not.
+
+    Args:
+        seq: sequence number of the observation.
+        last: that of the last one.
+        given: names of the signals that have scores.
+        signals: names of those of the test.
+
+    Raises:
+        InvalidRequest: names the field ``seq``, or ``scores`` and the signal.
     """
     if not last < seq < 2**63:
         raise InvalidRequest(
@@ -109,6 +125,8 @@ def check_seq(seq: int, last: int) -> None:
             field="seq",
             minimum=last + 1,
         )
+    for name in set(given) - set(signals):
+        raise InvalidRequest(f"scores.{name} is of no signal of this test", field=f"scores.{name}")
 
 
 def false_alarm_bound(observed: int, log_peak: float) -> float:

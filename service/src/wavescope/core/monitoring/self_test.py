@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from wavescope.core.monitoring.conformal import (
-    KAPPAS,
     ConformalTest,
     Signal,
     checked_scores,
-    log_bets,
-    p_values,
+    observe_signal,
+    open_signal,
 )
-from wavescope.core.monitoring.draws import tie_breaker
-from wavescope.core.monitoring.evidence import grow, log_sum
 from wavescope.core.monitoring.observing import false_alarm_bound
 from wavescope.core.ranks import ranks
 
@@ -90,22 +87,19 @@ def lag1_autocorrelation(scores: Float[np.ndarray, " n"]) -> float:
 
 
 def _check(test: ConformalTest, signal: Signal, scores: Float[np.ndarray, " n"], risk: float) -> SignalCheck:
-    log_r = np.full((1 + signal.two_sided, len(KAPPAS)), -np.inf)
-    pool, peak = np.empty(0), -math.inf
+    of = replace(signal, name=f"reference.{signal.name}")  # ties of its own
+    state = open_signal(of, np.empty(0))
     for seq, score in enumerate(scores):
-        p = p_values(pool, float(score), tie_breaker(test.seed, seq, f"reference.{signal.name}"))
-        log_r = grow(log_r, log_bets(np.log(np.array(p[: len(log_r)]))))
-        peak = max(peak, log_sum(log_r) - math.log(log_r.size))
-        pool = np.insert(pool, int(np.searchsorted(pool, score)), score)
+        state = observe_signal(test, of, state, seq, float(score))
     autocorrelation = lag1_autocorrelation(scores)
     most = max(MOST_AUTOCORRELATION, SPREADS / math.sqrt(max(len(scores), 1)))
-    bound = false_alarm_bound(len(scores), peak + math.log(signal.weight))
+    bound = false_alarm_bound(len(scores), state.peak + math.log(signal.weight))
     return SignalCheck(
         name=signal.name,
         n=len(scores),
         lag1_autocorrelation=autocorrelation,
         most_autocorrelation=most,
-        log10_evidence=peak / math.log(10),
+        log10_evidence=state.peak / math.log(10),
         false_alarm_bound=bound,
         exchangeable=autocorrelation <= most and bound > risk,
     )
