@@ -168,11 +168,11 @@ def _usable(
         rows: number of rows that were differentiated.
     """
     infinite = rows - len(finite)
-    if infinite < rows and not finite.any():
+    if infinite == rows:
+        return None, of_infinite_rows(score, infinite, rows)
+    if not finite.any():
         return None, of_flat_rows(score, rows, infinite)
-    return (finite if infinite < rows else None), of_infinite_rows(
-        score, infinite, rows
-    ) if infinite else None
+    return finite, of_infinite_rows(score, infinite, rows) if infinite else None
 
 
 def _no_finite_prior(model: str, score: str, rows: int) -> InvalidRequest:
