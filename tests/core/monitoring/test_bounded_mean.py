@@ -320,13 +320,18 @@ def test_a_reference_or_parameter_out_of_range_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("changed", "field"),
-    [({"bounds": (0.0,)}, "bounds"), ({"bounds": (0.5, 0.5)}, "weights"), ({"history": 0}, "history")],
+    ("changed", "field"), [({"bounds": (0.0,)}, "bounds"), ({"bounds": (0.5, 0.5)}, "weights")]
 )
 def test_bounds_that_are_none_are_refused(changed: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidRequest, match="bounds") as refused:
         dataclasses.replace(ONE, **changed)
     assert refused.value.field == field
+
+
+def test_a_history_of_nothing_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="history is 0; it must be 1 or more") as refused:
+        dataclasses.replace(ONE, history=0)
+    assert refused.value.field == "history"
 
 
 @pytest.mark.parametrize(
