@@ -3,14 +3,13 @@
     python bench/null_table.py [--streams 2000] [--observations 20000] [--output bench/results]
 
 Every stream and its reference are drawn anew, with replacement, from a bank of 400 images. The streams run side by
-side; a test holds them to the folds of the service. Blocks of 200 streams are kept in build/null-table, and never run
-again.
+side; a test holds them to the folds of the service. Blocks of 200 streams are kept in build/null-table, and run again
+only where the code has changed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import time
@@ -25,13 +24,14 @@ from scipy.stats import binom
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench import report
+from bench.screening.runs import version
 
+from wavescope.core.monitoring import bounded_mean, conformal, evidence
 from wavescope.core.monitoring.bounded_mean import FRACTIONS, upper_bound
 from wavescope.core.monitoring.conformal import HISTORY, KAPPAS, log_bets
 from wavescope.core.monitoring.evidence import change_point, grow
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "bench" / "results"
 KEPT = ROOT / "build" / "null-table"
 
 BANK = 400  # images
@@ -252,8 +252,9 @@ ROWS = {
 def run_row(key: str, streams: int, observations: int, *, kept: Path | None = KEPT) -> np.ndarray:
     """(thresholds, streams) first alarms; blocks that are kept are not run again."""
     bank, found = make_bank(), list[np.ndarray]()
+    code = version((conformal, bounded_mean, evidence, sys.modules[__name__]))
     for number in range(math.ceil(streams / BLOCK)):
-        path = kept / f"{key}-{observations}-{number}.npy" if kept else None
+        path = kept / f"{key}-{code}-{observations}-{number}.npy" if kept else None
         if path is not None and path.exists():
             found.append(np.load(path))
             continue
@@ -464,7 +465,7 @@ def main() -> None:
     )
     parser.add_argument("--streams", type=int, default=2000)
     parser.add_argument("--observations", type=int, default=20_000)
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, default=report.RESULTS)
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for key in ROWS:
@@ -474,7 +475,7 @@ def main() -> None:
         print(f"{ROWS[key].name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     results = {
         "environment": report.environment(1),
-        "command": " ".join(["python bench/null_table.py", *sys.argv[1:]]),
+        "command": report.command(),
         "streams": arguments.streams,
         "observations": arguments.observations,
         "rows": rows,
@@ -482,11 +483,7 @@ def main() -> None:
         "steps": [step(shift, 500) for shift in (0.25, 0.5, 1.0, 2.0, 3.0)],
         "share_steps": [share_step(shift, 500) for shift in (0.02, 0.05, 0.1, 0.2)],
     }
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "null-table.json").write_text(json.dumps(results, indent=1) + "\n")
-    text = "\n".join(markdown(results)) + "\n"
-    (arguments.output / "null-table.md").write_text(text)
-    print(text)
+    report.write(arguments.output, "null-table", results, markdown(results))
 
 
 if __name__ == "__main__":
