@@ -10,7 +10,6 @@ saturate. Their indices are known from 256 design rows of a plan of its own. Wri
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -35,7 +34,6 @@ from wavescope.core.sobol.design import Design, make_design
 from wavescope.engine.requests import independent_rows
 from wavescope.models.spec import DEFAULT_MODEL
 
-RESULTS = Path(__file__).parent / "results"
 BUDGETS = (157, 314, 628, 1256)
 HIDDEN, GAIN, OFFSET = 48, 2.5, 1.5
 TRUE_ROWS, TRUE_SEED = 256, 99
@@ -158,18 +156,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, default=report.RESULTS)
     arguments = parser.parse_args()
     results = {
         "environment": report.environment(1),
-        "command": " ".join(["python bench/accuracy.py", *sys.argv[1:]]),
+        "command": report.command(),
         "rows": [row for photograph in DEVELOPED for row in measure(photograph, arguments.seeds)],
     }
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "accuracy.json").write_text(json.dumps(results, indent=1) + "\n")
-    text = "\n".join(markdown(results)) + "\n"
-    (arguments.output / "accuracy.md").write_text(text)
-    print(text)
+    report.write(arguments.output, "accuracy", results, markdown(results))
 
 
 if __name__ == "__main__":

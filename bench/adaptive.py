@@ -11,8 +11,6 @@ tables of docs/adaptive.md too.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -25,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 from bench import report
-from bench.screening import losers, metrics, runs, samples, tables
-from bench.screening.photographs import DEVELOPED, HELD_OUT
+from bench.screening import command, losers, metrics, runs, samples, tables
+from bench.screening.photographs import DEVELOPED
 from bench.screening.samples import BLOCK, Sample
 from bench.screening.subject import LEVELS, SCORE, Subject, subject
 
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
     from bench.setup import Setup
 
 NAME = "adaptive"
-RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "adaptive.md"
 ROWS = (1, 2, 4, 8, 16)
 DEFAULT = "default"
@@ -250,16 +247,8 @@ def markdown(results: dict[str, Any]) -> list[str]:
 # ---- all of it -----------------------------------------------------------------------------------
 def main() -> None:
     """Scores what is missing, compares, writes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--photographs", nargs="+", default=[*DEVELOPED, *HELD_OUT])
-    parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL.name])
+    parser = command.make_parser(__doc__, "adaptive", workers=4)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    parser.add_argument("--workers", type=int, default=4, help="processes of one thread each (default 4)")
-    parser.add_argument("--cache", type=Path, default=Path("build/adaptive"))
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no run later, then stop")
     arguments = parser.parse_args()
     until = time.monotonic() + arguments.seconds
     cases = [
@@ -275,19 +264,16 @@ def main() -> None:
     rows = [row for case in cases for row in case.rows()]
     results = {
         "environment": report.environment(1),
-        "command": " ".join(["python bench/adaptive.py", *sys.argv[1:]]),
+        "command": report.command(),
         "truth": {"seed": samples.SEED},
         "seeds": arguments.seeds,
         "photographs": [case.facts() for case in cases],
         "rows": rows,
     }
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "adaptive.json").write_text(json.dumps(results, indent=1) + "\n")
-    table = "\n".join(_markdown(results)) + "\n"
-    (arguments.output / "adaptive.md").write_text(table)
-    if arguments.output == RESULTS:
-        PAGE.write_text(tables.refreshed(PAGE.read_text("utf-8"), table))
-    print(table)
+    made = _markdown(results)
+    report.write(arguments.output, "adaptive", results, made)
+    if arguments.output == report.RESULTS:
+        PAGE.write_text(tables.refreshed(PAGE.read_text("utf-8"), "\n".join(made)))
 
 
 def _markdown(results: dict[str, Any]) -> list[str]:

@@ -16,8 +16,6 @@ attribution.json.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -30,15 +28,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 from bench import report
-from bench.screening import attributions, losers, metrics, runs, samples, tables
-from bench.screening.photographs import DEVELOPED, HELD_OUT
+from bench.screening import attributions, command, losers, metrics, runs, samples, tables
 from bench.screening.samples import BLOCK, Sample
 from bench.screening.subject import LEVELS, SCORE, subject
 from scipy.stats import spearmanr
 
-from wavescope.models.spec import DEFAULT_MODEL
-
-RESULTS = Path(__file__).parent / "results"
 SEEDS = (0, 1)
 # Methods by name, in the order of the tables, and what they are.
 METHODS = {
@@ -248,28 +242,24 @@ def markdown(results: Row) -> list[str]:
         "full plan of 8. Values of `wam` are the "
         "sums of attributions over the same cells, which are no indices.",
     ]
-    for model in dict.fromkeys(row["model"] for row in results["rows"]):
-        for title, names in (("developed on", DEVELOPED), ("never fitted to", HELD_OUT)):
-            rows = [row for row in results["rows"] if row["model"] == model and row["photograph"] in names]
-            if not rows:
-                continue
-            lengths = {row["photograph"]: row["rows"] for row in rows}
-            lines += [
-                "",
-                f"## {model}, photographs {title}: " + ", ".join(f"{n} (N = {lengths[n]})" for n in lengths),
-                "",
-                "Cost, and how faithful the ranking is to the model.",
-                "",
-                *table(rows, COST | FAITHFUL),
-                "",
-                "Against the truth, and two seeds of a method against each other.",
-                "",
-                *table(rows, QUALITY | AGAIN),
-                "",
-                f"Of {len(lengths)} photographs, on how many a method is better, or worse, than the plan of 628.",
-                "",
-                *wins(rows, FAITHFUL | QUALITY),
-            ]
+    for heading, rows in command.sections(results["rows"]):
+        lengths = {row["photograph"]: row["rows"] for row in rows}
+        lines += [
+            "",
+            heading + ", ".join(f"{n} (N = {lengths[n]})" for n in lengths),
+            "",
+            "Cost, and how faithful the ranking is to the model.",
+            "",
+            *table(rows, COST | FAITHFUL),
+            "",
+            "Against the truth, and two seeds of a method against each other.",
+            "",
+            *table(rows, QUALITY | AGAIN),
+            "",
+            f"Of {len(lengths)} photographs, on how many a method is better, or worse, than the plan of 628.",
+            "",
+            *wins(rows, FAITHFUL | QUALITY),
+        ]
     if results["left_out"]:
         lines += [
             "",
@@ -282,15 +272,7 @@ def markdown(results: Row) -> list[str]:
 
 def main() -> None:
     """Scores what is missing, compares, writes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--photographs", nargs="+", default=[*DEVELOPED, *HELD_OUT])
-    parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL.name])
-    parser.add_argument("--workers", type=int, default=1, help="processes of one thread each (default 1)")
-    parser.add_argument("--cache", type=Path, default=Path("build/attribution"))
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin nothing later, then stop")
+    parser = command.make_parser(__doc__, "attribution", workers=1)
     arguments = parser.parse_args()
     until = time.time() + arguments.seconds
     named = list(product(arguments.photographs, arguments.models))
@@ -302,15 +284,11 @@ def main() -> None:
             raise SystemExit("out of time: start it again to go on")
     results = {
         "environment": report.environment(1),
-        "command": " ".join(["python bench/attribution.py", *sys.argv[1:]]),
+        "command": report.command(),
         "left_out": [name for name, model in named if (name, model) not in [case.of for case in whole]],
         "rows": [row for case in whole for row in case.rows()],
     }
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "attribution.json").write_text(json.dumps(results, indent=1) + "\n")
-    text = "\n".join(markdown(results)) + "\n"
-    (arguments.output / "attribution.md").write_text(text)
-    print(text)
+    report.write(arguments.output, "attribution", results, markdown(results))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ gradients.json.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from itertools import product
@@ -23,14 +21,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 from bench import report
-from bench.screening import metrics, runs, samples, tables
-from bench.screening.photographs import DEVELOPED, HELD_OUT
+from bench.screening import command, metrics, runs, samples, tables
 from bench.screening.samples import Sample
 from bench.screening.subject import LEVELS, subject
 
-from wavescope.models.spec import DEFAULT_MODEL
-
-RESULTS = Path(__file__).parent / "results"
 BUDGETS, SEEDS = (100, 314, 628), (0, 1)
 SCORE = "logit"
 COLUMNS = ("correlation", "spearman", "top20", "top50", "levels", "covered50")
@@ -93,34 +87,21 @@ def markdown(results: Row) -> list[str]:
         f"`wcam` over 784 cells of 224 px, score `{SCORE}`, seeds {', '.join(map(str, SEEDS))}. Medians over "
         "photographs; seconds of the processor over those of the prior `size`, both measured in turn.",
     ]
-    for model in dict.fromkeys(row["model"] for row in results["rows"]):
-        for title, names in (("developed on", DEVELOPED), ("never fitted to", HELD_OUT)):
-            rows = [row for row in results["rows"] if row["model"] == model and row["photograph"] in names]
-            if not rows:
-                continue
-            lines += [
-                "",
-                f"## {model}, photographs {title}: "
-                + ", ".join(dict.fromkeys(r["photograph"] for r in rows)),
-            ]
-            lines += ["", "Indices of the target's score.", "", *table(rows, "target")]
-            lines += ["", "Indices of the contrast with the runner-up, from the same images.", ""]
-            lines += table(rows, "contrast")
+    for heading, rows in command.sections(results["rows"]):
+        lines += [
+            "",
+            heading + ", ".join(dict.fromkeys(r["photograph"] for r in rows)),
+        ]
+        lines += ["", "Indices of the target's score.", "", *table(rows, "target")]
+        lines += ["", "Indices of the contrast with the runner-up, from the same images.", ""]
+        lines += table(rows, "contrast")
     return lines
 
 
 def main() -> None:
     """Scores what is missing, compares, writes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--photographs", nargs="+", default=[*DEVELOPED, *HELD_OUT])
-    parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL.name])
+    parser = command.make_parser(__doc__, "gradients", workers=2)
     parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS))
-    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each (default 2)")
-    parser.add_argument("--cache", type=Path, default=Path("build/gradients"))
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin nothing later, then stop")
     arguments = parser.parse_args()
     until = time.time() + arguments.seconds
     cases = list(product(arguments.photographs, arguments.models, arguments.budgets))
@@ -129,14 +110,10 @@ def main() -> None:
         raise SystemExit("out of time: start it again to go on")
     results = {
         "environment": report.environment(1),
-        "command": " ".join(["python bench/gradients.py", *sys.argv[1:]]),
+        "command": report.command(),
         "rows": [row for case in cases for row in compare(*case, arguments.cache)],
     }
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "gradients.json").write_text(json.dumps(results, indent=1) + "\n")
-    text = "\n".join(markdown(results)) + "\n"
-    (arguments.output / "gradients.md").write_text(text)
-    print(text)
+    report.write(arguments.output, "gradients", results, markdown(results))
 
 
 if __name__ == "__main__":

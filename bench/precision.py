@@ -1,7 +1,7 @@
 """``make precision``: how far indices of a model in a lower precision are from those of float32, score by score.
 
     python bench/precision.py [--photographs chelsea …] [--candidates TEXT …] [--workers 2] [--cache build/precision]
-                              [--output bench/results]
+                              [--output bench/results] [--seconds 3600]
 
 The full plan of eight rows whose float32 effects ``make scores`` keeps in bench/samples is scored again by other
 runtimes: the same images, so that every difference is of the precision. A lower precision is offered where on ten
@@ -11,14 +11,9 @@ script may be ended and started at any time. Writes precision.md and precision.j
 
 from __future__ import annotations
 
-import argparse
-import json
-import multiprocessing
-import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -29,18 +24,16 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 from bench import report
 from bench.runtimes import CANDIDATES, Candidate, Run
-from bench.screening import metrics, samples
+from bench.screening import command, metrics, runs, samples
 from bench.screening.models import load
-from bench.screening.photographs import DEVELOPED, HELD_OUT
 from bench.screening.samples import BLOCK, Sample
-from bench.screening.subject import LEVELS, Subject, scalar
+from bench.screening.subject import LEVELS, Subject, scalar, subject
 
 from wavescope.core.sobol.bootstrap import index_errors
 from wavescope.core.sobol.estimators import ESTIMATORS, Scores
 from wavescope.engine.types import ModelDetails
 from wavescope.models.spec import DEFAULT_MODEL
 
-RESULTS = Path(__file__).parent / "results"
 LOWER = ("OpenVINO float32", "OpenVINO bfloat16", "ONNX Runtime int8, static, QDQ")
 SCORES = ("logit", "contrast", "probability", "log_probability")
 TOP = 50
@@ -77,32 +70,29 @@ def runtime(name: str, folder: Path) -> Runtime:
     return Runtime(candidate_of(name).load(folder, 1), load(DEFAULT_MODEL.name).details)
 
 
-def path_of(photograph: str, name: str, folder: Path) -> Path:
-    """Where the answers are kept."""
-    return folder / f"{photograph}-{name.replace(' ', '-').replace(',', '')}.npy"
+def answers(photograph: str, name: str, folder: Path) -> runs.Run:
+    """What the candidate returns for the first rows of the photograph's design."""
+    run_name = f"answers-{name.replace(' ', '-').replace(',', '')}"
+    return runs.Run(photograph, DEFAULT_MODEL.name, run_name, _answers, (name, folder))
 
 
-def finish(case: tuple[str, str], folder: Path) -> None:
-    """Scores the first rows of the photograph's design by the candidate, unless they are kept."""
-    photograph, name = case
-    if (path := path_of(photograph, name, folder)).exists():
-        return
-    stored = Sample.open(samples.path_of(photograph, DEFAULT_MODEL.name))
-    of = Subject(photograph, runtime(name, folder))
+def _answers(plain: Subject, name: str, folder: Path) -> runs.Arrays:
+    of = Subject(plain.photograph, runtime(name, folder))
+    stored = Sample.open(samples.path_of(plain.photograph, DEFAULT_MODEL.name))
     of.target, of.against = stored.target, stored.against
     plan = of.plan(samples.ROWS, samples.SEED)
     width = plan.n_factors + 2
-    np.save(path, of.answers(plan, None, 0, BLOCK * width).reshape(BLOCK, width, -1))
+    return {"answers": of.answers(plan, None, 0, BLOCK * width).reshape(BLOCK, width, -1)}
 
 
 def compare(photograph: str, name: str, folder: Path) -> list[Row]:
     """How far each score's indices are from those of float32."""
     stored = Sample.open(samples.path_of(photograph, DEFAULT_MODEL.name))
-    partition = Subject(photograph, load(DEFAULT_MODEL.name)).partition
-    answers = np.load(path_of(photograph, name, folder))
+    partition = subject(photograph, DEFAULT_MODEL.name).partition
+    returned = answers(photograph, name, folder).read(folder)["answers"]
     found: list[Row] = []
     for score in SCORES:
-        values = scalar(answers, score)
+        values = scalar(returned, score)
         scores = Scores(values[:, 0], values[:, 1], values[:, 2:].T)
         total, plain = ESTIMATORS["jansen"].total(scores), stored.total(score, slice(1))
         errors = index_errors(ESTIMATORS["jansen"], scores, seed=0)
@@ -145,20 +135,29 @@ def table(rows: list[Row]) -> list[str]:
     return lines
 
 
+def markdown(results: Row) -> list[str]:
+    """The table."""
+    return [
+        "# Indices in a lower precision",
+        "",
+        report.made_by(results["environment"], results["command"]),
+        "",
+        f"`wcam` over 784 cells of 224 px, full plan of N = {BLOCK}: the same images by ONNX Runtime in float32 and by "
+        "the runtime named, on "
+        + ", ".join(dict.fromkeys(row["photograph"] for row in results["rows"]))
+        + ". Medians over photographs; in brackets the worst. "
+        "Standard errors are of the indices in the lower precision.",
+        "",
+        *table(results["rows"]),
+    ]
+
+
 def main() -> None:
     """Scores what is missing, compares, writes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    kept = [name for name in (*DEVELOPED, *HELD_OUT) if samples.path_of(name, DEFAULT_MODEL.name).exists()]
-    parser.add_argument("--photographs", nargs="+", default=kept)
+    parser = command.make_parser(__doc__, "precision", workers=2, models=False)
     parser.add_argument("--candidates", nargs="+", default=list(LOWER))
-    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each (default 2)")
-    parser.add_argument("--cache", type=Path, default=Path("build/precision"))
-    parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # processes run side by side
     for name in arguments.candidates:
         if missing := [package for package in candidate_of(name).needs if not find_spec(package)]:
             raise SystemExit(f"{name} needs {', '.join(missing)}")
@@ -166,30 +165,20 @@ def main() -> None:
         if prepare is not None and not done.exists():
             prepare(arguments.cache)
             done.touch()
-    cases = list(product(arguments.photographs, arguments.candidates))
-    with ProcessPoolExecutor(arguments.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(partial(finish, folder=arguments.cache), cases))
-    rows = [row for case in cases for row in compare(*case, arguments.cache)]
-    environment = report.environment(1)
-    lines = [
-        "# Indices in a lower precision",
-        "",
-        report.made_by(environment, " ".join(["python bench/precision.py", *sys.argv[1:]])),
-        "",
-        f"`wcam` over 784 cells of 224 px, full plan of N = {BLOCK}: the same images by ONNX Runtime in float32 and by "
-        "the runtime named, on "
-        + ", ".join(arguments.photographs)
-        + ". Medians over photographs; in brackets the worst. "
-        "Standard errors are of the indices in the lower precision.",
-        "",
-        *table(rows),
+    cases = [
+        (photograph, name, arguments.cache)
+        for photograph, name in product(arguments.photographs, arguments.candidates)
+        if samples.path_of(photograph, DEFAULT_MODEL.name).exists()
     ]
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "precision.json").write_text(
-        json.dumps({"environment": environment, "rows": rows}, indent=1) + "\n"
-    )
-    (arguments.output / "precision.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    wanted = [answers(*case) for case in cases]
+    if not runs.finish(wanted, arguments.cache, workers=arguments.workers, seconds=arguments.seconds):
+        raise SystemExit("out of time: start it again to go on")
+    results = {
+        "environment": report.environment(1),
+        "command": report.command(),
+        "rows": [row for case in cases for row in compare(*case)],
+    }
+    report.write(arguments.output, "precision", results, markdown(results))
 
 
 if __name__ == "__main__":

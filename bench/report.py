@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("wavescope", "ray", "onnxruntime", "numpy", "scipy", "PyWavelets", "torch", "openvino")
 
 
@@ -45,6 +48,27 @@ def made_by(env: dict[str, Any], command: str) -> str:
     """One line: where and with what numbers were made, and the command that makes them again."""
     versions = ", ".join(f"{name} {number}" for name, number in env["versions"].items())
     return f"{env['device']}, Python {env['python']}, {versions}. Made by `{command}`."
+
+
+def command() -> str:
+    """The command that this process was started with."""
+    return " ".join([f"python bench/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+
+
+def write(output: Path, name: str, results: dict[str, Any], lines: list[str]) -> None:
+    """Writes and prints tables, and writes what they are made of.
+
+    Args:
+        output: folder; made where it is not there.
+        name: of the files.
+        results: of the .json.
+        lines: of the .md.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    (output / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
+    text = "\n".join(lines) + "\n"
+    (output / f"{name}.md").write_text(text)
+    print(text)
 
 
 def _version(name: str) -> str | None:

@@ -12,8 +12,6 @@ whatever is explained. Writes scores.md and scores.json.
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import os
 import sys
@@ -28,15 +26,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 from bench import report
-from bench.screening import metrics, runs, samples, tables
-from bench.screening.photographs import DEVELOPED, HELD_OUT
+from bench.screening import command, metrics, runs, samples, tables
 from bench.screening.samples import BLOCK, Sample
 from bench.screening.subject import LEVELS, SCALARS, subject
 
 from wavescope.core.scores import SCORES
-from wavescope.models.spec import DEFAULT_MODEL
 
-RESULTS = Path(__file__).parent / "results"
 BUDGET, SEEDS = 628, (0, 1)
 COLUMNS = ("correlation", "spearman", "top20", "top50", "levels")
 MEANINGS = {
@@ -130,49 +125,37 @@ def markdown(results: Row) -> list[str]:
         "",
         *(f"- {name}: {meaning}." for name, meaning in MEANINGS.items()),
     ]
-    for model in dict.fromkeys(row["model"] for row in results["rows"]):
-        for title, names in (("developed on", DEVELOPED), ("never fitted to", HELD_OUT)):
-            rows = [row for row in results["rows"] if row["model"] == model and row["photograph"] in names]
-            if not rows:
-                continue
-            lengths = {row["photograph"]: row["rows"] for row in rows}
-            lines += [
-                "",
-                f"## {model}, photographs {title}: " + ", ".join(f"{n} (N = {lengths[n]})" for n in lengths),
-                "",
-                "Full plans: eight design rows against eight others.",
-                "",
-                *table(rows, "eight", COLUMNS),
-                "",
-                "Half of all rows against the other half: how well the truth below is known.",
-                "",
-                *table(rows, "halves", COLUMNS),
-                "",
-                "Faithfulness of the full plan of eight rows.",
-                "",
-                *table(rows, "faithful", ("insertion", "deletion", "fidelity")),
-                "",
-                f"The adaptive plan of {BUDGET} forwards, seeds {', '.join(map(str, SEEDS))}, against all rows.",
-                "",
-                *table(rows, "adaptive", (*COLUMNS, "covered50")),
-            ]
+    for heading, rows in command.sections(results["rows"]):
+        lengths = {row["photograph"]: row["rows"] for row in rows}
+        lines += [
+            "",
+            heading + ", ".join(f"{n} (N = {lengths[n]})" for n in lengths),
+            "",
+            "Full plans: eight design rows against eight others.",
+            "",
+            *table(rows, "eight", COLUMNS),
+            "",
+            "Half of all rows against the other half: how well the truth below is known.",
+            "",
+            *table(rows, "halves", COLUMNS),
+            "",
+            "Faithfulness of the full plan of eight rows.",
+            "",
+            *table(rows, "faithful", ("insertion", "deletion", "fidelity")),
+            "",
+            f"The adaptive plan of {BUDGET} forwards, seeds {', '.join(map(str, SEEDS))}, against all rows.",
+            "",
+            *table(rows, "adaptive", (*COLUMNS, "covered50")),
+        ]
     return lines
 
 
 def main() -> None:
     """Scores what is missing, compares, writes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--photographs", nargs="+", default=[*DEVELOPED, *HELD_OUT])
-    parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL.name])
+    parser = command.make_parser(__doc__, "scores", workers=2)
     parser.add_argument(
         "--rows", type=int, default=64, help=f"of the design, at most {samples.ROWS} (default 64)"
     )
-    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each (default 2)")
-    parser.add_argument("--cache", type=Path, default=Path("build/scores"))
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin nothing later, then stop")
     arguments = parser.parse_args()
     cases = list(product(arguments.photographs, arguments.models))
     until = time.time() + arguments.seconds
@@ -189,14 +172,10 @@ def main() -> None:
         raise SystemExit("out of time: start it again to go on")
     results = {
         "environment": report.environment(1),
-        "command": " ".join(["python bench/scores.py", *sys.argv[1:]]),
+        "command": report.command(),
         "rows": [row for case in cases for row in compare(*case, arguments.cache)],
     }
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "scores.json").write_text(json.dumps(results, indent=1) + "\n")
-    text = "\n".join(markdown(results)) + "\n"
-    (arguments.output / "scores.md").write_text(text)
-    print(text)
+    report.write(arguments.output, "scores", results, markdown(results))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,8 @@ from bench.screening.subject import LEVELS, SCORE, Subject
 
 import wavescope
 from wavescope.core import gradients, maps
-from wavescope.core.faithfulness import area, counts, rank_groups, superpixels
+from wavescope.core.faithfulness import counts, rank_groups, superpixels
 from wavescope.core.partition import Partition, factor_sums
-from wavescope.core.rendering.masks import NestedMasks
 from wavescope.engine.plan import Plan, pixel_plan
 from wavescope.engine.steps import wam
 from wavescope.imaging.source import ImageSource
@@ -83,12 +82,7 @@ def _curves(of: Subject, ranked: bytes, shape: tuple[int, int]) -> Arrays:
     groups = np.frombuffer(ranked, np.uint8).reshape(shape)
     plan, fraction = _over_pixels(of, groups), counts(groups.size) / groups.size
     order, steps = np.arange(plan.n_factors, dtype=np.int32), np.arange(len(fraction), dtype=np.int32)
-    found = [
-        of.score(plan, NestedMasks(order, steps, keep=keep), 0, len(steps), "probability").astype(np.float64)
-        for keep in (True, False)
-    ]
-    whole = found[0][-1]
-    return {"areas": np.asarray([area(curve, fraction) / whole for curve in found])}
+    return runs.areas(of, plan, order, steps, fraction)
 
 
 def subsets(photograph: str, model: str) -> Run:
@@ -97,14 +91,8 @@ def subsets(photograph: str, model: str) -> Run:
 
 
 def _subsets(of: Subject) -> Arrays:
-    plan = _over_pixels(of, superpixels(*of.classifier.details.preprocessing.size).factors)
-    rows = runs.random_subsets(plan.n_factors)
-    every = np.arange(plan.n_factors, dtype=np.int32)
-    whole = NestedMasks(every, np.asarray([plan.n_factors], dtype=np.int32), keep=True)
-    return {
-        "probabilities": of.score(plan, rows, 0, rows.count, "probability"),
-        "whole": of.score(plan, whole, 0, 1, "probability")[0],
-    }
+    cells = superpixels(*of.classifier.details.preprocessing.size)
+    return runs.without_subsets(of, _over_pixels(of, cells.factors))
 
 
 def cells(spatial: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from wavescope.core.reconstruction import rank
 from wavescope.core.rendering.masks import NestedMasks, PickFreezeRows, RandomSubsets
 from wavescope.core.sobol.design import make_design
 from wavescope.engine import adaptive as engine_adaptive
+from wavescope.engine.plan import Plan
 
 Arrays = dict[str, np.ndarray]
 
@@ -264,14 +265,28 @@ def curves(photograph: str, model: str, total: np.ndarray) -> Run:
 
 def _curves(of: Subject, order: tuple[int, ...]) -> Arrays:
     steps = counts(len(order))
-    plan, ranked = of.plan(1, 0), np.asarray(order, dtype=np.int32)
+    return areas(of, of.plan(1, 0), np.asarray(order, dtype=np.int32), steps, steps / len(order))
+
+
+def areas(of: Subject, plan: Plan, order: np.ndarray, steps: np.ndarray, fraction: np.ndarray) -> Arrays:
+    """Areas under the curves of insertion and deletion, over the probability of the whole image.
+
+    Args:
+        of: the photograph under the model.
+        plan: of the features.
+        order: (K,) the features, the most important first.
+        steps: (s,) how many of them are inserted, or deleted.
+        fraction: (s,) of the image that these are.
+    """
     found = [
-        of.score(plan, NestedMasks(ranked, steps, keep=keep), 0, len(steps), "probability").astype(np.float64)
+        of.score(plan, NestedMasks(order, steps, keep=keep), 0, len(steps), "probability").astype(np.float64)
         for keep in (True, False)
     ]
     whole = found[0][-1]
-    areas = [area(curve, steps / len(order)) / whole for curve in found]
-    return {"areas": np.asarray(areas), "probability": np.asarray(whole)}
+    return {
+        "areas": np.asarray([area(curve, fraction) / whole for curve in found]),
+        "probability": np.asarray(whole),
+    }
 
 
 def subsets(photograph: str, model: str) -> Run:
@@ -280,7 +295,11 @@ def subsets(photograph: str, model: str) -> Run:
 
 
 def _subsets(of: Subject) -> Arrays:
-    plan = of.plan(1, 0)
+    return without_subsets(of, of.plan(1, 0))
+
+
+def without_subsets(of: Subject, plan: Plan) -> Arrays:
+    """Probabilities of images that lack random subsets of the features of a plan, and of the whole."""
     rows = random_subsets(plan.n_factors)
     whole = NestedMasks(
         np.arange(plan.n_factors, dtype=np.int32), np.asarray([plan.n_factors], dtype=np.int32), keep=True
