@@ -45,6 +45,7 @@ PUBLIC = [
     "JobUnfinished",
     "ModelChanged",
     "ModelFailure",
+    "MonitorConflict",
     "NotAnImage",
     "Partial",
     "Progress",
@@ -63,6 +64,7 @@ PUBLIC = [
     "Unavailable",
     "UnknownJob",
     "UnknownModel",
+    "UnknownMonitor",
     "UnknownTarget",
     "WavescopeError",
 ]

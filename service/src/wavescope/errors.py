@@ -7,6 +7,11 @@
     ├── IdempotencyConflict       the idempotency key was used for another request
     ├── UnknownModel              no model of that name is registered
     ├── UnknownJob                no job of that id, or not the caller's
+    ├── UnknownMonitor            no monitor of that name, or not the caller's
+    ├── MonitorConflict           the monitor cannot be changed so while it has its reference
+    ├── MonitorStale              the monitor's reference is of another model or request
+    ├── AlarmNotOpen              no alarm of that number is open
+    ├── TooManyMonitors           more monitors than the service keeps
     ├── JobUnfinished             the result of a job that has none yet
     ├── JobFailed                 the result of a job that failed; why is in ``limits["problem"]``
     ├── JobCancelled              the result of a job that was cancelled
@@ -113,6 +118,36 @@ class UnknownJob(WavescopeError):
     """No job of that id, or not the caller's."""
 
     code = "unknown_job"
+
+
+class UnknownMonitor(WavescopeError):
+    """No monitor of that name, or not the caller's."""
+
+    code = "unknown_monitor"
+
+
+class MonitorConflict(WavescopeError):
+    """The monitor cannot be changed so while it has its reference."""
+
+    code = "monitor_conflict"
+
+
+class MonitorStale(WavescopeError):
+    """The monitor's reference is of another model or request."""
+
+    code = "monitor_stale"
+
+
+class AlarmNotOpen(WavescopeError):
+    """No alarm of that number is open."""
+
+    code = "alarm_not_open"
+
+
+class TooManyMonitors(WavescopeError):
+    """More monitors than the service keeps."""
+
+    code = "too_many_monitors"
 
 
 class JobUnfinished(WavescopeError):

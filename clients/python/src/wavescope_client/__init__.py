@@ -36,6 +36,7 @@ from wavescope_client._errors import (
     JobUnfinished,
     ModelChanged,
     ModelFailure,
+    MonitorConflict,
     NotAnImage,
     QueueFull,
     QuotaExceeded,
@@ -49,6 +50,7 @@ from wavescope_client._errors import (
     Unavailable,
     UnknownJob,
     UnknownModel,
+    UnknownMonitor,
     UnknownTarget,
     WavescopeError,
 )
@@ -78,6 +80,7 @@ __all__ = [
     "JobUnfinished",
     "ModelChanged",
     "ModelFailure",
+    "MonitorConflict",
     "NotAnImage",
     "Partial",
     "Progress",
@@ -96,6 +99,7 @@ __all__ = [
     "Unavailable",
     "UnknownJob",
     "UnknownModel",
+    "UnknownMonitor",
     "UnknownTarget",
     "WavescopeError",
 ]

@@ -13,6 +13,8 @@ WavescopeError
     ├── Forbidden               403, this API key may not do this
     ├── UnknownModel            404
     ├── UnknownJob              404, or the job of another API key
+    ├── UnknownMonitor          404, or the monitor of another API key
+    ├── MonitorConflict         409: the monitor is in no state for that, or one too many
     ├── JobUnfinished           409, the job has no result yet
     ├── JobFailed               409, the job failed; why is in ``limits["problem"]``
     ├── IdempotencyConflict     409, the idempotency key was used for another request
@@ -128,6 +130,14 @@ class UnknownJob(ServiceError):
     """No job has that id, or it belongs to another API key."""
 
 
+class UnknownMonitor(ServiceError):
+    """No monitor has that name, or it belongs to another API key."""
+
+
+class MonitorConflict(ServiceError):
+    """The monitor is in no state for that, has no such alarm open, or is one too many."""
+
+
 class JobUnfinished(ServiceError):
     """The job has no result yet."""
 
@@ -197,6 +207,11 @@ BY_CODE: dict[str, type[ServiceError]] = {
     "forbidden": Forbidden,
     "unknown_model": UnknownModel,
     "unknown_job": UnknownJob,
+    "unknown_monitor": UnknownMonitor,
+    "monitor_conflict": MonitorConflict,
+    "monitor_stale": MonitorConflict,
+    "alarm_not_open": MonitorConflict,
+    "too_many_monitors": MonitorConflict,
     "job_unfinished": JobUnfinished,
     "job_failed": JobFailed,
     "job_cancelled": JobCancelled,

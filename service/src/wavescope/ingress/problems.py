@@ -22,6 +22,11 @@ TABLE: dict[str, tuple[int, grpc.StatusCode]] = {
     "idempotency_conflict": (409, grpc.StatusCode.ALREADY_EXISTS),
     "unknown_model": (404, grpc.StatusCode.NOT_FOUND),
     "unknown_job": (404, grpc.StatusCode.NOT_FOUND),
+    "unknown_monitor": (404, grpc.StatusCode.NOT_FOUND),
+    "monitor_conflict": (409, grpc.StatusCode.FAILED_PRECONDITION),
+    "monitor_stale": (409, grpc.StatusCode.FAILED_PRECONDITION),
+    "alarm_not_open": (409, grpc.StatusCode.FAILED_PRECONDITION),
+    "too_many_monitors": (409, grpc.StatusCode.RESOURCE_EXHAUSTED),
     "job_unfinished": (409, grpc.StatusCode.FAILED_PRECONDITION),
     # Whatever it failed with: the job stays failed, however often it is asked for.
     "job_failed": (409, grpc.StatusCode.FAILED_PRECONDITION),

@@ -8,7 +8,9 @@ from wavescope.errors import (
     JobUnfinished,
     QueueFull,
     QuotaExceeded,
+    TooManyMonitors,
     UnknownJob,
+    UnknownMonitor,
 )
 from wavescope.store.protocols import Job
 
@@ -51,6 +53,19 @@ def quota_exceeded(most: int) -> QuotaExceeded:
         f"{most} jobs of this key have not ended yet, which is its quota",
         max_jobs=most,
         retry_after_s=_RETRY_AFTER_S,
+    )
+
+
+def unknown_monitor(name: str) -> UnknownMonitor:
+    """Make the error for an unknown name of a monitor."""
+    return UnknownMonitor(f"no monitor is {name!r}", field="name")
+
+
+def too_many_monitors(most: int) -> TooManyMonitors:
+    """Make the error for more monitors than ``most``."""
+    return TooManyMonitors(
+        f"there are {most} monitors already, as many as max_monitors (WAVESCOPE_MAX_MONITORS) allows: delete one",
+        max_monitors=most,
     )
 
 
