@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-EventOutcome = Literal["accepted", "sampled_out", "duplicate", "busy", "paused", "invalid"]
+EventOutcome = Literal["accepted", "sampled_out", "duplicate", "busy", "paused", "invalid", "ignored"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +170,10 @@ class MonitorLog(Protocol):
         ...
 
     def count_events(self, name: str, counts: Mapping[EventOutcome, int]) -> None:
-        """Count events that are not appended: sampled out, or invalid. Nothing happens where there is no monitor."""
+        """Count events that are not appended: sampled out, invalid, or of a kind that has no image to observe.
+
+        Nothing happens where there is no monitor.
+        """
         ...
 
     def read_entries(self, name: str, *, after: int, limit: int, payloads: bool = False) -> list[Entry]:
