@@ -279,12 +279,17 @@ def reading(test: BoundedMeanTest, state: BoundedMeanState) -> Reading:
         name=leading,
         observed=state.observed,
         failed=max(state.failed),
-        log10_evidence=_log_mean(test, state.log_r) / math.log(10),
+        log10_evidence=log10_evidence(test, state),
         log10_threshold=math.log10(test.mean_observations),
         false_alarm_bound=false_alarm_bound(state.observed, state.peak),
         direction=None,
         changed_at=change_point(state.history.seqs, bets, state.history.before, _weights(test)),
     )
+
+
+def log10_evidence(test: BoundedMeanTest, state: BoundedMeanState) -> float:
+    """log10 of the mean R of all signals; −∞ for R = 0."""
+    return _log_mean(test, state.log_r) / math.log(10)
 
 
 def contributions(test: BoundedMeanTest, state: BoundedMeanState) -> dict[str, float]:

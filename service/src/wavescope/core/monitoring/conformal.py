@@ -250,6 +250,11 @@ def readings(test: ConformalTest, state: ConformalState) -> tuple[Reading, ...]:
     return tuple(map(functools.partial(_reading, test), test.signals, state.signals))
 
 
+def log10_evidence(state: ConformalState) -> Float64[np.ndarray, " s"]:
+    """(s,) log10 R of every signal, in their order; −∞ for R = 0."""
+    return np.array([_log_mean(signal.log_r) / math.log(10) for signal in state.signals])
+
+
 def _checked(score: float, field: str) -> float:
     if math.isnan(score) or score == -math.inf:
         raise InvalidRequest(
