@@ -55,8 +55,26 @@ _RECOGNISED = (
     "INSERT INTO marks VALUES ('epoch', lower(hex(randomblob(16)))), ('boot', '')",
 )
 
+_MONITORS = (
+    # lease_until: end of the lease, or when the last one ended; 0 before any. folded: last entry of the checkpoint.
+    """CREATE TABLE monitors (
+        name TEXT PRIMARY KEY, owner TEXT NOT NULL, created_at REAL NOT NULL, token_digest TEXT NOT NULL,
+        config BLOB NOT NULL, paused INTEGER NOT NULL DEFAULT 0, last_seq INTEGER NOT NULL DEFAULT 0,
+        folded INTEGER NOT NULL DEFAULT 0, pending INTEGER NOT NULL DEFAULT 0,
+        pending_bytes INTEGER NOT NULL DEFAULT 0, last_observation_at REAL, status BLOB, checkpoint BLOB,
+        effects BLOB, worker TEXT, lease_until REAL NOT NULL DEFAULT 0) WITHOUT ROWID""",
+    # result: NULL until an observation ends.
+    """CREATE TABLE entries (monitor TEXT, seq INTEGER, at REAL NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
+        content BLOB NOT NULL, result BLOB, PRIMARY KEY (monitor, seq)) WITHOUT ROWID""",
+    "CREATE UNIQUE INDEX entries_by_key ON entries (monitor, key)",
+    "CREATE INDEX entries_by_time ON entries (monitor, at)",
+    "CREATE TABLE entry_payloads (monitor TEXT, seq INTEGER, payload BLOB NOT NULL, PRIMARY KEY (monitor, seq))",
+    """CREATE TABLE monitor_events (monitor TEXT, outcome TEXT, count INTEGER NOT NULL,
+        PRIMARY KEY (monitor, outcome)) WITHOUT ROWID""",
+)
+
 # Statements that make each version of the schema from the one before, from an empty file on.
-MIGRATIONS = (_JOBS_AND_RESULTS, _FAIR_AND_BOUNDED, _RECOGNISED)
+MIGRATIONS = (_JOBS_AND_RESULTS, _FAIR_AND_BOUNDED, _RECOGNISED, _MONITORS)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 
@@ -92,5 +110,6 @@ def expire_leases_of_another_boot(connection: sqlite3.Connection, boot: str) -> 
         return
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("UPDATE jobs SET lease_until = 0 WHERE state IN ('queued', 'running')")
+    connection.execute("UPDATE monitors SET lease_until = 0")
     connection.execute("UPDATE marks SET value = ? WHERE name = 'boot'", (boot,))
     connection.execute("COMMIT")

@@ -184,14 +184,18 @@ class MonitorLog(Protocol):
         """Read the last ``limit`` ended observations accepted within [since, until), in order, without payloads."""
         ...
 
-    def end_observation(self, name: str, seq: int, result: bytes, *, keep: bool = False) -> bool:
+    def end_observation(self, name: str, seq: int, worker: str, result: bytes, *, keep: bool = False) -> bool:
         """End an observation with its measurement; one that has ended stays as it is.
 
         Args:
+            name: of the monitor.
+            seq: number of the observation.
+            worker: that has the lease of the monitor.
+            result: the measurement, encoded.
             keep: whether its payload stays.
 
         Returns:
-            ``False`` if there is no such observation (any more).
+            ``False``, and nothing happens, if the monitor is not this worker's any more, or has no such observation.
         """
         ...
 

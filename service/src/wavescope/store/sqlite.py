@@ -27,6 +27,7 @@ from wavescope.store import errors, fork_safety
 from wavescope.store.migrations import expire_leases_of_another_boot
 from wavescope.store.protocols import FINAL, OLDEST_EVERY, Job, NewJob, result_size
 from wavescope.store.sqlite_file import StoreFile
+from wavescope.store.sqlite_monitors import SqliteMonitors
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # Linux only
 _PURGE_BATCH = 100  # jobs in one transaction, so that other calls get their turn
@@ -47,7 +48,7 @@ _NEXT = """WITH leased AS (
 _UNFINISHED = "SELECT COUNT(*) FROM unfinished WHERE ?1 IS NULL OR owner = ?1"
 
 
-class SqliteStore:
+class SqliteStore(SqliteMonitors):
     """SQLite implementation of :class:`wavescope.store.protocols.Store`.
 
     A process has one connection and makes one call at a time: a call takes far less than a millisecond, and SQLite has
