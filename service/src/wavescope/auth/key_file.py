@@ -75,6 +75,7 @@ def make_access(settings: Settings, *, local_only: bool) -> Access:
         authenticator=make_authenticator(settings),
         allowed_origins=settings.allowed_origins,
         metrics_need_key=settings.metrics_need_key,
+        events_need_key=settings.events_need_key,
         local_names_only=local_only,
         allowed_hosts=settings.allowed_hosts,
     )

@@ -30,6 +30,9 @@ OPEN_PATHS: Final = frozenset(
 OPEN_FOLDER: Final = "/docs/"
 # A name or an address, and a port: nothing of a URL around it. Colons are for IPv6 addresses, in brackets.
 _HOST: Final = re.compile(r"(?:\[[0-9A-Za-z:.%_-]+\]|[0-9A-Za-z._~%-]+)(?::[0-9]{0,5})?")
+# Of inference events: a monitor's token in its address stands for a key.
+_TOKEN_PATH: Final = re.compile(r"/v1/monitors/[^/]+/events/[^/]+")
+_EVENTS_PATH: Final = re.compile(r"/v1/events|/v1/monitors/[^/]+/events")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -44,6 +47,7 @@ class Access:
         local_names_only: whether the ``Host`` must be a name or address of this host. Without keys this stands between
             the service and any page in a browser on this host, whose name may be made to lead here.
         allowed_hosts: further names of this host, in lower case: of a container, or of a gateway in front.
+        events_need_key: whether inference events need a key too, where their address has no token.
     """
 
     authenticator: Authenticator = field(default_factory=NullAuthenticator)
@@ -51,6 +55,7 @@ class Access:
     metrics_need_key: bool = False
     local_names_only: bool = False
     allowed_hosts: tuple[str, ...] = ()
+    events_need_key: bool = True
 
 
 def enter(scope: Scope, access: Access) -> None:
@@ -112,6 +117,8 @@ def is_probe(path: str) -> bool:
 def _is_open(path: str, access: Access) -> bool:
     if path == METRICS_PATH:
         return not access.metrics_need_key
+    if _TOKEN_PATH.fullmatch(path) or (_EVENTS_PATH.fullmatch(path) and not access.events_need_key):
+        return True
     return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
 
 

@@ -34,6 +34,7 @@ from wavescope.ingress.rest import swagger
 from wavescope.ingress.rest.explanations import ExplainRoutes
 from wavescope.ingress.rest.jobs import JobRoutes
 from wavescope.ingress.rest.middleware import Outermost
+from wavescope.ingress.rest.monitors import DrawReport, MonitorRoutes
 from wavescope.ingress.rest.responses import Draw
 from wavescope.ingress.rest.service import ServiceRoutes
 from wavescope.ingress.stream_limits import OpenStreams
@@ -46,6 +47,7 @@ def build_app(
     *,
     limits: IngressLimits,
     draw: Draw,
+    draw_report: DrawReport | None = None,
     recorder: RequestRecorder | None = None,
     echo_request_id: bool = True,
     access: Access | None = None,
@@ -58,6 +60,7 @@ def build_app(
         plane: the service behind it.
         limits: from the settings.
         draw: from an explanation to a PNG file; called in a thread.
+        draw_report: from the report of a monitor to a PNG file; ``None`` where none are drawn.
         recorder: counts requests for explanations; ``None`` counts nothing.
         echo_request_id: whether replies carry ``X-Request-ID``; not where a proxy in front adds it.
         access: who may come in; ``None`` for everybody.
@@ -70,6 +73,7 @@ def build_app(
     explanations = ExplainRoutes(plane, limits, draw, recorder, streams)
     jobs = JobRoutes(plane, limits, draw, recorder, streams)
     service = ServiceRoutes(plane)
+    monitors = MonitorRoutes(plane, limits, draw_report, streams)
     ours: list[Route] = [
         ("/v1/explanations", "POST", explanations.explain),
         ("/v1/explanations:estimate", "POST", explanations.estimate),
@@ -79,6 +83,21 @@ def build_app(
         ("/v1/jobs/{id}", "DELETE", jobs.cancel),
         ("/v1/jobs/{id}/events", "GET", jobs.events),
         ("/v1/jobs/{id}/result", "GET", jobs.result),
+        ("/v1/monitors", "GET", monitors.list_all),
+        *(
+            (f"/v1/monitors/{{name}}:{verb}", "POST", endpoint)
+            for verb, endpoint in monitors.commands().items()
+        ),
+        ("/v1/monitors/{name}", "GET", monitors.get),
+        ("/v1/monitors/{name}", "PUT", monitors.put),
+        ("/v1/monitors/{name}", "DELETE", monitors.delete),
+        ("/v1/monitors/{name}/observations", "POST", monitors.observe),
+        ("/v1/monitors/{name}/report", "GET", monitors.report),
+        ("/v1/monitors/{name}/alarms", "GET", monitors.alarms),
+        ("/v1/monitors/{name}/alarms/{id}/diagnosis", "GET", monitors.diagnosis),
+        ("/v1/monitors/{name}/events", "POST", monitors.event),
+        ("/v1/monitors/{name}/events/{token}", "POST", monitors.event),
+        ("/v1/events", "POST", monitors.event),
         ("/v1/models", "GET", service.models),
         ("/v1/models/{name}", "GET", service.model),
         ("/livez", "GET", service.livez),

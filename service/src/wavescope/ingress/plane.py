@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -11,6 +11,9 @@ from jaxtyping import Float
 
 from wavescope.admission.wait_estimate import Priority
 from wavescope.engine.events import Finished, PartialIndices, Progress
+from wavescope.engine.monitors.config import MonitorConfig
+from wavescope.engine.monitors.state import Command
+from wavescope.engine.monitors.status import Findings, ScaleStatus, Summary
 from wavescope.engine.types import Explanation, ExplanationRequest, ModelDetails, Prediction, Target
 
 Transport = Literal["http", "grpc"]
@@ -146,6 +149,86 @@ class JobStatus:
     error: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """An image that a monitor observes.
+
+    Attributes:
+        image: encoded file, not yet decoded.
+        reference: whether it is of the reference.
+        key: identity by which a repeated one is known; empty for an image that is never one.
+        label: name that its sender gives it, for reports.
+        fitted: whether it is the model's input already, and is not resized again.
+        traceparent: context of the trace that it came with; empty for none.
+    """
+
+    image: bytes
+    reference: bool = False
+    key: str = ""
+    label: str = ""
+    fitted: bool = False
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MonitorStatus:
+    """Status of a monitor.
+
+    Attributes:
+        name: of the monitor.
+        state: ``collecting``, ``checking``, ``watching``, ``alarm``, ``stale``, ``rejected`` or ``paused``.
+        created_at: when it was made, s since 1970.
+        summary: of all that was measured so far.
+        pending: observations that were accepted and have not ended.
+        unfolded: entries of its log that the summary does not cover.
+        events: observations and events that arrived, by outcome.
+        last_observation_at: when the last observation was accepted; ``None`` before any.
+        token: capability token of its address for events, where it was made just now; ``None`` otherwise.
+    """
+
+    name: str
+    state: str
+    created_at: float
+    summary: Summary
+    pending: int = 0
+    unfolded: int = 0
+    events: dict[str, int] = field(default_factory=dict[str, int])
+    last_observation_at: float | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MonitorReport:
+    """Report of a monitor.
+
+    Attributes:
+        status: of the monitor.
+        findings: evidence over time, and the most shifted observations.
+        window: importance by scale within the time that was asked for; ``None`` where none was.
+        images: (c, h, w) in [0, 1] of shifted observations that are kept, by their numbers.
+    """
+
+    status: MonitorStatus
+    findings: Findings
+    window: tuple[ScaleStatus, ...] | None = None
+    images: dict[int, Float[np.ndarray, "c h w"]] = field(default_factory=dict[int, Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """Jobs that look into an alarm.
+
+    Attributes:
+        alarm: number of the alarm.
+        jobs: ids of the jobs, with what each does: ``kind``, ``observation``, ``reference`` (a number or ``None``).
+        reason: sentence why there are none; empty where there are some, or will be.
+    """
+
+    alarm: int
+    jobs: tuple[dict[str, Any], ...]
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
     """Outputs of a model for images.
@@ -250,7 +333,90 @@ class ModelPlane(Protocol):
         ...
 
 
-class DataPlane(ExplainPlane, JobPlane, ModelPlane, Protocol):
+class MonitorPlane(Protocol):
+    """Monitors. A monitor of another caller is an unknown one, but for its name, which is taken."""
+
+    async def put_monitor(
+        self, name: str, config: MonitorConfig, call: CallContext
+    ) -> tuple[MonitorStatus, bool]:
+        """Makes a monitor, or changes what does not touch its reference; says whether it is new.
+
+        Raises:
+            WavescopeError: InvalidRequest, UnknownModel, TooManyMonitors; MonitorConflict where the reference would
+                be another one, or the name is another caller's.
+        """
+        ...
+
+    async def monitor(self, name: str, call: CallContext) -> MonitorStatus:
+        """Raises UnknownMonitor, StoreUnavailable; so do all that follow."""
+        ...
+
+    async def monitors(self, call: CallContext) -> tuple[MonitorStatus, ...]:
+        """Monitors of the caller, by name."""
+        ...
+
+    async def delete_monitor(self, name: str, call: CallContext) -> None:
+        """Deletes a monitor with its reference, log and images."""
+        ...
+
+    async def observe(
+        self, name: str, observations: Sequence[Observation], call: CallContext
+    ) -> tuple[str, ...]:
+        """Accepts images, to be measured later; says of each what became of it.
+
+        Raises:
+            QueueFull: none could be accepted, as too many have not ended; they may be sent again.
+            MonitorStale: the reference is of another model or request.
+            MonitorConflict: the reference was rejected.
+        """
+        ...
+
+    async def receive_event(
+        self, name: str | None, token: str | None, headers: Mapping[str, str], body: bytes, call: CallContext
+    ) -> dict[str, int]:
+        """Accepts an inference event as a CloudEvent; counts its images by outcome.
+
+        Args:
+            name: of the monitor; ``None`` to find those that match the event.
+            token: capability token; ``None`` where the caller's key says who it is.
+
+        Raises:
+            WavescopeError: StoreUnavailable; InvalidRequest for what is no event; Forbidden for another token.
+        """
+        ...
+
+    async def command_monitor(self, name: str, command: Command, call: CallContext) -> MonitorStatus:
+        """Carries out a command, after all observations that came before it.
+
+        Raises:
+            AlarmNotOpen: to acknowledge an alarm that is not open.
+        """
+        ...
+
+    async def renew_token(self, name: str, call: CallContext) -> MonitorStatus:
+        """Makes a new capability token; the former one is none any more."""
+        ...
+
+    async def monitor_report(
+        self, name: str, call: CallContext, *, since: float | None = None, until: float | None = None
+    ) -> MonitorReport:
+        """The report, of observations within [since, until) where these are given, s since 1970."""
+        ...
+
+    async def diagnosis(self, name: str, alarm: int, call: CallContext) -> Diagnosis:
+        """The jobs that look into an alarm.
+
+        Raises:
+            AlarmNotOpen: there was no alarm of that number.
+        """
+        ...
+
+    def watch_monitor(self, name: str, call: CallContext) -> AsyncGenerator[MonitorStatus, None]:
+        """The status now, then whenever it changes; ends when the monitor is deleted."""
+        ...
+
+
+class DataPlane(ExplainPlane, JobPlane, ModelPlane, MonitorPlane, Protocol):
     """The service behind the protocols."""
 
 

@@ -37,6 +37,9 @@ from wavescope.serving.generator_client import GeneratorClient
 from wavescope.serving.jobs.workers import Done, Tally, Workers
 from wavescope.serving.models.directory import ModelDirectory
 from wavescope.serving.models.registry_file import RegistryFile
+from wavescope.serving.monitors.effects import AlarmEffects
+from wavescope.serving.monitors.measuring import RayMeasurer
+from wavescope.serving.monitors.worker import MonitorWorkers
 from wavescope.serving.process import prepare_process
 from wavescope.serving.reporting import Reporter
 from wavescope.serving.runner import RayRunner, Replicas
@@ -79,6 +82,14 @@ class EstimatorAggregator:
             results_timeout_s=settings.result_cache_timeout_s,
         )
         self._workers = Workers(self._store, settings, self._execute, ended=self._count_job)
+        counters = self._reporter.counters
+        self._monitors = MonitorWorkers(
+            self._store,
+            settings,
+            RayMeasurer(settings, self._directory, self._admission, counters, self._replicas),
+            AlarmEffects(self._store, settings),
+            folded=lambda name, delay_s: None,
+        )
 
     async def check_health(self) -> None:
         """Answers while the replica's event loop turns; Ray Serve does not notice a blocked one by itself."""
@@ -88,8 +99,9 @@ class EstimatorAggregator:
         await self.leave()
 
     async def leave(self) -> None:
-        """Gives the jobs under way back to the queue."""
+        """Gives the jobs under way back to the queue, and monitors to other workers."""
         await self._workers.stop()
+        await self._monitors.stop()
 
     async def explain(self, request: ExplainRequest, call: CallContext) -> tuple[Explanation, ...]:
         """Explains encoded images, image by image and target by target.
@@ -343,6 +355,7 @@ class EstimatorAggregator:
     def _start_once(self) -> None:
         self._reporter.start_once()
         self._workers.start_once()
+        self._monitors.start_once()
 
 
 def retime(kept: tuple[Explanation, ...], total_s: float) -> tuple[Explanation, ...]:

@@ -10,7 +10,7 @@ from wavescope.engine.types import Explanation
 from wavescope.ingress.app import build_app
 from wavescope.ingress.grpc.servicer import ExplanationServicer
 from wavescope.ingress.kserve.oip.servicer import OipServicer
-from wavescope.ingress.plane import DataPlane, IngressLimits, RequestRecorder
+from wavescope.ingress.plane import DataPlane, IngressLimits, MonitorReport, RequestRecorder
 from wavescope.ingress.ray_proxy.ongoing import Ongoing
 from wavescope.ingress.stream_limits import OpenStreams
 from wavescope.serving import names as deployed
@@ -26,6 +26,12 @@ def _draw_png(explanation: Explanation) -> bytes:
     from wavescope.figures.draw import draw_png  # here: matplotlib is for those who ask for pictures
 
     return draw_png(explanation)
+
+
+def _draw_report(report: MonitorReport) -> bytes:
+    from wavescope.figures.monitor import draw_report
+
+    return draw_report(report.status.name, report.status.summary, report.findings, report.images)
 
 
 class Gateway(ExplanationServicer, OipServicer):
@@ -67,6 +73,7 @@ class Gateway(ExplanationServicer, OipServicer):
             self._plane,
             limits=self._limits,
             draw=_draw_png,
+            draw_report=_draw_report,
             recorder=self._recorder,
             access=self._access,
             streams=self._streams,

@@ -32,6 +32,7 @@ from wavescope.serving.calls.local_handle import LocalHandle
 from wavescope.serving.jobs.workers import Done
 from wavescope.serving.models.directory import ModelDirectory
 from wavescope.serving.models.registry_file import RegistryFile
+from wavescope.serving.monitors.plane import StoredMonitors
 from wavescope.serving.reporting import Reporter
 from wavescope.serving.threads import in_store_thread
 from wavescope.settings import Settings
@@ -47,7 +48,7 @@ WATCH_S = 0.5  # between looks at a job that is watched
 log = logging.getLogger(__name__)
 
 
-class RayDataPlane:
+class RayDataPlane(StoredMonitors):
     """Implements :class:`wavescope.ingress.plane.DataPlane`; every method's contract stands there."""
 
     def __init__(

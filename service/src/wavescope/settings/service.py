@@ -233,6 +233,31 @@ class Settings(BaseSettings):
         86_400.0, gt=0, description="Time for which ended jobs and their results are kept"
     )
 
+    max_monitors: int = Field(32, ge=0, description="Most monitors that are kept")
+    monitor_workers: int = Field(1, ge=0, description="Monitors that one aggregator works on at once")
+    monitor_max_pending: int = Field(
+        1000,
+        ge=1,
+        description="Most observations of a monitor that have not ended; of further events the images are counted as "
+        "busy, further observations are refused: 429",
+    )
+    monitor_max_pending_bytes: int = Field(
+        256 * 2**20, ge=1, description="Largest size of the images of these observations"
+    )
+    monitor_expiry_s: float = Field(
+        3600.0,
+        gt=0,
+        description="Longest wait of an observation for a model that does not answer, before it ends unmeasured",
+    )
+    monitor_history: int = Field(
+        100_000, ge=1000, description="Observations of a monitor whose measurements are kept, the latest"
+    )
+    events_need_key: bool = Field(
+        True,
+        description="Whether inference events need an API key where keys are configured, unless their address has a "
+        "monitor's token",
+    )
+
     remote_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)] = Field(
         (),
         description="Hosts, separated by commas, that models served elsewhere may be on: name, name:port or *.domain",

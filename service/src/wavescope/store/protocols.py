@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from wavescope.store.monitors import Monitors
+
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINAL: tuple[State, ...] = ("succeeded", "failed", "cancelled")
 """States that no job leaves."""
@@ -203,8 +205,8 @@ class ResultCache(Protocol):
         ...
 
 
-class Store(Jobs, JobQueue, ChunkScores, ResultCache, Protocol):
-    """Store of jobs, queue, scores and cached results."""
+class Store(Jobs, JobQueue, ChunkScores, ResultCache, Monitors, Protocol):
+    """Store of jobs, queue, scores, cached results and monitors."""
 
     def check(self) -> list[str]:
         """Check that the store can be used and is durable; return warnings, in sentences.

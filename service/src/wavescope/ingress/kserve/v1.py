@@ -113,7 +113,7 @@ def _to_prediction(body: bytes, limits: IngressLimits) -> tuple[tuple[bytes, ...
     parameters = validate(PredictParameters, content.parameters or {})
     check_count(len(content.instances), limits)
     instances = enumerate(content.instances)
-    return tuple(_image(instance, f"instances[{i}]") for i, instance in instances), parameters.top_k
+    return tuple(instance_image(instance, f"instances[{i}]") for i, instance in instances), parameters.top_k
 
 
 def _predictions(predictions: Predictions, top_k: int | None) -> bytes:
@@ -147,9 +147,9 @@ def _to_explain_request(body: bytes, name: str, limits: IngressLimits) -> Explai
         place = f"instances[{i}]"
         if isinstance(instance, dict) and "other" in instance:
             if instance["other"] is not None:
-                others[i] = _image(instance["other"], f"{place}.other")
+                others[i] = instance_image(instance["other"], f"{place}.other")
             instance = {key: value for key, value in instance.items() if key != "other"}
-        images.append(_image(instance, place))
+        images.append(instance_image(instance, place))
     if find_kind(kind := fields.get("kind")).takes_other:
         if len(images) > 1:
             raise InvalidRequest(
@@ -168,7 +168,7 @@ def _places(n_images: int, other: int = 0) -> dict[str, str]:
     return places | {"image": "instances[0]", "other": f"instances[{other}].other"}
 
 
-def _image(instance: Any, place: str) -> bytes:
+def instance_image(instance: Any, place: str) -> bytes:
     """The encoded file of an instance.
 
     Raises:
@@ -187,7 +187,7 @@ def _image(instance: Any, place: str) -> bytes:
             key, value = found[0], instance[found[0]]
             if isinstance(value, str):
                 return decode_base64(value, place, key=f".{key}")
-            return _image(value, f"{place}.{key}")
+            return instance_image(value, f"{place}.{key}")
     shown = "an object of other fields" if isinstance(instance, dict) else json_type(instance)
     raise InvalidRequest(
         f'{place} must be {{"b64": …}} or {{"image": {{"base64": …}}}} with an encoded file in base64, or rows of '
@@ -222,7 +222,7 @@ def _is_named_image(key: str, value: Any) -> bool:
 def _is_image(value: Any) -> bool:
     if isinstance(value, dict):
         return any(isinstance(value.get(name), str) for name in _TEXT_KEYS)
-    return _is_pixels(value)
+    return is_pixels(value)
 
 
 def _looks_like_base64(text: str) -> bool:
@@ -231,7 +231,7 @@ def _looks_like_base64(text: str) -> bool:
     return start[:5].lower() == "data:" or (len(start) == _MIN_IMAGE_CHARS and not set(start) & {*".:"})
 
 
-def _is_pixels(value: Any) -> bool:
+def is_pixels(value: Any) -> bool:
     """Whether a value is lists of lists of lists, as pixels are."""
     for _ in range(3):
         if not (isinstance(value, list) and value):

@@ -16,8 +16,20 @@ from pydantic.json_schema import models_json_schema
 from wavescope._version import __version__
 from wavescope.engine.kinds import KINDS
 from wavescope.ingress.openapi import reply_examples, request_examples
+from wavescope.ingress.openapi.monitors import MONITOR_SCHEMAS, monitor_paths
+from wavescope.ingress.openapi.operations import (
+    WORK,
+    event_stream,
+    header_parameter,
+    json_content,
+    open_operation,
+    operation,
+    path_parameter,
+    reference,
+    request_body,
+)
 from wavescope.ingress.openapi.other_protocols import OTHERS
-from wavescope.ingress.problems import PROBLEM_MEDIA_TYPE, RETRYABLE_STATUSES, TABLE
+from wavescope.ingress.problems import TABLE
 from wavescope.ingress.rest.negotiation import EVENTS, JSON, NPZ, PNG
 from wavescope.ingress.schemas.reply import (
     BatchReply,
@@ -72,14 +84,10 @@ class Model(BaseModel):
 _SCHEMAS: tuple[type[BaseModel], ...] = (
     ExplanationBody, ExplanationFields, ExplanationReply, BatchReply, EstimateReply, PredictionBody, PredictionFields,
     PredictionsReply, JobReply, ProgressEvent, PartialEvent, JobProgressEvent, Problem, Models, Model,
+    *MONITOR_SCHEMAS,
 )  # fmt: skip
 
 _FILE = {"type": "string", "format": "binary"}
-# Of any request: its key, where it comes from, its priority, and a defect of ours.
-_ANYWHERE = (400, 401, 403, 422, 429, 431, 500)
-# Of a body, and of what is computed of it.
-_BODY = (408, 413, 415)
-_WORK = (404, *_BODY, 429, 502, 503, 504)
 
 
 @cache
@@ -98,21 +106,30 @@ def document() -> dict[str, Any]:
             "/v1/explanations:estimate": {"post": _estimate()},
             "/v1/predictions": {"post": _predict()},
             "/v1/jobs": {"post": _submit()},
-            "/v1/jobs/{id}": {"parameters": [_path("id")], "get": _job(), "delete": _cancel()},
-            "/v1/jobs/{id}/events": {"parameters": [_path("id")], "get": _job_events()},
-            "/v1/jobs/{id}/result": {"parameters": [_path("id")], "get": _job_result()},
+            "/v1/jobs/{id}": {"parameters": [path_parameter("id")], "get": _job(), "delete": _cancel()},
+            "/v1/jobs/{id}/events": {"parameters": [path_parameter("id")], "get": _job_events()},
+            "/v1/jobs/{id}/result": {"parameters": [path_parameter("id")], "get": _job_result()},
             "/v1/models": {
-                "get": _operation("List the models", "models", _json(_ref("Models"), request_examples.MODELS))
+                "get": operation(
+                    "List the models", "models", json_content(reference("Models"), request_examples.MODELS)
+                )
             },
             "/v1/models/{name}": {
-                "parameters": [_path("name")],
-                "get": _operation(
-                    "Describe a model", "model", _json(_ref("Model"), request_examples.MODEL), 404
+                "parameters": [path_parameter("name")],
+                "get": operation(
+                    "Describe a model", "model", json_content(reference("Model"), request_examples.MODEL), 404
                 ),
             },
-            "/livez": {"get": _open("Whether the process answers", "livez", _json(_status_schema()))},
-            "/readyz": {"get": _open("Whether a model can score", "readyz", _json(_status_schema()), 503)},
-            "/metrics": {"get": _operation("Metrics in Prometheus' format", "metrics", _text())},
+            "/livez": {
+                "get": open_operation("Whether the process answers", "livez", json_content(_status_schema()))
+            },
+            "/readyz": {
+                "get": open_operation(
+                    "Whether a model can score", "readyz", json_content(_status_schema()), 503
+                )
+            },
+            "/metrics": {"get": operation("Metrics in Prometheus' format", "metrics", _text())},
+            **monitor_paths(),
             **OTHERS,
         },
         "components": {
@@ -164,46 +181,48 @@ def _explain() -> dict[str, Any]:
     )
     content = {
         **_explanation_content(),
-        EVENTS: _events(
+        EVENTS: event_stream(
             {"progress": "ProgressEvent", "partial": "PartialEvent", "result": "as application/json"},
             reply_examples.EVENTS,
         ),
     }
-    operation = _operation("Explain an image, or a batch", "explain", content, 406, *_WORK)
-    operation["responses"]["200"]["headers"]["Wavescope-Cache"] = {
+    described = operation("Explain an image, or a batch", "explain", content, 406, *WORK)
+    described["responses"]["200"]["headers"]["Wavescope-Cache"] = {
         "description": "Whether the result was kept from an earlier request; absent from a stream.",
         "schema": {"type": "string", "enum": ["hit", "miss"]},
     }
     return {
-        **operation,
+        **described,
         "description": description,
-        "parameters": [*operation["parameters"], _fresh()],
+        "parameters": [*described["parameters"], _fresh()],
         "requestBody": _explanation_body(),
     }
 
 
 def _estimate() -> dict[str, Any]:
-    content = _json(_ref("EstimateReply"), reply_examples.ESTIMATE)
+    content = json_content(reference("EstimateReply"), reply_examples.ESTIMATE)
     return {
-        **_operation("What an explanation would cost", "estimate", content, *_WORK),
+        **operation("What an explanation would cost", "estimate", content, *WORK),
         "description": "Takes the request for an explanation, and scores nothing.",
         "requestBody": _explanation_body(),
     }
 
 
 def _predict() -> dict[str, Any]:
-    content = _json(_ref("PredictionsReply"), reply_examples.PREDICTIONS)
+    content = json_content(reference("PredictionsReply"), reply_examples.PREDICTIONS)
     multipart = {
         "type": "object",
         "properties": {
             "image": {**_FILE, "description": "The image file; required where images is absent."},
             "images": {"type": "array", "items": _FILE, "description": "Several image files."},
-            "request": {"allOf": [_ref("PredictionFields")], "description": "Everything else, as JSON."},
+            "request": {"allOf": [reference("PredictionFields")], "description": "Everything else, as JSON."},
         },
     }
     return {
-        **_operation("What a model says of images", "predict", content, *_WORK),
-        "requestBody": _body(_ref("PredictionBody"), multipart, {"example": request_examples.PREDICTION}),
+        **operation("What a model says of images", "predict", content, *WORK),
+        "requestBody": request_body(
+            reference("PredictionBody"), multipart, {"example": request_examples.PREDICTION}
+        ),
     }
 
 
@@ -215,9 +234,9 @@ def _submit() -> dict[str, Any]:
         "schema": {"type": "string", "pattern": "^[!-~]([ -~]{0,126}[!-~])?$"},
         "description": "The same key and request again give the same job; the key with another request is refused.",
     }
-    content = _json(_ref("JobReply"), reply_examples.JOB)
-    operation = _operation("Submit a job", "submitJob", content, 409, *_WORK)
-    accepted = operation["responses"].pop("200")
+    content = json_content(reference("JobReply"), reply_examples.JOB)
+    described = operation("Submit a job", "submitJob", content, 409, *WORK)
+    accepted = described["responses"].pop("200")
     accepted["description"] = "Accepted: the job is not lost, whatever process of the service ends."
     accepted["headers"]["Location"] = {"description": "Of the job.", "schema": {"type": "string"}}
     accepted["links"] = {
@@ -225,33 +244,33 @@ def _submit() -> dict[str, Any]:
         for name in ("job", "cancelJob", "jobEvents", "jobResult")
     }
     return {
-        **operation,
+        **described,
         "description": "Takes the request for an explanation, one or many images; the job is computed whoever waits.",
-        "parameters": [*operation["parameters"], key, _fresh()],
+        "parameters": [*described["parameters"], key, _fresh()],
         "requestBody": _explanation_body(),
-        "responses": {"202": accepted, **operation["responses"]},
+        "responses": {"202": accepted, **described["responses"]},
     }
 
 
 def _job() -> dict[str, Any]:
-    content = _json(_ref("JobReply"), reply_examples.JOB)
-    return _operation("How far a job has come", "job", content, 404, 503)
+    content = json_content(reference("JobReply"), reply_examples.JOB)
+    return operation("How far a job has come", "job", content, 404, 503)
 
 
 def _cancel() -> dict[str, Any]:
-    content = _json(_ref("JobReply"), {**reply_examples.JOB, "state": "cancelled", "eta_s": None})
+    content = json_content(reference("JobReply"), {**reply_examples.JOB, "state": "cancelled", "eta_s": None})
     return {
-        **_operation("Cancel a job", "cancelJob", content, 404, 503),
+        **operation("Cancel a job", "cancelJob", content, 404, 503),
         "description": "No further device batch of it starts. A job that has ended stays as it is.",
     }
 
 
 def _job_events() -> dict[str, Any]:
     content = {
-        EVENTS: _events({"state": "JobReply", "progress": "JobProgressEvent"}, reply_examples.JOB_EVENTS)
+        EVENTS: event_stream({"state": "JobReply", "progress": "JobProgressEvent"}, reply_examples.JOB_EVENTS)
     }
     return {
-        **_operation("Watch a job", "jobEvents", content, 404, 406, 429, 503),
+        **operation("Watch a job", "jobEvents", content, 404, 406, 429, 503),
         "description": "Sent now and on each change, until it has ended. So many streams are open at once; one more is "
         "refused.",
     }
@@ -259,9 +278,7 @@ def _job_events() -> dict[str, Any]:
 
 def _job_result() -> dict[str, Any]:
     return {
-        **_operation(
-            "What a job was asked for", "jobResult", _explanation_content(), 404, 406, 409, 410, 503
-        ),
+        **operation("What a job was asked for", "jobResult", _explanation_content(), 404, 406, 409, 410, 503),
         "description": "As an explanation is answered, in the same media types. Of a job that failed: 409, with its "
         "problem in the limits.",
     }
@@ -270,31 +287,12 @@ def _job_result() -> dict[str, Any]:
 def _explanation_content() -> dict[str, Any]:
     return {
         JSON: {
-            "schema": {"oneOf": [_ref("ExplanationReply"), _ref("BatchReply")]},
+            "schema": {"oneOf": [reference("ExplanationReply"), reference("BatchReply")]},
             "examples": reply_examples.REPLIES,
         },
         PNG: {"schema": _FILE},
         NPZ: {"schema": _FILE},
     }
-
-
-def _events(schemas: dict[str, str], example: str) -> dict[str, Any]:
-    """The schema of a stream: the names of its events, each with the schema of its data."""
-    data = ", ".join(f"{name}: {schema}" for name, schema in schemas.items())
-    described = (
-        f"One server-sent event, its data in JSON ({data}, error: a problem with its status, after which nothing "
-        "comes). An error before anything is sent is answered with its own status. Comments come while nothing happens."
-    )
-    schema = {
-        "type": "object",
-        "description": described,
-        "required": ["event", "data"],
-        "properties": {
-            "event": {"type": "string", "enum": [*schemas, "error"]},
-            "data": {"type": "string", "description": "JSON."},
-        },
-    }
-    return {"schema": schema, "example": example}
 
 
 def _explanation_body() -> dict[str, Any]:
@@ -304,45 +302,13 @@ def _explanation_body() -> dict[str, Any]:
             "image": {**_FILE, "description": "The image file; required where images is absent."},
             "images": {"type": "array", "items": _FILE, "description": "The image files of a batch."},
             "other": {**_FILE, "description": "Kind compare alone: the image file to compare with."},
-            "request": {"allOf": [_ref("ExplanationFields")], "description": "Everything else, as JSON."},
+            "request": {
+                "allOf": [reference("ExplanationFields")],
+                "description": "Everything else, as JSON.",
+            },
         },
     }
-    return _body(_ref("ExplanationBody"), multipart, {"examples": request_examples.REQUESTS})
-
-
-def _body(schema: dict[str, Any], multipart: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
-    parts = {"schema": multipart, "encoding": {"request": {"contentType": JSON}}}
-    return {"required": True, "content": {JSON: {"schema": schema, **shown}, "multipart/form-data": parts}}
-
-
-def _operation(summary: str, operation: str, content: dict[str, Any], *refusals: int) -> dict[str, Any]:
-    """Operation that needs a key where keys are configured."""
-    statuses = sorted({*refusals, *_ANYWHERE})
-    return {
-        "summary": summary,
-        "operationId": operation,
-        "parameters": [_request_id_parameter(), _priority()],
-        "responses": {
-            "200": {"description": "OK", "headers": _headers(), "content": content},
-            **{str(status): _problem(status) for status in statuses},
-        },
-    }
-
-
-def _open(summary: str, operation: str, content: dict[str, Any], *refusals: int) -> dict[str, Any]:
-    """Operation that needs no key, and no place among the requests that are served."""
-    described = _operation(summary, operation, content, *refusals)
-    for status in ("401", "429"):
-        del described["responses"][status]
-    return {**described, "security": []}
-
-
-def _path(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-
-
-def _json(schema: dict[str, Any], example: Any = None) -> dict[str, Any]:
-    return {JSON: {"schema": schema} if example is None else {"schema": schema, "example": example}}
+    return request_body(reference("ExplanationBody"), multipart, {"examples": request_examples.REQUESTS})
 
 
 def _text() -> dict[str, Any]:
@@ -353,51 +319,7 @@ def _status_schema() -> dict[str, Any]:
     return {"type": "object", "properties": {"status": {"type": "string"}}}
 
 
-def _ref(name: str) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _headers() -> dict[str, Any]:
-    return {"X-Request-ID": {"description": "The request's id.", "schema": {"type": "string"}}}
-
-
-def _request_id_parameter() -> dict[str, Any]:
-    description = (
-        "Echoed, and written in the log; one is made unless 1 to 128 printable ASCII characters are sent."
-    )
-    return _header("X-Request-ID", {"type": "string"}, description)
-
-
-def _priority() -> dict[str, Any]:
-    description = (
-        "Of the call; the best that its key may have where it is absent. Interactive calls go first."
-    )
-    return _header("Wavescope-Priority", {"type": "string", "enum": ["interactive", "batch"]}, description)
-
-
 def _fresh() -> dict[str, Any]:
-    return _header(
+    return header_parameter(
         "Cache-Control", {"type": "string"}, "no-cache: computed anew even where the result is kept."
     )
-
-
-def _header(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "schema": schema, "description": description}
-
-
-def _problem(status: int) -> dict[str, Any]:
-    codes = sorted(code for code, (mapped, _) in TABLE.items() if mapped == status and code != "error")
-    content: dict[str, Any] = {"schema": _ref("Problem")}
-    if status in request_examples.PROBLEMS:
-        content["example"] = request_examples.PROBLEMS[status]
-    headers = _headers()
-    if status in RETRYABLE_STATUSES:
-        description = "Seconds after which the request may be sent again."
-        headers["Retry-After"] = {"description": description, "schema": {"type": "integer", "minimum": 0}}
-    if status == 401:
-        headers["WWW-Authenticate"] = {"description": "Bearer", "schema": {"type": "string"}}
-    return {
-        "description": " or ".join(codes),
-        "headers": headers,
-        "content": {PROBLEM_MEDIA_TYPE: content},
-    }

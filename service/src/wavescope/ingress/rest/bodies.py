@@ -12,9 +12,10 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from wavescope.errors import BodyTooLarge, InvalidRequest
-from wavescope.ingress.plane import ExplainRequest, IngressLimits, PredictRequest
+from wavescope.ingress.plane import ExplainRequest, IngressLimits, Observation, PredictRequest
 from wavescope.ingress.problems import UnsupportedMediaType
 from wavescope.ingress.rest.gzip_bodies import Inflate, slices
+from wavescope.ingress.schemas.monitor import parse_observation_parts, parse_observations
 from wavescope.ingress.schemas.parsing import (
     Files,
     parse_json,
@@ -46,6 +47,23 @@ async def read_request(request: Request, limits: IngressLimits) -> ExplainReques
 async def read_prediction(request: Request, limits: IngressLimits) -> PredictRequest:
     """The valid request for predictions behind an HTTP request; raises as :func:`read_request`."""
     return await _read(request, limits, parse_prediction_json, parse_prediction_parts)
+
+
+async def read_observations(request: Request, limits: IngressLimits) -> tuple[Observation, ...]:
+    """The images for a monitor behind an HTTP request; raises as :func:`read_request`."""
+    return await _read(request, limits, parse_observations, parse_observation_parts)
+
+
+async def read_json_body(request: Request, limits: IngressLimits) -> bytes:
+    """The body of a request that takes JSON alone; raises as :func:`read_request`."""
+    media_type = _media_type(request)
+    if media_type != "application/json":
+        raise UnsupportedMediaType(
+            f"Content-Type must be application/json, not {media_type or 'absent'}",
+            field="Content-Type",
+            supported=["application/json"],
+        )
+    return await limited_body(request, limits)
 
 
 async def _read(

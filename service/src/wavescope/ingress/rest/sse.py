@@ -17,7 +17,8 @@ from starlette.types import Receive, Scope, Send
 from wavescope.engine.events import PartialIndices, Progress
 from wavescope.errors import WavescopeError
 from wavescope.ingress.job_replies import job_reply
-from wavescope.ingress.plane import Event, JobStatus
+from wavescope.ingress.monitor_replies import monitor_reply
+from wavescope.ingress.plane import Event, JobStatus, MonitorStatus
 from wavescope.ingress.problems import defect, http_status, is_hidden, problem
 from wavescope.ingress.replies import encode_batch_json, encode_json, to_indices
 from wavescope.ingress.rest.negotiation import EVENTS
@@ -154,6 +155,19 @@ class EventStream(Response):
             log.error("stream failed", exc_info=error, extra={"request_id": self._request_id})
             content, status = defect(self._request_id), 500
         return json.dumps({**content, "status": status}).encode("ascii")
+
+
+async def monitor_events(
+    states: AsyncGenerator[MonitorStatus, None], *, root: str, pause: Pause = keep_alive
+) -> AsyncGenerator[bytes, None]:
+    """``state`` whenever the status changes, with a comment after each pause; arguments as of :func:`job_events`."""
+    async with aclosing(with_pauses(states, pause)) as events:
+        async for status in events:
+            if status is None:
+                yield KEEP_ALIVE
+            else:
+                content = json.dumps(monitor_reply(status, root), allow_nan=False)
+                yield _event("state", content.encode("ascii"))
 
 
 async def _left(receive: Receive) -> None:

@@ -46,7 +46,8 @@ from wavescope.serving.threads import in_store_thread
 from wavescope.settings import Settings
 from wavescope.store.codec import decode, encode
 from wavescope.store.errors import unknown_monitor
-from wavescope.store.monitors import EventOutcome, MonitorRecord, Monitors
+from wavescope.store.monitors import EventOutcome, MonitorRecord
+from wavescope.store.protocols import Store
 
 WATCH_S = 0.5  # between looks at a monitor that is watched
 FOLDED_S = 3.0  # that a command is waited for, so that its reply shows what it did
@@ -57,22 +58,20 @@ REPORT_ROWS = 5000  # measurements that a report of a time window reads, the lat
 log = logging.getLogger(__name__)
 
 
-class MonitorsOfStore:
+class StoredMonitors:
     """Implements :class:`wavescope.ingress.plane.MonitorPlane`; every method's contract stands there.
 
-    Args:
-        settings: limits.
-        directory: of the models.
-        store: of the monitors.
+    Settings, directory of the models and store are those of the class that takes this part in.
     """
 
-    def __init__(self, settings: Settings, directory: ModelDirectory, store: Monitors) -> None:
-        self._settings = settings
-        self._directory = directory
-        self._store = store
+    _settings: Settings
+    _directory: ModelDirectory
+    _store: Store
 
     # ---- monitors --------------------------------------------------------------------------------
-    async def put(self, name: str, config: MonitorConfig, call: CallContext) -> tuple[MonitorStatus, bool]:
+    async def put_monitor(
+        self, name: str, config: MonitorConfig, call: CallContext
+    ) -> tuple[MonitorStatus, bool]:
         check_name(name)
         check_config(config)
         self._directory.spec(config.model)
@@ -100,14 +99,14 @@ class MonitorsOfStore:
             await self._append(name, Command(do="configure", by=call.caller, config=config))
         return read_status(await in_store_thread(self._store.get_monitor, name)), False
 
-    async def get(self, name: str, call: CallContext) -> MonitorStatus:
+    async def monitor(self, name: str, call: CallContext) -> MonitorStatus:
         return read_status(await self._record(name, call))
 
-    async def list_all(self, call: CallContext) -> tuple[MonitorStatus, ...]:
+    async def monitors(self, call: CallContext) -> tuple[MonitorStatus, ...]:
         records = await in_store_thread(self._store.list_monitors)
         return tuple(read_status(record) for record in records if record.owner == call.caller)
 
-    async def delete(self, name: str, call: CallContext) -> None:
+    async def delete_monitor(self, name: str, call: CallContext) -> None:
         await self._record(name, call)
         await in_store_thread(self._store.delete_monitor, name)
 
@@ -144,18 +143,18 @@ class MonitorsOfStore:
             )
         return outcomes
 
-    async def receive(
+    async def receive_event(
         self, name: str | None, token: str | None, headers: Mapping[str, str], body: bytes, call: CallContext
     ) -> dict[str, int]:
         if name is not None:
             record = await in_store_thread(self._store.get_monitor, name)
-            _check_sender(record, token, call)
+            self._check_sender(record, token, call)
             records = [record]
         else:
             records = [
                 record
                 for record in await in_store_thread(self._store.list_monitors)
-                if record.owner == call.caller
+                if record.owner == call.caller or not self._settings.events_need_key
             ]
         try:
             event = await asyncio.to_thread(
@@ -177,6 +176,18 @@ class MonitorsOfStore:
         for one in chosen:
             total.update(await self._accept_event(one, configs[one], event))
         return dict(total)
+
+    def _check_sender(self, record: MonitorRecord, token: str | None, call: CallContext) -> None:
+        """Refuses whoever has neither token nor key; without a token it does not say that there is such a monitor."""
+        if token is None:
+            if record.owner != call.caller and self._settings.events_need_key:
+                raise unknown_monitor(record.name)
+        elif not hmac.compare_digest(_digest(token), record.token_digest):
+            raise Forbidden(
+                "this is not the token of the monitor's address for events: take the one that its creation replied "
+                "with, or make a new one (:renew-token)",
+                field="token",
+            )
 
     async def _accept_event(
         self, name: str, config: MonitorConfig, event: EventAttributes
@@ -228,7 +239,7 @@ class MonitorsOfStore:
         return {outcome: 1}
 
     # ---- commands --------------------------------------------------------------------------------
-    async def command(self, name: str, command: Command, call: CallContext) -> MonitorStatus:
+    async def command_monitor(self, name: str, command: Command, call: CallContext) -> MonitorStatus:
         record = await self._record(name, call)
         key = uuid.uuid4().hex
         if command.do == "acknowledge":
@@ -260,8 +271,8 @@ class MonitorsOfStore:
             await asyncio.sleep(POLL_S)
 
     # ---- reports ---------------------------------------------------------------------------------
-    async def report(
-        self, name: str, call: CallContext, *, since: float | None, until: float | None
+    async def monitor_report(
+        self, name: str, call: CallContext, *, since: float | None = None, until: float | None = None
     ) -> MonitorReport:
         record = await self._record(name, call)
         _, checkpoint, _ = await in_store_thread(self._store.load_checkpoint, name)
@@ -327,7 +338,7 @@ class MonitorsOfStore:
         saved = None if effects is None else decode(effects, Effects)
         return diagnosis_of(alarm, summary.config, saved)
 
-    async def watch(self, name: str, call: CallContext) -> AsyncGenerator[MonitorStatus, None]:
+    async def watch_monitor(self, name: str, call: CallContext) -> AsyncGenerator[MonitorStatus, None]:
         sent: tuple[object, ...] | None = None
         await self._record(name, call)
         while True:
@@ -351,19 +362,6 @@ class MonitorsOfStore:
 
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _check_sender(record: MonitorRecord, token: str | None, call: CallContext) -> None:
-    """Refuses whoever has neither the token nor the key; does not say whether there is such a monitor."""
-    if token is None:
-        if record.owner != call.caller:
-            raise unknown_monitor(record.name)
-    elif not hmac.compare_digest(_digest(token), record.token_digest):
-        raise Forbidden(
-            "this is not the token of the monitor's address for events: take the one that its creation replied with, "
-            "or make a new one (:renew-token)",
-            field="token",
-        )
 
 
 def _changed(former: MonitorConfig, config: MonitorConfig) -> str:

@@ -56,7 +56,7 @@ TIMES = WorkerTimes()
 
 
 class Effects(Protocol):
-    """What follows outside the monitor from its state: webhooks, diagnoses."""
+    """Effects of a state outside of its monitor: webhooks, diagnoses."""
 
     async def carry_out(self, record: MonitorRecord, worker: str, state: MonitorState) -> None:
         """Does what is due now; what was done already is not done again."""
