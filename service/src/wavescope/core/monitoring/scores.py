@@ -140,7 +140,7 @@ def band_energies(coefficients: Float[np.ndarray, "c H W"], levels: int) -> Floa
     return np.array([np.mean(np.square(part, dtype=np.float64)) for part in found])
 
 
-def log_energies(energies: Float[np.ndarray, " b"]) -> Float64[np.ndarray, " b"]:
+def log_energies(energies: Float[np.ndarray, "*n b"]) -> Float64[np.ndarray, "*n b"]:
     """Natural logarithms of energies, of which that of 8-bit rounding is the least.
 
     Raises:

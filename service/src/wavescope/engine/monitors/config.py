@@ -265,12 +265,34 @@ def _check_weights(config: MonitorConfig) -> None:
                 supported=list(config.signals),
             )
         _within(where, weight, 0, 1)
+    if weights and config.test.method == "bounded-mean":
+        _check_bounded_weights(config)
     total = math.fsum(weights.values())
     if weights and not math.isclose(total, 1, abs_tol=1e-9):
         raise InvalidRequest(
             f"test.weights add up to {total:g}; their sum must be 1: divide each by their sum",
             field="test.weights",
             sum=1,
+        )
+
+
+def _check_bounded_weights(config: MonitorConfig) -> None:
+    """The bounded-mean test watches the confidence and the shares, not the energies."""
+    given = config.test.weights
+    shares = config.sample.profile_rate > 0
+    watched = ("confidence", "reliance") if shares else ("confidence",)
+    parts = {
+        "confidence": given.get("confidence", 0),
+        "reliance": sum(given.get(name, 0) for name in PROFILE_SIGNALS),
+    }
+    wrong = [name for name in watched if parts[name] <= 0] + ["input"] * (given.get("input", 0) > 0)
+    if wrong:
+        raise InvalidRequest(
+            f"test.weights.{wrong[0]} is {given.get(wrong[0], 0):g}; test.method bounded-mean watches "
+            f"{' and '.join(watched)}, each with a weight above 0, and not input: leave test.weights out for equal "
+            "ones",
+            field=f"test.weights.{wrong[0]}",
+            supported=list(watched),
         )
 
 

@@ -14,7 +14,7 @@ from wavescope.core.monitoring.conformal import ConformalTest, Signal
 from wavescope.core.monitoring.observing import Alarm, Reading
 from wavescope.core.monitoring.scores import SIGNALS, Scorer, bounded_values, fit, log_energies
 from wavescope.core.monitoring.self_test import self_test
-from wavescope.engine.monitors.config import MonitorConfig, tolerance
+from wavescope.engine.monitors.config import PROFILE_SIGNALS, MonitorConfig, tolerance
 from wavescope.engine.monitors.observation import Observed, is_profiled
 from wavescope.engine.monitors.state import (
     ARRIVALS,
@@ -147,8 +147,8 @@ def _obey(state: MonitorState, command: Command, at: float) -> MonitorState:
             trace=fresh.trace,
             shifted=(),
         )
-    if command.do in ("pause", "resume"):
-        return replace(state, paused=command.do == "pause")
+    if command.do in ("pause", "resume") and state.paused != (command.do == "pause"):
+        return replace(state, paused=not state.paused, since=at)
     return state
 
 
@@ -170,6 +170,7 @@ def _acknowledged(state: MonitorState, command: Command, at: float) -> MonitorSt
     watch = state.watch
     return replace(
         state,
+        since=at if state.phase == "watching" else state.since,
         alarms=_closed(state, at, command),
         shifted=(),
         watch=replace(
@@ -215,8 +216,10 @@ def _take(state: MonitorState, seq: int, at: float, facts: Facts, row: Observed)
 
 def _gathered(state: MonitorState, seq: int, at: float, row: Observed) -> MonitorState:
     """One image more of the reference; images of another revision than the ones before begin it anew."""
-    if state.config.sample.profile_rate > 0 and not row.profiled:
+    profiled = state.config.sample.profile_rate > 0
+    if profiled and not row.profiled:
         return state  # it was not asked for in time
+    row = replace(row, profiled=profiled)
     gathered = state.gathered
     if state.gathered_revision not in ("", row.revision):
         gathered = Table.empty(state.config)
@@ -231,47 +234,51 @@ def _checked(state: MonitorState, at: float) -> MonitorState:
     first, second = rows[: config.reference.fit], rows[config.reference.fit :]
     try:
         scorer = fit([row.measurement for row in first], levels_of(config))
+        _check_fitted(config, scorer)
         scored = [scorer.scores(row.measurement) for row in second]
-        calibration = {name: _column(scored, name) for name in config.weights}
     except InvalidRequest as unfit:
-        return replace(state, phase="rejected", since=at, reason=unfit.message, gathered=Table.empty(config))
-    checks = self_test(conformal_test(config), calibration)
-    state = replace(state, gathered=Table.empty(config), checks=checks)
-    refused = [check.name for check in checks if not check.exchangeable]
-    if refused:
-        return replace(
-            state,
-            phase="rejected",
-            since=at,
-            reason=f"the reference is not exchangeable, by {', '.join(refused)}: neighbouring images resemble each "
-            "other, or it changed while it was collected; sample it more sparsely, over a longer time, and take a new "
-            "one",
-        )
+        return _rejected(replace(state, gathered=Table.empty(config)), unfit.message, at)
     watch = Watch(
         reference=reference,
         revision=state.gathered_revision,
         scorer=scorer,
-        calibration=calibration,
-        checks=checks,
+        calibration={name: np.array([scores[name] for scores in scored]) for name in config.signals},
+        checks=(),
     )
-    return _begun(replace(state, phase="watching", since=at), watch, at)
+    return _begun(replace(state, phase="watching", since=at, gathered=Table.empty(config)), watch, at)
 
 
-def _column(scored: list[dict[str, float]], name: str) -> Float64[np.ndarray, " n"]:
-    if not all(name in scores for scores in scored):
+def _check_fitted(config: MonitorConfig, scorer: Scorer) -> None:
+    """Refuses a reference whose first part has no image at all with a measurement that the stream may have."""
+    if scorer.input is None:
         raise InvalidRequest(
-            f"the reference has images without {name}, which test.weights has: give it no weight",
-            field=f"test.weights.{name}",
+            f"none of the first {config.reference.fit} images of the reference could be decoded: take a new one"
         )
-    return np.array([scores[name] for scores in scored])
+    if scorer.reliance is None and config.sample.profile_rate > 0:
+        raise InvalidRequest(
+            f"none of the first {config.reference.fit} images of the reference has a profile, since their scores are "
+            "constant: watch without profiles (sample.profile_rate 0), or take another request.score"
+        )
+
+
+def _rejected(state: MonitorState, reason: str, at: float) -> MonitorState:
+    return replace(state, phase="rejected", since=at, reason=reason, watch=None)
 
 
 def _begun(state: MonitorState, watch: Watch, at: float) -> MonitorState:
-    """Watching begins with a reference: no evidence, no alarm."""
+    """Watching begins with a reference: no evidence, no alarm; or it is rejected."""
     config = state.config
-    watch = replace(watch, conformal=None, bounded=None, bounded_test=None, began_at=at)
+    checks = self_test(conformal_test(config), watch.calibration)
     trace = Trace.empty(len(config.weights) if config.test.method == "conformal" else 1)
-    state = replace(state, trace=trace, shifted=())
+    state = replace(state, trace=trace, shifted=(), checks=checks)
+    refused = [check.name for check in checks if not check.exchangeable]
+    if refused:
+        reason = (
+            f"the reference is not exchangeable, by {', '.join(refused)}: neighbouring images resemble each other, or "
+            "it changed while it was collected; sample it more sparsely, over a longer time, and take a new one"
+        )
+        return _rejected(state, reason, at)
+    watch = replace(watch, checks=checks, conformal=None, bounded=None, bounded_test=None, began_at=at)
     if config.test.method == "conformal":
         begun = conformal.start(conformal_test(config), watch.calibration)
         return replace(state, watch=replace(watch, conformal=begun))
@@ -283,29 +290,22 @@ def _begun(state: MonitorState, watch: Watch, at: float) -> MonitorState:
             mean_observations=config.test.mean_observations,
             weights=_bounded_weights(config, list(values[0])),
         )
-    except (InvalidRequest, KeyError) as unfit:
-        reason = unfit.message if isinstance(unfit, InvalidRequest) else "the reference lacks measurements"
-        return replace(state, phase="rejected", since=at, reason=reason, watch=None)
+    except InvalidRequest as unfit:
+        return _rejected(state, unfit.message, at)
     return replace(state, watch=replace(watch, bounded=bounded_mean.start(test), bounded_test=test))
 
 
 def _bounded_weights(config: MonitorConfig, names: list[str]) -> dict[str, float] | None:
-    """Equal weights of all values, or, where weights were given, those of confidence and of the shares."""
+    """Weights of the values: those given for confidence and for the shares, which have equal ones; ``None`` for equal.
+
+    That both are above 0 is checked where they are given (:func:`.check_config`).
+    """
     given = config.test.weights
     if not given:
         return None
     shares = [name for name in names if name != "doubt"]
-    doubt = given.get("confidence", 0.0) if "doubt" in names else 0.0
-    rest = (
-        sum(weight for name, weight in given.items() if name in ("reliance", "fineness")) if shares else 0.0
-    )
-    if doubt <= 0 or (shares and rest <= 0):
-        raise InvalidRequest(
-            "test.weights must be above 0 for confidence and reliance: the bounded-mean test watches both",
-            field="test.weights",
-        )
-    total = doubt + rest
-    return {name: doubt / total if name == "doubt" else rest / total / len(shares) for name in names}
+    rest = sum(given.get(name, 0.0) for name in PROFILE_SIGNALS)
+    return {name: given["confidence"] if name == "doubt" else rest / len(shares) for name in names}
 
 
 def _watched(
@@ -356,7 +356,7 @@ def _shifted(
     ranked = {
         name: _rank(watch.calibration[name], score, two_sided=SIGNALS[name].two_sided)
         for name, score in scores.items()
-        if name in watch.calibration
+        if name in state.config.weights
     }
     if not ranked:
         return state.shifted

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import numpy as np
 from jaxtyping import Float64
 
@@ -56,7 +54,7 @@ async def measure(planned: PlannedRequest, request: ExplanationRequest, *, profi
     """
     context = planned.contexts[0]
     runner, plan = context.runner, context.plan
-    energies = await asyncio.to_thread(band_energies, plan.array, plan.spec.levels)
+    energies = await runner.compute(band_energies, plan.array, plan.spec.levels)
     revision = revision_of(runner.details, request)
     if profile:
         try:

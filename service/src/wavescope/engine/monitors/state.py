@@ -179,7 +179,7 @@ class Trace:
         seqs, times = np.append(self.seqs, seq), np.append(self.at, at)
         values, every = np.vstack([self.log10, log10]), self.every
         if len(seqs) > TRACE:
-            seqs, times, values, every = seqs[1::2], times[1::2], values[1::2], 2 * every
+            seqs, times, values, every = seqs[::2], times[::2], values[::2], 2 * every  # the last is kept
         return Trace(seqs, times, values, every, 0)
 
 
@@ -283,14 +283,14 @@ class MonitorState:
         folded: number of that entry, 0 for none.
         config: configuration now.
         phase: what it does with observations.
-        since: when it came to that phase, s since 1970.
+        since: when it came to that phase, or was paused, resumed or its alarm acknowledged, s since 1970.
         paused: whether a person paused it.
         source: where the reference comes from.
         gathered: the reference so far, while it collects.
         gathered_revision: revision of the measurements gathered; empty for none.
         watch: test and reference; ``None`` before there are any.
         reason: sentence why it is ``stale`` or ``rejected``; empty otherwise.
-        checks: of a reference that was rejected.
+        checks: of the last whole reference.
         alarms: the latest, in order.
         alarm_count: all alarms so far.
         outcomes: observations by outcome, since the monitor was made.

@@ -108,7 +108,8 @@ class Summary:
         rate_per_hour: observations an hour, by the last 200; ``None`` before there are two.
         guarantee: what is promised.
         signals: readings now.
-        cause: which of the signals changed, in a word; ``none`` unless one of them is beyond chance (0.01).
+        cause: which of the signals changed, in a word; ``none`` unless one of them is beyond chance (0.01), or raised
+            the open alarm.
         verdict: the same in a sentence.
         scales: importance by scale, then and now; empty without profiles.
         reference: the reference.
@@ -172,7 +173,7 @@ class Findings:
 def summarise(state: MonitorState) -> Summary:
     """The summary of a state."""
     now = readings(state)
-    cause = cause_of(now)
+    cause = cause_of(now, () if state.open_alarm is None else state.open_alarm.readings)
     rate = rate_per_hour(state.arrivals)
     test = state.config.test
     return Summary(
@@ -239,9 +240,14 @@ def rate_per_hour(arrivals: Float64[np.ndarray, " n"]) -> float | None:
     return float((len(arrivals) - 1) / (arrivals[-1] - arrivals[0]) * 3600)
 
 
-def cause_of(now: tuple[Reading, ...]) -> Cause:
-    """Kind of change, by the signals that changed beyond what a stable stream shows with a probability of 0.01."""
-    changed = {one.name for one in now if one.false_alarm_bound <= RISK}
+def cause_of(now: tuple[Reading, ...], alarmed: tuple[Reading, ...] = ()) -> Cause:
+    """Kind of change, by the signals that changed.
+
+    Args:
+        now: of every signal; it changed where a stable stream comes as far with a probability of at most 0.01.
+        alarmed: of those that raised the open alarm, which changed whatever that probability is now.
+    """
+    changed = {one.name for one in now if one.false_alarm_bound <= RISK} | {one.name for one in alarmed}
     seen = "input" in changed
     felt = any(name in ("reliance", "fineness") or name.startswith("share.") for name in changed)
     doubted = bool(changed & {"confidence", "doubt"})
