@@ -10,6 +10,7 @@ import pytest
 import redis
 from tests.store.servers import Clock, Place, RedisServer
 
+from wavescope.store.monitors import Monitors
 from wavescope.store.protocols import Store
 
 
@@ -71,3 +72,9 @@ def store(place: Place, clock: Clock) -> Iterator[Store]:
     opened = place.open(clock)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def monitors(store: Store) -> Monitors:
+    """The monitors of the store."""
+    return store

@@ -346,7 +346,7 @@ def test_no_lease_outlasts_a_start_of_the_machine(path: Path, monkeypatch: pytes
     store.claim("w1", 15.0)
     store.close()
     steady.now = 1.0
-    monkeypatch.setattr("wavescope.store.sqlite._boot_id", lambda: "another")
+    monkeypatch.setattr("wavescope.store.sqlite_session.boot_id", lambda: "another")
     assert store.claim("w2", 15.0) is not None
     store.close()
 

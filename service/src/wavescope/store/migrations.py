@@ -56,21 +56,32 @@ _RECOGNISED = (
 )
 
 _MONITORS = (
-    # lease_until: end of the lease, or when the last one ended; 0 before any. folded: last entry of the checkpoint.
+    # last_at: time of the last entry. lease_until: end of the last lease; long ago where there was none.
     """CREATE TABLE monitors (
         name TEXT PRIMARY KEY, owner TEXT NOT NULL, created_at REAL NOT NULL, token_digest TEXT NOT NULL,
         config BLOB NOT NULL, paused INTEGER NOT NULL DEFAULT 0, last_seq INTEGER NOT NULL DEFAULT 0,
-        folded INTEGER NOT NULL DEFAULT 0, pending INTEGER NOT NULL DEFAULT 0,
-        pending_bytes INTEGER NOT NULL DEFAULT 0, last_observation_at REAL, status BLOB, checkpoint BLOB,
-        effects BLOB, worker TEXT, lease_until REAL NOT NULL DEFAULT 0) WITHOUT ROWID""",
-    # result: NULL until an observation ends.
-    """CREATE TABLE entries (monitor TEXT, seq INTEGER, at REAL NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
-        content BLOB NOT NULL, result BLOB, PRIMARY KEY (monitor, seq)) WITHOUT ROWID""",
-    "CREATE UNIQUE INDEX entries_by_key ON entries (monitor, key)",
-    "CREATE INDEX entries_by_time ON entries (monitor, at)",
-    "CREATE TABLE entry_payloads (monitor TEXT, seq INTEGER, payload BLOB NOT NULL, PRIMARY KEY (monitor, seq))",
-    """CREATE TABLE monitor_events (monitor TEXT, outcome TEXT, count INTEGER NOT NULL,
+        last_at REAL NOT NULL, folded INTEGER NOT NULL DEFAULT 0, pending INTEGER NOT NULL DEFAULT 0,
+        pending_bytes INTEGER NOT NULL DEFAULT 0, last_observation_at REAL, worker TEXT,
+        lease_until REAL NOT NULL DEFAULT -1e18, status BLOB)""",
+    """CREATE TABLE monitor_events (monitor TEXT, outcome TEXT, number INTEGER NOT NULL,
         PRIMARY KEY (monitor, outcome)) WITHOUT ROWID""",
+    # size: of the payload of an observation, in bytes, also where that is deleted.
+    """CREATE TABLE monitor_entries (monitor TEXT NOT NULL, seq INTEGER NOT NULL, at REAL NOT NULL,
+        kind TEXT NOT NULL, key TEXT NOT NULL, content BLOB NOT NULL, size INTEGER NOT NULL, result BLOB,
+        PRIMARY KEY (monitor, seq), UNIQUE (monitor, key))""",
+    "CREATE INDEX monitor_results ON monitor_entries (monitor, at, seq) WHERE result IS NOT NULL",
+    """CREATE TABLE monitor_payloads (monitor TEXT NOT NULL, seq INTEGER NOT NULL, payload BLOB NOT NULL,
+        PRIMARY KEY (monitor, seq))""",
+    "CREATE TABLE monitor_states (monitor TEXT PRIMARY KEY, state BLOB, effects BLOB)",
+)
+
+# Tables of monitors, each with its column of the monitor's name.
+MONITOR_TABLES = (
+    ("monitors", "name"),
+    ("monitor_events", "monitor"),
+    ("monitor_entries", "monitor"),
+    ("monitor_payloads", "monitor"),
+    ("monitor_states", "monitor"),
 )
 
 # Statements that make each version of the schema from the one before, from an empty file on.
@@ -110,6 +121,6 @@ def expire_leases_of_another_boot(connection: sqlite3.Connection, boot: str) -> 
         return
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("UPDATE jobs SET lease_until = 0 WHERE state IN ('queued', 'running')")
-    connection.execute("UPDATE monitors SET lease_until = 0")
+    connection.execute("UPDATE monitors SET lease_until = -1e18")
     connection.execute("UPDATE marks SET value = ? WHERE name = 'boot'", (boot,))
     connection.execute("COMMIT")

@@ -5,7 +5,9 @@ else, as its state, is derived from the log by a fold, and kept only so that not
 
 Every method may block and may be called from any thread and process. All raise
 :class:`wavescope.errors.StoreUnavailable` if the store does not answer; the call may then have been carried out or not.
-Every call but :meth:`Monitors.count_events` is idempotent. Times are seconds since 1970.
+Every call but :meth:`Monitors.count_events` is idempotent; a repeated :meth:`Monitors.append_entries` counts
+duplicates. Times are seconds since 1970, by the store's clock where it has one. Calls about a monitor that does not
+exist raise :class:`wavescope.errors.UnknownMonitor` where they say so; others find nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ class NewEntry:
         kind: an observation, or a command of a person.
         key: identity of the entry; one that the log has already is a duplicate. Not empty.
         content: facts about the entry, encoded; opaque to the store.
-        payload: image of an observation, deleted when the observation ends unless it is to be kept.
+        payload: image of an observation, deleted when the observation ends unless it is to be kept. Commands have none.
     """
 
     kind: Literal["observation", "command"]
@@ -40,7 +42,7 @@ class Entry:
 
     Attributes:
         seq: its number, from 1 without gaps.
-        at: when it was accepted.
+        at: when it was accepted; never before the entries ahead of it, even if the clock was set back.
         kind, content: see :class:`NewEntry`.
         result: measurement of an observation that has ended, encoded; ``None`` before, and of commands.
         payload: image; ``None`` where it is deleted, or was not asked for.
@@ -70,7 +72,7 @@ class MonitorRecord:
         pending: observations that have not ended.
         pending_bytes: size of their payloads.
         last_observation_at: when the last observation was accepted; ``None`` for none.
-        events: observations and events that arrived, by outcome.
+        events: observations and events that arrived, by outcome; outcomes that never occurred are left out.
         status: summary that was saved with the checkpoint, encoded; ``None`` before the first.
     """
 
@@ -156,9 +158,10 @@ class MonitorLog(Protocol):
         """Append entries in one transaction; what is accepted is on the disk when the call returns.
 
         Each is judged after those before it. In this order: one whose key the log has is ``duplicate``; then, of
-        observations alone, one of a paused monitor is ``paused``, one less than ``thin_s`` after the last accepted
-        observation ``sampled_out`` (but the first of a call counts for all of it), and one beyond ``max_pending``
-        observations or bytes that have not ended ``busy``. Observations are counted in ``events``, commands are not.
+        observations alone, one of a paused monitor is ``paused``, one less than ``thin_s`` from the last observation
+        that an earlier call accepted ``sampled_out`` (so that images of one event are all taken or none), and one that
+        would bring those that have not ended above ``max_pending`` or ``max_pending_bytes`` ``busy``. Observations are
+        counted in ``events``, commands are not.
 
         Returns:
             For each entry the outcome, and its number: that of the first one for a duplicate, else 0 where it was not
@@ -172,12 +175,14 @@ class MonitorLog(Protocol):
     def count_events(self, name: str, counts: Mapping[EventOutcome, int]) -> None:
         """Count events that are not appended: sampled out, invalid, or of a kind that has no image to observe.
 
+        The last moments before a loss of power may be missing.
+
         Nothing happens where there is no monitor.
         """
         ...
 
     def read_entries(self, name: str, *, after: int, limit: int, payloads: bool = False) -> list[Entry]:
-        """Read entries from ``after`` + 1 on, in order; those that were purged are left out."""
+        """Read at most ``limit`` entries from ``after`` + 1 on, in order; those that were purged are left out."""
         ...
 
     def read_results(self, name: str, *, since: float, until: float, limit: int) -> list[Entry]:
@@ -208,18 +213,23 @@ class MonitorLog(Protocol):
         ...
 
     def purge_entries(self, name: str, *, before: int) -> int:
-        """Delete entries below a number that are folded, with their keys; return how many."""
+        """Delete entries below a number that are folded, with their keys and kept images; return how many."""
         ...
 
 
 class MonitorLeases(Protocol):
-    """Leases of monitors, and what the holder of one saves. No two workers have the same name."""
+    """Leases of monitors, and what the holder of one saves. No two workers have the same name.
+
+    A monitor is a worker's from its claim until another claims it, even after the lease has expired, or until the
+    worker releases it or the monitor is deleted.
+    """
 
     def claim_monitor(self, worker: str, lease_s: float, *, wake_after_s: float) -> MonitorRecord | None:
         """Claim a monitor that nobody has a lease of and that has something to do; ``None`` if there is none.
 
-        There is something to do where entries are not folded, or the last lease ended ``wake_after_s`` ago. The one
-        whose lease ended first goes first.
+        There is something to do where entries are not folded, or the last lease ended ``wake_after_s`` ago or longer.
+        The one whose lease ended first goes first; one that was never claimed goes before all others, at once. Where
+        there is nothing to do, the store is only read.
         """
         ...
 
@@ -228,7 +238,7 @@ class MonitorLeases(Protocol):
         ...
 
     def release_monitor(self, name: str, worker: str) -> None:
-        """End a lease."""
+        """End a lease, if the monitor is this worker's; another worker may claim it at once."""
         ...
 
     def load_checkpoint(self, name: str) -> tuple[int, bytes | None, bytes | None]:
@@ -238,7 +248,8 @@ class MonitorLeases(Protocol):
     def save_checkpoint(self, name: str, worker: str, *, folded: int, state: bytes, status: bytes) -> bool:
         """Save the state after an entry; ``False``, and nothing happens, if the monitor is not this worker's any more.
 
-        Fewer folded entries than before change nothing.
+        It is ``False``, too, where the log has fewer entries: an older copy of the store was put back. Fewer folded
+        entries than before change nothing.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""SQLite store: jobs and cached results in one file, shared by all processes of one host.
+"""SQLite store: jobs, monitors and cached results in one file, shared by all processes of one host.
 
 Committed changes survive the death of any process, by the write-ahead log. A job that was accepted, ended or cancelled
 is on the disk before the call returns and survives a loss of power too; of progress and scores the last moments may be
@@ -12,29 +12,23 @@ A file that is deleted or replaced while it is open: see :mod:`wavescope.store.s
 
 from __future__ import annotations
 
-import functools
 import json
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from wavescope.errors import InvalidRequest, StoreUnavailable
-from wavescope.store import errors, fork_safety
+from wavescope.errors import StoreUnavailable
+from wavescope.store import errors, sqlite_session
 from wavescope.store.migrations import expire_leases_of_another_boot
 from wavescope.store.protocols import FINAL, OLDEST_EVERY, Job, NewJob, result_size
-from wavescope.store.sqlite_file import StoreFile
 from wavescope.store.sqlite_monitors import SqliteMonitors
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # Linux only
 _PURGE_BATCH = 100  # jobs in one transaction, so that other calls get their turn
 _VACUUM_PAGES = 10_000  # of 4 KiB, returned to the file system by one purge
 _NO_LIMIT = 2**63 - 1
-# Errors that leave the connection usable; after any other it is reopened.
-_HARMLESS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
 
 _GET = """SELECT id, owner, state, created_at, started_at, finished_at, forwards, planned, attempts, error, labels
     FROM jobs WHERE id = ?"""
@@ -73,115 +67,17 @@ class SqliteStore(SqliteMonitors):
         busy_s: float = 5.0,
         results_busy_s: float = 0.5,
     ) -> None:
-        self._file = StoreFile(path, self._prepare)
         self._result_bytes = result_bytes
-        self._clock = clock
-        self._steady = steady
-        self._busy_s = busy_s
         self._results_busy_s = results_busy_s
-        self._connection: sqlite3.Connection | None = None
-        self._lock = threading.Lock()
-        # Not even to close a connection that a fork brought along is safe (SQLite, "How To Corrupt An SQLite Database
-        # File", 2.6).
-        fork_safety.register(self)
-
-    # ---- connection --------------------------------------------------------------------------------------------------
-    @contextmanager
-    def _session(self, busy_s: float | None = None) -> Iterator[sqlite3.Connection]:
-        """Lend the connection to one call at a time; it is reopened after an error."""
-        limit_s = self._busy_s if busy_s is None else busy_s
-        ends_s = time.monotonic() + limit_s
-        if not self._lock.acquire(timeout=limit_s):
-            raise _unavailable(f"it was busy for {limit_s:g} s")
-        try:
-            connection = self._connect(ends_s)
-            left_ms = max(0, round(1000 * (ends_s - time.monotonic())))
-            connection.execute(f"PRAGMA busy_timeout = {left_ms}")
-            yield connection
-        except (sqlite3.Error, OSError) as error:
-            self._recover(error)
-            raise _unavailable(_reason(error)) from error
-        finally:
-            self._lock.release()
-
-    @contextmanager
-    def _transaction(
-        self, *, durable: bool = False, busy_s: float | None = None
-    ) -> Iterator[sqlite3.Connection]:
-        """Run a write transaction; if ``durable``, it is on the disk when it ends."""
-        with self._session(busy_s) as connection:
-            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-            if durable and not self._file.is_in_place():
-                # The commit went to a file that is gone; the next call restores that, with this change or without.
-                raise _unavailable("its file was taken away just now")
-
-    def _connect(self, ends_s: float) -> sqlite3.Connection:
-        """Connect to the file that is at the path now; return the open connection if it is that one."""
-        former = self._connection
-        try:
-            if former is None:
-                self._connection = self._file.open(ends_s)
-            elif not self._file.is_in_place():
-                self._connection = self._file.reopen(former, ends_s)
-                former.close()
-        except InvalidRequest as newer:
-            raise _unavailable(newer.message) from newer
-        assert self._connection is not None
-        return self._connection
+        super().__init__(path, clock=clock, steady=steady, busy_s=busy_s)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Expire old leases and bound the cache, once whenever a file is opened."""
-        expire_leases_of_another_boot(connection, _boot_id())
+        expire_leases_of_another_boot(connection, sqlite_session.boot_id())
         if _size_of_results(connection) > self._result_bytes:
             connection.execute("BEGIN IMMEDIATE")
             self._evict(connection)
             connection.execute("COMMIT")
-
-    def _recover(self, error: sqlite3.Error | OSError) -> None:
-        """Close a connection that an error may have broken, unless it alone still sees a file that is gone."""
-        if isinstance(error, OSError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _HARMLESS:
-            return
-        damaged = self._file.check_damage(error)
-        if damaged or self._file.is_in_place() or not isinstance(error, sqlite3.OperationalError):
-            self._disconnect()
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self._file.close(connection)
-
-    def check(self) -> list[str]:
-        try:
-            with self._transaction(durable=True) as connection:
-                connection.execute("UPDATE marks SET value = value WHERE name = 'epoch'")
-            self._file.examine()
-        except StoreUnavailable as error:
-            if isinstance(error.__cause__, InvalidRequest):
-                raise error.__cause__ from None
-            raise
-        except (sqlite3.Error, OSError) as error:
-            raise _unavailable(_reason(error)) from error
-        return []
-
-    def close(self) -> None:
-        with self._lock:
-            self._disconnect()
-
-    def before_fork(self) -> None:
-        """Wait for the call that is under way and close the connection; further calls wait for :meth:`after_fork`."""
-        self._lock.acquire()
-        self._disconnect()
-
-    def after_fork(self) -> None:
-        """Let calls go on; the next one reconnects."""
-        self._lock.release()
 
     # ---- jobs --------------------------------------------------------------------------------------------------------
     def submit(
@@ -466,20 +362,3 @@ def _size_of_results(connection: sqlite3.Connection) -> int:
 def _counter(connection: sqlite3.Connection, name: str) -> int:
     """Read a counter: number of ``claims``, or bytes of all ``payloads`` or ``outputs``."""
     return connection.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()[0]
-
-
-def _unavailable(reason: str) -> StoreUnavailable:
-    return StoreUnavailable(f"the store of jobs and results does not answer: {reason}")
-
-
-def _reason(error: sqlite3.Error | OSError) -> str:
-    # SQLite's messages name no path; those of the operating system do.
-    return str(error) if isinstance(error, sqlite3.Error) else error.strerror or type(error).__name__
-
-
-@functools.cache
-def _boot_id() -> str:
-    """Read the boot id of this machine, which every boot changes."""
-    with suppress(OSError):
-        return _BOOT_ID.read_text().strip()
-    return "unknown"

@@ -5,9 +5,9 @@ ends: commits to it are lost. So every call checks that the paths of the databas
 still lead to the files that were opened (three calls of ``stat``, a few microseconds). If they do not, the first
 process to notice writes all that it still sees to a new file in their place, and the others open that one.
 
-No acknowledged job is lost: the paths are checked once more after the commit, so the job was committed before the file
-was deleted and is in the restored one. If a process with an older file was the first to restore, or an older copy was
-put there, the others add the jobs that it lacks.
+No acknowledged job or entry of a monitor is lost: the paths are checked once more after the commit, so it was committed
+before the file was deleted and is in the restored one. If a process with an older file was the first to restore, or an
+older copy was put there, the others add what it lacks (:mod:`wavescope.store.sqlite_merge`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from wavescope.errors import StoreUnavailable
 from wavescope.store.migrations import migrate
+from wavescope.store.sqlite_merge import add_missing
 
 _LOG_BYTES = 64 * 2**20  # the log is truncated to this after a large payload
 _MIN_BYTES = 32 * 2**10  # no file with our tables is smaller
@@ -89,7 +90,7 @@ class StoreFile:
 
         Args:
             ends_s: monotonic time until which other processes are waited for.
-            former: connection to the file that was there before, whose jobs are added to those of a copy.
+            former: connection to the file that was there before; what a copy lacks of it is added to the copy.
 
         Raises:
             InvalidRequest: a newer version of the service wrote the file.
@@ -133,7 +134,7 @@ class StoreFile:
                     "PRAGMA wal_checkpoint"
                 ).fetchall()  # so that the file has all of its pages
                 if former is not None:
-                    self._add_missing_jobs(former, connection)
+                    add_missing(former, connection)
                 self._compare_with_last(connection)
                 _check_folder(folder, self._path.parent)
             except BaseException:
@@ -142,10 +143,10 @@ class StoreFile:
         return connection
 
     def reopen(self, former: sqlite3.Connection, ends_s: float) -> sqlite3.Connection:
-        """Connect to the file that is at the path now, with all jobs that a connection to the former one still sees.
+        """Connect to the file that is at the path now, with all that a connection to the former one still sees.
 
-        A deleted file is restored. A copy of the same store that lacks jobs is given them. The former connection stays
-        open: it may be the only one that sees a job until this returns.
+        A deleted file is restored. A copy of the same store is given what it lacks. The former connection stays open:
+        it may be the only one that sees a job until this returns.
 
         Raises:
             sqlite3.Error, OSError: the file cannot be written or read; another call may try again.
@@ -224,28 +225,6 @@ class StoreFile:
             found = self._path.stat()
             return found.st_size > 0 and (self._opened is None or _id(found) != self._opened[0])
         return False
-
-    def _add_missing_jobs(self, source: sqlite3.Connection, target: sqlite3.Connection) -> None:
-        """Add the jobs of one connection that another one, to a copy of the same store, lacks."""
-        if _read_epoch(source) != _read_epoch(target):
-            return  # another store
-        names = [name for (name,) in source.execute("SELECT id FROM jobs ORDER BY number")]
-        target.execute("PRAGMA synchronous = FULL")
-        target.execute("BEGIN IMMEDIATE")
-        try:
-            known = {name for (name,) in target.execute("SELECT id FROM jobs")}
-            missing = [name for name in names if name not in known]
-            for name in missing:
-                _copy_job(source, target, name)
-            target.execute("COMMIT")
-        finally:
-            if target.in_transaction:
-                target.execute("ROLLBACK")
-        if missing:
-            log.error(
-                "the store's file was replaced by an older copy: %d jobs that it lacked were added",
-                len(missing),
-            )
 
     def _publish(self, fill: Callable[[Path], None], folder: int) -> bool:
         """Put a new file at the path atomically, in place of the old one if there was one.
@@ -374,28 +353,6 @@ def _copy(connection: sqlite3.Connection, path: Path) -> None:
         copy.execute("PRAGMA journal_mode = WAL")
     finally:
         copy.close()
-
-
-def _read_epoch(connection: sqlite3.Connection) -> str | None:
-    """Id of a store and its copies; ``None`` of a file that is none."""
-    try:
-        row = connection.execute("SELECT value FROM marks WHERE name = 'epoch'").fetchone()
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
-            raise
-        return None  # it has no such table
-    return None if row is None else row[0]
-
-
-def _copy_job(source: sqlite3.Connection, target: sqlite3.Connection, name: str) -> None:
-    """Copy a job with its request, scores and result; it comes last in the order of submission."""
-    for table, key in (("jobs", "id"), ("payloads", "job"), ("outputs", "job"), ("chunks", "job")):
-        rows = source.execute(f"SELECT * FROM {table} WHERE {key} = ?", (name,))  # noqa: S608 - names of ours
-        columns = [column for column, *_ in rows.description if column != "number"]
-        skipped = len(rows.description) - len(columns)
-        places = ", ".join("?" * len(columns))
-        insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608
-        target.executemany(insert, (row[skipped:] for row in rows))
 
 
 def _means_damage(error: sqlite3.Error) -> bool:
