@@ -89,4 +89,5 @@ def fit_distance(rows: Float[np.ndarray, "n d"], *, field: str) -> Distance:
             f"{field} does not vary, so that no distance is defined: collect images that differ",
             field=field,
         )
-    return Distance(rows.mean(axis=0), cholesky(covariance, lower=True))
+    # In the order that a store gives back: solving with rows and with columns in sequence differ in their last bits.
+    return Distance(rows.mean(axis=0), np.ascontiguousarray(cholesky(covariance, lower=True)))
