@@ -30,15 +30,21 @@ def dashboard(root: Path) -> dict[str, Any]:
 
 
 def expressions(dashboard: dict[str, Any]) -> dict[str, str]:
-    """Every query by panel and letter, with Grafana's variables as for "All"."""
-    found = {}
-    for panel in dashboard["panels"]:
-        for target in panel["targets"]:
-            expr = (
-                target["expr"].replace("$__rate_interval", "1m").replace("$job", ".*").replace("$model", ".*")
-            )
-            found[f"{panel['title']} {target['refId']}"] = expr
-    return found
+    """Every query by panel and letter or annotation, with Grafana's variables as for "All"."""
+    found = {
+        f"{panel['title']} {target['refId']}": target["expr"]
+        for panel in dashboard["panels"]
+        for target in panel.get("targets", [])  # a row has none
+    }
+    found |= {annotation["name"]: annotation["expr"] for annotation in dashboard["annotations"]["list"]}
+    return {name: in_full(expr) for name, expr in found.items()}
+
+
+def in_full(expr: str) -> str:
+    """A query without Grafana's variables."""
+    for variable in ("$job", "$model", "$monitor"):
+        expr = expr.replace(variable, ".*")
+    return expr.replace("$__rate_interval", "1m").replace("$__interval", "1m")
 
 
 def labels_by_series() -> dict[str, set[str]]:
@@ -92,10 +98,17 @@ def test_panels_are_titled_apart_and_do_not_overlap(dashboard: dict[str, Any]) -
         taken |= cells
 
 
+def test_an_alarm_of_a_monitor_is_an_annotation(dashboard: dict[str, Any]) -> None:
+    (annotation,) = dashboard["annotations"]["list"]
+    assert "changes(wavescope_monitor_alarms_total" in annotation["expr"]
+    assert "[$__interval]" in annotation["expr"]
+    assert annotation["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+
+
 def test_variables_and_data_source_are_provisioned(dashboard: dict[str, Any], root: Path) -> None:
     variables = {item["name"]: item for item in dashboard["templating"]["list"]}
-    assert list(variables) == ["datasource", "job", "model"]
-    for name in ("job", "model"):
+    assert list(variables) == ["datasource", "job", "model", "monitor"]
+    for name in ("job", "model", "monitor"):
         series = variables[name]["query"]["query"].removeprefix("label_values(").split(",")[0]
         assert name in labels_by_series()[series]
     folder = root / "deploy/grafana/provisioning"
@@ -116,7 +129,10 @@ def label_values(metric: Metric, model: str) -> str:
         "outcome": "hit" if metric == RESULTS else "scored",
         "deployment": "ModelReplica",
         "reason": "queue_full",
-        "state": "succeeded",
+        "state": "alarm" if "monitor" in metric.labels else "succeeded",
+        "monitor": "birds",
+        "signal": "reliance",
+        "scale": "1-2px",
     }
     pairs = {"job": "wavescope", "instance": "a:8000"} | {name: values[name] for name in metric.labels}
     return ",".join(f'{name}="{value}"' for name, value in pairs.items())

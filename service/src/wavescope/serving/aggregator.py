@@ -48,7 +48,7 @@ from wavescope.settings import Settings
 from wavescope.store import open_store
 from wavescope.store.codec import decode, encode
 from wavescope.store.protocols import Job
-from wavescope.telemetry.metrics import IN_PROGRESS, JOBS, RESULTS
+from wavescope.telemetry.metrics import IN_PROGRESS, JOBS, MONITOR_DELAY, RESULTS
 
 CHUNKS_PER_REPLICA = 2  # one being scored and one waiting, so that the device never does
 REPORT_S = 0.2  # between two reports of progress
@@ -88,7 +88,7 @@ class EstimatorAggregator:
             settings,
             RayMeasurer(settings, self._directory, self._admission, counters, self._replicas),
             AlarmEffects(self._store, settings),
-            folded=lambda name, delay_s: None,
+            folded=lambda name, delay_s: counters.observe(MONITOR_DELAY, delay_s, monitor=name),
         )
 
     async def check_health(self) -> None:

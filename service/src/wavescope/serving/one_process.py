@@ -8,6 +8,7 @@ from wavescope.serving.calls.local_handle import LocalHandle
 from wavescope.serving.gateway import Gateway
 from wavescope.serving.generator import PerturbationGenerator
 from wavescope.serving.models.registry_file import RegistryFile
+from wavescope.serving.monitors.metrics import store_reader
 from wavescope.serving.reporting import MetricsHub
 from wavescope.serving.threads import enough_threads
 from wavescope.settings import Settings
@@ -18,7 +19,7 @@ class OneProcess(Gateway):
     """Gateway, aggregator, generator, admission desk and metrics hub; deployed under the gateway's name."""
 
     def __init__(self, settings: Settings, registry: RegistryFile, *, loopback_only: bool) -> None:
-        self._hub = MetricsHub()
+        self._hub = MetricsHub(read_store=store_reader(settings))
         hub = LocalHandle(self._hub)
         self._desk = AdmissionDesk(settings, hub=hub)
         self._generator = PerturbationGenerator(settings, hub=hub)

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from ray import serve
@@ -43,17 +43,32 @@ def hub_deployment(settings: Settings) -> str:
 class MetricsHub:
     """Holds the latest snapshot of every process; the sum of them is the application's metrics.
 
+    To these it adds what the store has, as metrics of monitors: read by the hub alone, they are in no sum.
+
     When the hub itself dies, live processes send everything again within a heartbeat; what dead ones had counted is
     lost, which Prometheus sees as a counter reset.
+
+    Args:
+        settings: of the service, where the hub has a process of its own.
+        read_store: reads samples of the store; ``None`` for one that opens the store of ``settings``.
+        clock: seconds, monotonic.
     """
 
     def __init__(
-        self, settings: Settings | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings | None = None,
+        *,
+        read_store: Callable[[], Awaitable[Snapshot]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if settings is not None:  # of a process of its own
-            from wavescope.serving.process import prepare_process  # with what the controller has no use for
+            # With what the controller has no use for.
+            from wavescope.serving.monitors.metrics import store_reader
+            from wavescope.serving.process import prepare_process
 
             prepare_process(settings)
+            read_store = read_store or store_reader(settings)
+        self._read_store = read_store
         self._clock = clock
         self._latest: dict[str, tuple[float, Snapshot]] = {}
         self._folded: Snapshot = {}
@@ -70,7 +85,9 @@ class MetricsHub:
         alive = (
             latest if now - seen < SILENT_S else _counted(latest) for seen, latest in self._latest.values()
         )
-        return exposition(total([self._folded, *alive]))
+        counted = total([self._folded, *alive])
+        stored = {} if self._read_store is None else await self._read_store()
+        return exposition(counted | stored)
 
     def _fold(self) -> None:
         """Adds up the counts of processes that are long dead: nothing is kept of each."""

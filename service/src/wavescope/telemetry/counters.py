@@ -27,14 +27,16 @@ from wavescope.telemetry.metrics import (
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 Snapshot = dict[Key, float]
+_GAUGES = frozenset(metric.name for metric in METRICS if metric.kind == "gauge")
 
 
 class Counters:
-    """Metric values of one process, in a registry of their own."""
+    """Metric values of one process, in a registry of their own; those read from the store are not among them."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._metrics = {metric.name: self._declare(metric) for metric in METRICS}
+        counted = (metric for metric in METRICS if metric.origin != "store")
+        self._metrics = {metric.name: self._declare(metric) for metric in counted}
 
     def _declare(self, metric: Metric) -> Any:
         if metric.kind == "counter":
@@ -92,7 +94,7 @@ class Counters:
 
 def is_gauge(key: Key) -> bool:
     """Check whether a sample is of a gauge, to which only live processes contribute."""
-    return any(metric.kind == "gauge" and metric.name == key[0] for metric in METRICS)
+    return key[0] in _GAUGES
 
 
 def total(snapshots: Iterable[Snapshot]) -> Snapshot:
@@ -121,17 +123,18 @@ class _FamilyCollector:
 
 def exposition(snapshot: Snapshot) -> str:
     """Render a snapshot in the text format of Prometheus, with help and type of every metric."""
-    families: list[Family] = []
+    families: dict[str, Family] = {}
+    by_sample: dict[str, Family] = {}
     for metric in METRICS:
         # A counter's family is named without the suffix that its samples carry.
         family = Family(metric.name.removesuffix("_total"), metric.help, metric.kind)
+        families[metric.name] = family
         suffixes = ("_bucket", "_count", "_sum") if metric.kind == "histogram" else ("",)
-        names = {metric.name + suffix for suffix in suffixes}
-        for (name, labels), value in sorted(snapshot.items(), key=_bucket_order):
-            if name in names:
-                family.add_sample(name, dict(labels), value)
-        families.append(family)
-    return generate_latest(_FamilyCollector(families)).decode()  # type: ignore[arg-type]  # any collector will do
+        by_sample |= {metric.name + suffix: family for suffix in suffixes}
+    for (name, labels), value in sorted(snapshot.items(), key=_bucket_order):
+        if name in by_sample:
+            by_sample[name].add_sample(name, dict(labels), value)
+    return generate_latest(_FamilyCollector(list(families.values()))).decode()  # type: ignore[arg-type]  # any collector will do
 
 
 def _bucket_order(item: tuple[Key, float]) -> tuple[Any, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from wavescope.engine.monitors.state import SHARE_BUCKETS
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -17,6 +19,8 @@ class Metric:
         help: description in one sentence, as scraped.
         labels: label names, in order.
         buckets: upper bounds in the metric's unit, for histograms.
+        origin: where values come from: ``process`` where every process counts its own; ``store`` where they are read
+            from the store at a scrape, by the hub alone; ``both`` where the two have samples of different labels.
     """
 
     name: str
@@ -24,6 +28,7 @@ class Metric:
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    origin: Literal["process", "store", "both"] = "process"
 
 
 REQUESTS = Metric(
@@ -88,6 +93,109 @@ RESULTS = Metric(
     "counter",
     "Results looked for among the earlier ones: hit or miss.",
     ("outcome",),
+)
+
+# ---- monitors, read from the store -----------------------------------------------------------------------------------
+STORE_UP = Metric(
+    "wavescope_store_up",
+    "gauge",
+    "Whether the store answered at this scrape, 0 or 1; while it does not, metrics of monitors are left out.",
+    origin="store",
+)
+MONITOR_STATE = Metric(
+    "wavescope_monitor_state",
+    "gauge",
+    "State of the monitor: 1 for the one it is in, 0 for the others.",
+    ("monitor", "state"),
+    origin="store",
+)
+MONITOR_EVIDENCE = Metric(
+    "wavescope_monitor_evidence",
+    "gauge",
+    "Evidence that the signal changed, log10; no sample while there is none.",
+    ("monitor", "signal"),
+    origin="store",
+)
+MONITOR_EVIDENCE_THRESHOLD = Metric(
+    "wavescope_monitor_evidence_threshold",
+    "gauge",
+    "Evidence at which an alarm is raised, log10.",
+    ("monitor", "signal"),
+    origin="store",
+)
+MONITOR_ALARMS = Metric(
+    "wavescope_monitor_alarms_total",
+    "counter",
+    "Alarms, by the signals that reached their threshold.",
+    ("monitor", "signal"),
+    origin="store",
+)
+MONITOR_EVENTS = Metric(
+    "wavescope_monitor_events_total",
+    "counter",
+    "Images that arrived, by what became of them; without a monitor those of POST /v1/events that were of none.",
+    ("monitor", "outcome"),
+    origin="both",
+)
+MONITOR_OBSERVATIONS = Metric(
+    "wavescope_monitor_observations_total",
+    "counter",
+    "Observations that were folded, by how their measurement ended.",
+    ("monitor", "outcome"),
+    origin="store",
+)
+MONITOR_SHARE = Metric(
+    "wavescope_monitor_share_ratio",
+    "histogram",
+    "Share of the importance at a scale, of the profiles of the stream.",
+    ("monitor", "scale"),
+    SHARE_BUCKETS,
+    origin="store",
+)
+MONITOR_REFERENCE_SHARE = Metric(
+    "wavescope_monitor_reference_share_ratio",
+    "gauge",
+    "Mean share of the importance at a scale in the reference.",
+    ("monitor", "scale"),
+    origin="store",
+)
+MONITOR_CONFIDENCE = Metric(
+    "wavescope_monitor_confidence_ratio",
+    "histogram",
+    "Probability of the predicted class, of the images of the stream.",
+    ("monitor",),
+    SHARE_BUCKETS,
+    origin="store",
+)
+MONITOR_LAST_OBSERVATION = Metric(
+    "wavescope_monitor_last_observation_timestamp_seconds",
+    "gauge",
+    "Time at which the last observation was accepted; no sample before the first.",
+    ("monitor",),
+    origin="store",
+)
+MONITOR_PENDING = Metric(
+    "wavescope_monitor_pending_observations",
+    "gauge",
+    "Observations accepted and not measured yet.",
+    ("monitor",),
+    origin="store",
+)
+MONITOR_FORWARDS = Metric(
+    "wavescope_monitor_forwards_total",
+    "counter",
+    "Images scored for the observations that were folded.",
+    ("monitor",),
+    origin="store",
+)
+
+# ---- monitors, counted by the processes ------------------------------------------------------------------------------
+MONITOR_DELAY = Metric(
+    "wavescope_monitor_delay_seconds",
+    "histogram",
+    "Time from an observation's acceptance until it was folded.",
+    ("monitor",),
+    (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0),
 )
 
 METRICS: tuple[Metric, ...] = tuple(value for value in tuple(globals().values()) if isinstance(value, Metric))

@@ -21,6 +21,7 @@ NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 METHODS = ("conformal", "bounded-mean")
 SOURCES = ("stream", "given")
 VALUES = ("pixels", "unit", "normalized")
+ALL_SIGNALS = "all"  # name of the bounded-mean test's evidence, which is of all signals together
 PROFILE_SIGNALS = ("reliance", "fineness")
 PROFILE_FIELDS = ("partition", "nb_design", "seed", "wavelet", "levels", "score")
 MAX_REFERENCE = 10_000
@@ -198,6 +199,11 @@ class MonitorConfig:
         """Weights of the signals that are watched: those given, or equal ones."""
         given = self.test.weights or {name: 1 / len(self.signals) for name in self.signals}
         return {name: given[name] for name in SIGNALS if given.get(name, 0) > 0}
+
+    @property
+    def evidences(self) -> tuple[str, ...]:
+        """Names of the evidences: of each signal that is watched, or ``all`` of the bounded-mean test."""
+        return tuple(self.weights) if self.test.method == "conformal" else (ALL_SIGNALS,)
 
     @property
     def of_reference(self) -> tuple[Any, ...]:

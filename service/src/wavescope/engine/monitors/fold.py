@@ -336,7 +336,16 @@ def _alarmed(state: MonitorState, alarm: Alarm | None, at: float) -> MonitorStat
     if alarm is None or state.open_alarm is not None:
         return state
     record = AlarmRecord(state.alarm_count + 1, alarm.seq, at, alarm.readings)
-    return replace(state, alarms=(*state.alarms, record)[-MAX_ALARMS:], alarm_count=record.number)
+    counts = dict(state.alarms_by_signal)
+    reached = [one.name for one in alarm.readings]
+    for name in reached if state.config.test.method == "conformal" else state.config.evidences:
+        counts[name] = counts.get(name, 0) + 1
+    return replace(
+        state,
+        alarms=(*state.alarms, record)[-MAX_ALARMS:],
+        alarm_count=record.number,
+        alarms_by_signal=counts,
+    )
 
 
 def _described(state: MonitorState, seq: int, row: Observed) -> dict[str, object]:

@@ -293,6 +293,8 @@ class MonitorState:
         checks: of the last whole reference.
         alarms: the latest, in order.
         alarm_count: all alarms so far.
+        alarms_by_signal: the same by the signals that reached their threshold; of the bounded-mean test, whose signals
+            are tested together, under ``all``.
         outcomes: observations by outcome, since the monitor was made.
         forwards: images scored, in all.
         arrivals: (n,) when the last observations were accepted.
@@ -316,6 +318,7 @@ class MonitorState:
     checks: tuple[SignalCheck, ...] = ()
     alarms: tuple[AlarmRecord, ...] = ()
     alarm_count: int = 0
+    alarms_by_signal: dict[str, int] = field(default_factory=dict[str, int])
     outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     forwards: int = 0
     arrivals: Float64[np.ndarray, " n"]

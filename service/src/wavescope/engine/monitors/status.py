@@ -118,6 +118,7 @@ class Summary:
         last_observation_at: when the last one was accepted; ``None`` before any.
         alarm: the open alarm; ``None`` for none.
         alarm_count: all alarms so far.
+        alarms_by_signal: the same by signal, see :class:`.MonitorState`.
         alarms: the latest.
         share_counts: (levels, buckets) shares of the stream's profiles, see :class:`.Distribution`.
         share_sums: (levels,) their sums.
@@ -143,6 +144,7 @@ class Summary:
     alarm: AlarmRecord | None
     alarm_count: int
     alarms: tuple[AlarmRecord, ...]
+    alarms_by_signal: dict[str, int] = field(default_factory=dict[str, int])
     share_counts: Float64[np.ndarray, "l c"] = field(default_factory=lambda: np.zeros((0, 0)))
     share_sums: Float64[np.ndarray, " l"] = field(default_factory=lambda: np.zeros(0))
     confidence_counts: Float64[np.ndarray, " c"] = field(default_factory=lambda: np.zeros(0))
@@ -199,6 +201,7 @@ def summarise(state: MonitorState) -> Summary:
         alarm=state.open_alarm,
         alarm_count=state.alarm_count,
         alarms=state.alarms,
+        alarms_by_signal=state.alarms_by_signal,
         share_counts=state.share_counts.counts.astype(np.float64),
         share_sums=state.share_counts.sums,
         confidence_counts=state.confidence_counts.counts[0].astype(np.float64),

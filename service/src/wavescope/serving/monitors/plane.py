@@ -42,12 +42,14 @@ from wavescope.ingress.plane import (
 from wavescope.serving.models.directory import ModelDirectory
 from wavescope.serving.monitors.effects import Effects, diagnosis_of
 from wavescope.serving.monitors.log import command_entry, observation_entry, read_state, read_status
+from wavescope.serving.reporting import Reporter
 from wavescope.serving.threads import in_store_thread
 from wavescope.settings import Settings
 from wavescope.store.codec import decode, encode
 from wavescope.store.errors import unknown_monitor
 from wavescope.store.monitors import EventOutcome, MonitorRecord
 from wavescope.store.protocols import Store
+from wavescope.telemetry.metrics import MONITOR_EVENTS
 
 WATCH_S = 0.5  # between looks at a monitor that is watched
 FOLDED_S = 3.0  # that a command is waited for, so that its reply shows what it did
@@ -61,12 +63,13 @@ log = logging.getLogger(__name__)
 class StoredMonitors:
     """Implements :class:`wavescope.ingress.plane.MonitorPlane`; every method's contract stands there.
 
-    Settings, directory of the models and store are those of the class that takes this part in.
+    Settings, directory of the models, store and counters are those of the class that takes this part in.
     """
 
     _settings: Settings
     _directory: ModelDirectory
     _store: Store
+    _reporter: Reporter
 
     # ---- monitors --------------------------------------------------------------------------------
     async def put_monitor(
@@ -163,12 +166,15 @@ class StoredMonitors:
         except WavescopeError:
             if name is not None:
                 await in_store_thread(self._store.count_events, name, {"invalid": 1})
+            else:
+                self._count_astray("invalid")
             raise
         configs = {record.name: decode(record.config, MonitorConfig) for record in records}
         if name is None:
             matches = {one: config.match for one, config in configs.items()}
             chosen = routes(matches, event.namespace, event.inferenceservice, event.component)
             if not chosen:
+                self._count_astray("unmatched")
                 return {"unmatched": 1}
         else:
             chosen = [name]
@@ -176,6 +182,10 @@ class StoredMonitors:
         for one in chosen:
             total.update(await self._accept_event(one, configs[one], event))
         return dict(total)
+
+    def _count_astray(self, outcome: str) -> None:
+        """Count an event that is of no monitor: the store has no place for it."""
+        self._reporter.counters.add(MONITOR_EVENTS, monitor="", outcome=outcome)
 
     def _check_sender(self, record: MonitorRecord, token: str | None, call: CallContext) -> None:
         """Refuses whoever has neither token nor key; without a token it does not say that there is such a monitor."""
