@@ -11,7 +11,13 @@ from typing import Final, NoReturn
 import pytest
 
 # The package of Debian and Ubuntu that brings a program.
-PACKAGES: Final = {"prometheus": "prometheus", "promtool": "prometheus", "redis-server": "redis-server"}
+PACKAGES: Final = {
+    "amtool": "prometheus-alertmanager",
+    "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "promtool": "prometheus",
+    "redis-server": "redis-server",
+}
 
 
 def find_program(name: str) -> str:
