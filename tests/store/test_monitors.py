@@ -17,11 +17,6 @@ THREADS = 8
 ALL_BYTES = bytes(range(256)) * 3
 
 
-@pytest.fixture
-def place(sqlite_place: Place) -> Place:
-    return sqlite_place
-
-
 def record(name: str = "birds", **fields: Any) -> MonitorRecord:
     given = {"owner": "ann", "created_at": 0.0, "token_digest": "digest", "config": b"config"}
     return MonitorRecord(name=name, **(given | fields))

@@ -41,7 +41,12 @@ def test_a_missing_redis_package_is_told_with_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
-    monkeypatch.delitem(sys.modules, "wavescope.store.redis")
+    for module in (
+        "wavescope.store.redis",
+        "wavescope.store.redis_monitors",
+        "wavescope.store.redis_session",
+    ):
+        monkeypatch.delitem(sys.modules, module)
     with pytest.raises(InvalidRequest, match=r"wavescope\[redis\]") as caught:
         open_store("redis://127.0.0.1", state_dir=tmp_path, result_bytes=0)
     assert caught.value.field == "store_url"

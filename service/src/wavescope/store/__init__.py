@@ -1,4 +1,4 @@
-"""Store of jobs, of the scores of unfinished jobs and of cached results: SQLite or Redis."""
+"""Store of jobs, of the scores of unfinished jobs, of cached results and of monitors: SQLite or Redis."""
 
 from __future__ import annotations
 

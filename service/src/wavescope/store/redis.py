@@ -1,4 +1,4 @@
-"""Redis store: jobs and cached results in one server, version 5 or later, for services that run on many nodes.
+"""Redis store: jobs, monitors and results in one server, version 5 or later, for services that run on many nodes.
 
 Every change is one Lua script and so atomic; leases are timed by the server's clock alone. Jobs survive a restart of
 Redis only with an append-only file, and Redis must not evict keys by itself (``maxmemory-policy noeviction``).
@@ -9,38 +9,23 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, cast
 
 import redis
-from redis.backoff import ExponentialBackoff
-from redis.connection import parse_url
-from redis.retry import Retry
 
 from wavescope.errors import InvalidRequest, StoreUnavailable
 from wavescope.store import errors, redis_scripts
 from wavescope.store.protocols import OLDEST_EVERY, Job, NewJob, State, result_size
+from wavescope.store.redis_monitor_scripts import MONITOR_SCRIPTS
+from wavescope.store.redis_monitors import RedisMonitors
 
 _PURGE_BATCH = 100  # jobs in one script, so that other calls get their turn
-_PING_AFTER_S = 30  # a connection that was idle for longer is pinged before it is used
-# Errors of Redis: their meaning in the words of our log.
-_REASONS = {
-    "OutOfMemoryError": "it has no memory left (maxmemory)",
-    "ReadOnlyError": "it is a replica that only reads: name its primary",
-    "BusyLoadingError": "it is reading its data, and serves soon",
-    "NoPermissionError": "its user may not do this",
-    "AuthenticationError": "it wants a password, or another one",
-    "unauthenticated": "it wants a password, or another one",
-    "OOM ": "it has no memory left (maxmemory)",
-    "READONLY ": "it is a replica that only reads: name its primary",
-    "MISCONF ": "it cannot write to its own disk",
-}
 
 log = logging.getLogger(__name__)
 
 
-class RedisStore:
+class RedisStore(RedisMonitors):
     """Redis implementation of :class:`wavescope.store.protocols.Store`; it connects at its first call.
 
     Args:
@@ -67,37 +52,15 @@ class RedisStore:
         results_timeout_s: float = 0.5,
     ) -> None:
         self._result_bytes = result_bytes
-        self._prefix = prefix
-        self._clock = clock
         self._epoch: str | None = None
-        options = _parse(url)
-        self._pools = [
-            _pool(options, within_s) for within_s in (timeout_s, min(timeout_s, results_timeout_s))
-        ]
-        # The library does not type replies by whether the client is asynchronous.
-        clients: list[Any] = [redis.Redis(connection_pool=pool) for pool in self._pools]
-        self._client, self._quick_client = clients
-        self._scripts = {name: self._client.register_script(text) for name, text in _SCRIPTS.items()}
-
-    # ---- connection --------------------------------------------------------------------------------------------------
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        """Translate the errors of Redis to :class:`StoreUnavailable`."""
-        try:
-            yield
-        except redis.RedisError as error:
-            # Its message may name hosts, which are no caller's business; it is chained for the log.
-            raise StoreUnavailable(
-                f"the store of jobs and results does not answer: {_reason(error)}"
-            ) from error
-
-    def _run(self, name: str, *arguments: Any, quick: bool = False) -> Any:
-        """Run a script; ``quick`` for calls about cached results."""
-        time = "" if self._clock is None else repr(self._clock())
-        with self._translate_errors():
-            return self._scripts[name](
-                args=[self._prefix, time, *arguments], client=self._quick_client if quick else self._client
-            )
+        super().__init__(
+            url,
+            _SCRIPTS | MONITOR_SCRIPTS,
+            prefix=prefix,
+            clock=clock,
+            timeout_s=timeout_s,
+            results_timeout_s=results_timeout_s,
+        )
 
     def _compare_with_last(self, epoch: bytes) -> None:
         """Log an error if the server is not the one of the calls before, or has lost its data."""
@@ -128,10 +91,6 @@ class RedisStore:
                 "Redis writes no append-only file: what it did not save is lost when it stops (appendonly yes)"
             ]
         return []
-
-    def close(self) -> None:
-        for pool in self._pools:
-            pool.disconnect()
 
     # ---- jobs --------------------------------------------------------------------------------------------------------
     def submit(
@@ -257,45 +216,6 @@ _SCRIPTS = {
     "put_cached": redis_scripts.PUT_CACHED,
     "purge": redis_scripts.PURGE,
 }
-
-
-def _parse(url: str) -> dict[str, Any]:
-    """Parse a URL to the options of a connection."""
-    try:
-        options: dict[str, Any] = dict(parse_url(url))
-    except ValueError:
-        # Not chained: a part of the password may be in the message.
-        raise InvalidRequest("store_url is no URL of a Redis server", field="store_url") from None
-    user, password = options.pop("username", None), options.pop("password", None)
-    if password is not None:
-        # The representation of a pool shows its options, but not the content of a credential provider.
-        options["credential_provider"] = redis.UsernamePasswordCredentialProvider(user, password)
-    return options
-
-
-def _pool(options: dict[str, Any], timeout_s: float) -> redis.ConnectionPool:
-    """Make a pool on whose connections a call takes about ``timeout_s`` at most: to connect, ping and reply."""
-    limits = {
-        "socket_timeout": timeout_s / 2,
-        "socket_connect_timeout": timeout_s / 4,
-        # Only after a broken connection: a silent server would take as long again.
-        "retry": Retry(ExponentialBackoff(base=0.02, cap=0.1), 1, supported_errors=(redis.ConnectionError,)),
-        "health_check_interval": _PING_AFTER_S,
-    }
-    pool = redis.ConnectionPool(**limits | options)
-    try:
-        pool.connection_class(**pool.connection_kwargs)  # made, not connected: to check the options
-    except TypeError as error:
-        raise InvalidRequest(
-            "store_url has an option that a connection to Redis does not know", field="store_url"
-        ) from error
-    return pool
-
-
-def _reason(error: redis.RedisError) -> str:
-    kind = type(error).__name__
-    text = f"{kind} {error}"
-    return next((f"{kind}, {meaning}" for word, meaning in _REASONS.items() if word in text), kind)
 
 
 def _job(found: list[bytes]) -> Job:

@@ -21,37 +21,13 @@ A running job is in ``leases`` or, once a claim has found its lease expired, in 
 refuses commands that add, not those that remove: scripts add first, so that a refused one has changed nothing.
 """
 
-_PRELUDE = """
-local p = ARGV[1]
+from __future__ import annotations
 
-local function now()
-    if ARGV[2] ~= '' then return tonumber(ARGV[2]) end
-    local time = redis.call('TIME')
-    return tonumber(time[1]) + tonumber(time[2]) / 1000000
-end
+from wavescope.store.redis_prelude import PRELUDE
 
--- tostring keeps 14 digits only
-local function exact(number) return string.format('%.17g', number) end
-
--- Workers renew their leases far more often than every so many seconds.
-local LONG = 900
-
--- Returns the time. If the server's clock was set since the last call, leases and due times move with it, so that no
--- lease expires early or late for that. After a true pause leases last as much longer as was left of them.
-local function tick()
-    local time = now()
-    local gap = time - tonumber(redis.call('GET', p .. 'clock') or time)
-    redis.call('SET', p .. 'clock', exact(time))
-    if gap >= -1 and gap <= LONG then return time end
-    for _, name in ipairs({'leases', 'later'}) do
-        local members = redis.call('ZRANGE', p .. name, 0, -1, 'WITHSCORES')
-        for i = 1, #members, 2 do
-            redis.call('ZADD', p .. name, exact(tonumber(members[i + 1]) + gap), members[i])
-        end
-    end
-    return time
-end
-
+_PRELUDE = (
+    PRELUDE
+    + """
 local function job_of(id) return p .. 'job:' .. id end
 
 local function is_final(state) return state == 'succeeded' or state == 'failed' or state == 'cancelled' end
@@ -125,6 +101,7 @@ local function evict(key)
     redis.call('UNLINK', p .. 'result:' .. key)
 end
 """
+)
 
 _FIND_EXISTING = """
 -- Finds the job of an idempotency key or an id.
