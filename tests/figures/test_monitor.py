@@ -56,8 +56,8 @@ def texts_of(found: MonitorState, images: dict[int, np.ndarray] | None = None) -
     renderer = figure.canvas.get_renderer()
     for text in figure.texts:
         box = text.get_window_extent(renderer)
-        assert extent.x0 <= box.x0 and box.x1 <= extent.x1, text.get_text()
-        assert extent.y0 <= box.y0 and box.y1 <= extent.y1, text.get_text()
+        inside = (extent.x0 <= box.x0, box.x1 <= extent.x1, extent.y0 <= box.y0, box.y1 <= extent.y1)
+        assert all(inside), text.get_text()
     return " ".join(" ".join(written).split())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -122,10 +123,16 @@ class MonitoredPlane(StoredMonitors, FakePlane):
 
 
 def make_workers(
-    store: Store, measurer: FakeMeasurer, settings: Settings, *, times: WorkerTimes = HURRIED, **options: Any
+    store: Store,
+    measurer: FakeMeasurer,
+    settings: Settings,
+    *,
+    times: WorkerTimes = HURRIED,
+    webhook_clock: Callable[[], float] = time.time,
+    **options: Any,
 ) -> MonitorWorkers:
     """Workers as an aggregator has them."""
-    effects = AlarmEffects(store, settings)
+    effects = AlarmEffects(store, settings, clock=webhook_clock)
     return MonitorWorkers(
         store, settings, measurer, effects, folded=lambda name, delay_s: None, times=times, **options
     )

@@ -262,6 +262,14 @@ class Settings(BaseSettings):
         (),
         description="Hosts, separated by commas, that models served elsewhere may be on: name, name:port or *.domain",
     )
+    webhook_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)] = Field(
+        (),
+        description="Hosts, separated by commas, that webhooks of monitors may be sent to: name, name:port or *.domain",
+    )
+    webhook_secrets_dir: Annotated[Path | None, BeforeValidator(_expand_user)] = Field(
+        None, description="Directory of the files that hold the keys of webhooks' signatures"
+    )
+    webhook_timeout_s: float = Field(10.0, gt=0, description="Longest time of one delivery of a webhook")
     models_poll_s: float = Field(
         2.0,
         gt=0,

@@ -71,9 +71,15 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class AllowedHosts:
-    """The hosts that may be asked; of none listed, none may."""
+    """The hosts that may be asked; of none listed, none may.
+
+    Attributes:
+        entries: of the list.
+        setting: that has the list, for messages.
+    """
 
     entries: tuple[_Entry, ...] = ()
+    setting: str = "remote_hosts"
 
     def admits(self, host: str, port: int) -> bool:
         """Whether a host, as of :func:`host_of`, is listed."""
@@ -90,7 +96,7 @@ class AllowedHosts:
             OSError: the name cannot be resolved.
         """
         if not self.admits(host, port):
-            raise PermissionError(f"{host}:{port} is not among the hosts of the setting remote_hosts")
+            raise PermissionError(f"{host}:{port} is not among the hosts of the setting {self.setting}")
         if _is_address(host):
             return [host]
         found = getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -99,14 +105,14 @@ class AllowedHosts:
             address = _plain(ipaddress.ip_address(text))
             if _delicate(address, host) and not self.admits(str(address), port):
                 raise PermissionError(
-                    f"{host} stands for {address}, which the setting remote_hosts has to list by itself"
+                    f"{host} stands for {address}, which the setting {self.setting} has to list by itself"
                 )
         if not addresses:
             raise OSError(f"{host} has no address")
         return addresses
 
 
-def allowed_hosts(entries: Iterable[str]) -> AllowedHosts:
+def allowed_hosts(entries: Iterable[str], setting: str = "remote_hosts") -> AllowedHosts:
     """The list of the settings, each entry ``host``, ``host:port`` or ``*.domain`` with or without a port.
 
     An IPv6 address with a port is in brackets.
@@ -114,10 +120,10 @@ def allowed_hosts(entries: Iterable[str]) -> AllowedHosts:
     Raises:
         RegistryInvalid: an entry is none of these.
     """
-    return AllowedHosts(tuple(_entry(entry) for entry in entries))
+    return AllowedHosts(tuple(_entry(entry, setting) for entry in entries), setting)
 
 
-def _entry(text: str) -> _Entry:
+def _entry(text: str, setting: str) -> _Entry:
     below = text.startswith("*.")
     rest = text.removeprefix("*.")
     bracketed = re.fullmatch(r"\[([^\]]*)\](?::(\d{1,5}))?", rest)
@@ -126,17 +132,17 @@ def _entry(text: str) -> _Entry:
     try:
         entry = _Entry(host_of(host), int(port) if port else None, below)
     except ValueError as error:
-        raise _no_entry(text, str(error)) from error
+        raise _no_entry(setting, text, str(error)) from error
     if below and _is_address(entry.host):
-        raise _no_entry(text, "addresses have no names below them")
+        raise _no_entry(setting, text, "addresses have no names below them")
     if entry.port is not None and not 0 < entry.port < 2**16:
-        raise _no_entry(text, f"{entry.port} is no port")
+        raise _no_entry(setting, text, f"{entry.port} is no port")
     return entry
 
 
-def _no_entry(text: str, reason: str) -> RegistryInvalid:
+def _no_entry(setting: str, text: str, reason: str) -> RegistryInvalid:
     return RegistryInvalid(
-        f"setting remote_hosts: {text!r} is not host, host:port or *.domain: {reason}", field="remote_hosts"
+        f"setting {setting}: {text!r} is not host, host:port or *.domain: {reason}", field=setting
     )
 
 

@@ -12,9 +12,13 @@ from typing import Any
 
 from wavescope.engine.monitors.config import MonitorConfig
 from wavescope.engine.monitors.state import AlarmRecord, MonitorState, Shifted
+from wavescope.engine.monitors.status import SENTENCES, cause_of, summarise
 from wavescope.engine.requests import make_request
 from wavescope.errors import WavescopeError
+from wavescope.ingress.monitor_replies import alarm_reply, monitor_path
 from wavescope.ingress.plane import Diagnosis, ExplainRequest
+from wavescope.models.remote.hosts import allowed_hosts
+from wavescope.serving.monitors.webhooks import Delivery, Message, after, check_receiver, send
 from wavescope.serving.threads import in_store_thread
 from wavescope.settings import Settings
 from wavescope.store.codec import decode, encode
@@ -52,11 +56,13 @@ class Effects:
 
     Attributes:
         diagnoses: jobs by the alarm's number.
+        deliveries: of webhooks, by the alarm's number.
     """
 
     diagnoses: dict[str, tuple[DiagnosisJob, ...]] = field(
         default_factory=dict[str, tuple[DiagnosisJob, ...]]
     )
+    deliveries: dict[str, Delivery] = field(default_factory=dict[str, Delivery])
 
 
 class AlarmEffects:
@@ -64,26 +70,94 @@ class AlarmEffects:
 
     Args:
         store: of monitors and jobs.
-        settings: limits of jobs.
+        settings: limits of jobs, and the hosts of webhooks.
+        delivery: called with the outcome of every attempt to deliver a webhook.
         clock: seconds since 1970.
     """
 
-    def __init__(self, store: Store, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        delivery: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
+        self._delivery = delivery
         self._settings = settings
         self._clock = clock
 
     async def carry_out(self, record: MonitorRecord, worker: str, state: MonitorState) -> None:
-        """Submits the diagnosis of an alarm that was just raised; saves what was done before anything else is."""
-        alarm = state.open_alarm
-        if alarm is None:
+        """Sends what is due of the alarms' webhooks, and submits the diagnosis of one that was just raised."""
+        due = state.open_alarm is not None or (state.config.webhook is not None and state.alarms)
+        if not due:
             return
         saved = await self._saved(record.name)
-        if str(alarm.number) in saved.diagnoses:
-            return
+        done = await self._diagnosed(record, state, saved)
+        done = await self._delivered(record, state, done)
+        if done != saved:
+            await self._save(record.name, worker, done)
+
+    async def _diagnosed(self, record: MonitorRecord, state: MonitorState, saved: Effects) -> Effects:
+        alarm = state.open_alarm
+        if alarm is None or str(alarm.number) in saved.diagnoses:
+            return saved
         jobs = await self._submit(record, state, alarm)
-        diagnoses = saved.diagnoses | {str(alarm.number): jobs}
-        await self._save(record.name, worker, replace(saved, diagnoses=diagnoses))
+        return replace(saved, diagnoses=saved.diagnoses | {str(alarm.number): jobs})
+
+    async def _delivered(self, record: MonitorRecord, state: MonitorState, saved: Effects) -> Effects:
+        """The deliveries of all alarms that are kept, each tried once if it is due."""
+        hook = state.config.webhook
+        if hook is None or any(one.outcome == "disabled" for one in saved.deliveries.values()):
+            return saved
+        deliveries = {
+            str(one.number): saved.deliveries.get(str(one.number), Delivery()) for one in state.alarms
+        }
+        for alarm in state.alarms:
+            delivery, now = deliveries[str(alarm.number)], self._clock()
+            if delivery.outcome != "pending" or delivery.next_at > now:
+                continue
+            status: int | None = None
+            try:
+                receiver = check_receiver(hook.url, hook.secret, self._settings)
+                hosts = allowed_hosts(self._settings.webhook_hosts, "webhook_hosts")
+                message = self._message(record, state, alarm)
+                status = await send(
+                    receiver, message, now=now, hosts=hosts, timeout_s=self._settings.webhook_timeout_s
+                )
+            except WavescopeError as refused:  # a host that is not listed any more, a secret that is gone
+                log.warning("a webhook is not sent: %s", refused.message, extra={"monitor": record.name})
+            made = after(delivery, now, status)
+            deliveries[str(alarm.number)] = made
+            outcome = made.outcome if made.outcome != "pending" else "retried"
+            self._delivery(outcome)
+            log.info("webhook", extra={"monitor": record.name, "alarm": alarm.number, "outcome": outcome})
+        return replace(saved, deliveries=deliveries)
+
+    @staticmethod
+    def _message(record: MonitorRecord, state: MonitorState, alarm: AlarmRecord) -> Message:
+        path = monitor_path(record.name)
+        summary = summarise(state)
+        return Message(
+            id=uuid.uuid5(uuid.NAMESPACE_URL, f"{record.name} {record.created_at} {alarm.number}").hex,
+            type="io.wavescope.monitor.alarm",
+            source=path,
+            subject=record.name,
+            time=alarm.at,
+            data={
+                "monitor": record.name,
+                "model": state.config.model,
+                "alarm": alarm_reply(alarm, path),
+                "cause": cause_of(alarm.readings),
+                "verdict": SENTENCES[cause_of(alarm.readings)],
+                "guarantee": {
+                    "mean_observations": summary.guarantee.mean_observations,
+                    "assumes": summary.guarantee.assumes,
+                },
+                "links": {"report": f"{path}/report", "acknowledge": f"{path}:acknowledge"},
+            },
+        )
 
     async def _saved(self, name: str) -> Effects:
         _, _, effects = await in_store_thread(self._store.load_checkpoint, name)

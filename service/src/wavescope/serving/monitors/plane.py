@@ -42,6 +42,7 @@ from wavescope.ingress.plane import (
 from wavescope.serving.models.directory import ModelDirectory
 from wavescope.serving.monitors.effects import Effects, diagnosis_of
 from wavescope.serving.monitors.log import command_entry, observation_entry, read_state, read_status
+from wavescope.serving.monitors.webhooks import check_receiver
 from wavescope.serving.reporting import Reporter
 from wavescope.serving.threads import in_store_thread
 from wavescope.settings import Settings
@@ -78,6 +79,8 @@ class StoredMonitors:
         check_name(name)
         check_config(config)
         self._directory.spec(config.model)
+        if config.webhook is not None:
+            await asyncio.to_thread(check_receiver, config.webhook.url, config.webhook.secret, self._settings)
         token = secrets.token_urlsafe(32)
         record = MonitorRecord(
             name=name, owner=call.caller, created_at=0.0, token_digest=_digest(token), config=encode(config)
