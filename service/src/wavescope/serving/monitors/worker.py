@@ -170,6 +170,8 @@ class MonitorWorkers:
         ended, away = await self._ended(worker, record, state, run)
         if ended:
             before, state = state, await asyncio.to_thread(fold, state, ended)
+            # Before the state is saved: whoever comes to it again after a crash drops the same images.
+            await self._drop_images(name, before, state, ended)
             saved = await in_store_thread(
                 self._store.save_checkpoint,
                 name,
@@ -184,7 +186,6 @@ class MonitorWorkers:
             for entry in ended:
                 if entry.observed is not None:
                     self._folded(name, max(0.0, now - entry.at))
-            await self._drop_images(name, before, state, ended)
             await self._purge(name, state.folded)
         await self._effects.carry_out(record, worker, state)
         if away:  # a model, a place
