@@ -12,9 +12,13 @@ _MISSING = "□"
 
 def drawable(text: str) -> str:
     """``text`` without what matplotlib would take for a formula or has no glyph for."""
-    known = _glyphs()
-    line = "".join(c if ord(c) in known else _MISSING for c in " ".join(text.split()))
+    line = "".join(c if has_glyph(c) else _MISSING for c in " ".join(text.split()))
     return line.replace("$", r"\$")
+
+
+def has_glyph(character: str) -> bool:
+    """Whether the font can draw a character."""
+    return ord(character) in _glyphs()
 
 
 @cache
