@@ -71,7 +71,7 @@ def _describe(schema: type[BaseModel], details: ErrorDetails) -> tuple[str, str,
             known = _fields_at(schema, details["loc"])
             return field, f"{name} is not a field; the fields are {', '.join(known)}", {"supported": known}
         case "literal_error":
-            supported, optional = _literals(schema.model_fields[field].annotation)
+            supported, optional = _literals(_annotation_at(schema, details["loc"]))
             expected = context["expected"] + (" or null" if optional else "")
             return field, f"{name} must be {expected}, not {_shown(value)}", {"supported": supported}
         case _ if kind in _BOUNDS:
@@ -128,8 +128,24 @@ def _fields_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> list
     """The fields of the object that an unknown one was found in."""
     for part in location[:-1]:
         if isinstance(part, str):
-            schema = _model_in(schema.model_fields[part].annotation) or schema
-    return list(schema.model_fields)
+            schema = _model_in(_field(schema, part)) or schema
+    return [field.alias or name for name, field in schema.model_fields.items()]
+
+
+def _annotation_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> Any:
+    """The annotation of the field at a place, however deep."""
+    names = [part for part in location if isinstance(part, str)]
+    for part in names[:-1]:
+        schema = _model_in(_field(schema, part)) or schema
+    return _field(schema, names[-1])
+
+
+def _field(schema: type[BaseModel], name: str) -> Any:
+    """The annotation of a field by the name that it has in JSON; ``None`` where there is none."""
+    found = schema.model_fields.get(name) or next(
+        (field for field in schema.model_fields.values() if field.alias == name), None
+    )
+    return None if found is None else found.annotation
 
 
 def _form_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> str:
