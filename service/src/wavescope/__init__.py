@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wavescope._version import __version__
 
 if TYPE_CHECKING:
-    from wavescope.api import explain, explain_batch, keep_models, load_model
+    from wavescope.api import explain, explain_batch, keep_models, load_model, watch
     from wavescope.engine.types import Explanation, ExplanationRequest
     from wavescope.figures.draw import draw_png
 
@@ -25,6 +25,7 @@ __all__ = [
     "explain_batch",
     "keep_models",
     "load_model",
+    "watch",
 ]
 
 _EXPORTS = {
@@ -33,6 +34,7 @@ _EXPORTS = {
     "explain_batch": "wavescope.api",
     "keep_models": "wavescope.api",
     "load_model": "wavescope.api",
+    "watch": "wavescope.api",
     "Explanation": "wavescope.engine.types",
     "ExplanationRequest": "wavescope.engine.types",
 }

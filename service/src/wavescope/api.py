@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from wavescope.engine import run
 from wavescope.engine.checks import check_limits
 from wavescope.engine.events import NULL_LISTENER, NullListener
 from wavescope.engine.explain import ResolvedRequest
+from wavescope.engine.monitors import watching
+from wavescope.engine.monitors.watch_plan import REFERENCE, make_plan
+from wavescope.engine.monitors.watching import WatchEvent
 from wavescope.engine.protocols import Classifier
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import Explanation, ExplanationRequest, Target
@@ -21,6 +24,7 @@ from wavescope.errors import InvalidRequest, ModelChanged
 from wavescope.imaging.arguments import read_argument
 from wavescope.imaging.limits import ImageLimits
 from wavescope.imaging.source import ImageSource
+from wavescope.imaging.watched import open_images
 from wavescope.models.cores import usable_cores
 from wavescope.models.labels import find_target
 from wavescope.models.load import load
@@ -174,6 +178,49 @@ def explain_batch(
         progress=progress,
         settings=settings,
     )
+
+
+def watch(
+    images: Iterable[Any],
+    reference: Sequence[Any] | int = REFERENCE,
+    *,
+    model: str | ModelSpec | Classifier | None = None,
+    models_file: Path | str | None = None,
+    settings: Settings | None = None,
+    **fields: Any,
+) -> Iterator[WatchEvent]:
+    """Watches images for change, in this process; yields an event wherever something changes, and one at their end.
+
+    Args:
+        images: in order, each as :func:`explain` takes it; they may come for ever. Of files, the time is that of their
+            last change. One that cannot be read or decoded is an observation too.
+        reference: images on which all was well, at least 130, whose order means nothing: it is drawn from ``seed``.
+            Or how many of the first of ``images`` they are.
+        model, models_file, settings: as :func:`explain`; a model by name is loaded anew.
+        **fields: of :class:`wavescope.engine.monitors.watching.WatchPlan`: ``mean_observations``, ``profile_rate``,
+            ``reference_s``, ``max_reference``, ``seed``.
+
+    Raises:
+        InvalidRequest: names the field that is wrong, such as a reference that is too small.
+        UnknownModel, RegistryInvalid, WeightsUnavailable: see :func:`load_model`.
+
+    Usage:
+        for event in wavescope.watch(sorted(Path("today").iterdir()), list(Path("clean").iterdir())):
+            print(event.name, event.label, event.summary.verdict)
+    """
+    settings = settings or load_settings()
+    classifier = (
+        model
+        if isinstance(model, Classifier)
+        else load_model(model, models_file=models_file, settings=settings)
+    )
+    limits = ImageLimits(settings.max_pixels, settings.max_frames)
+    stream = open_images(images, "images", classifier.details.preprocessing, limits)
+    if not isinstance(reference, int):
+        _check_sequence(reference, "reference")
+        reference = list(open_images(reference, "reference", classifier.details.preprocessing, limits))
+    plan = make_plan(fields)
+    return watching.watch(classifier, stream, reference, plan, max_forwards=settings.max_forwards)
 
 
 def _explain(

@@ -12,7 +12,7 @@ from scipy import stats
 from tests.fakes.monitors import REFERENCE, config, entries, rows, unprofiled
 
 from wavescope.core.monitoring.observing import Reading
-from wavescope.engine.monitors.config import TestPlan
+from wavescope.engine.monitors.config import Sampling, TestPlan
 from wavescope.engine.monitors.fold import fold, level_shares
 from wavescope.engine.monitors.state import Cause, MonitorState, initial_state
 from wavescope.engine.monitors.status import (
@@ -23,6 +23,7 @@ from wavescope.engine.monitors.status import (
     scale_label,
     scales_between,
     summarise,
+    verdict,
 )
 from wavescope.store.codec import decode, encode
 
@@ -156,3 +157,17 @@ def test_a_summary_and_its_details_are_stored_exactly() -> None:
 def test_images_without_profiles_have_no_share_in_the_scales() -> None:
     state = fold(after(0.0), entries(map(unprofiled, rows(10, 4, shift=3.0)), first=500))
     assert [scale.profiles for scale in summarise(state).scales] == [30, 30]
+
+
+def test_a_verdict_says_nothing_of_what_is_not_watched() -> None:
+    """No scales without profiles, and no images of the bounded-mean test, which does not look at them."""
+    few = config(sample=Sampling(profile_rate=0.0))
+    bounded = config(test=TestPlan(method="bounded-mean"))
+    input_alone = config(test=TestPlan(weights={"input": 1.0}))
+    assert verdict("input", CONFIG) == SENTENCES["input"]
+    for of in (few, input_alone):
+        assert verdict("input", of) == "The images changed."
+    assert verdict("confidence", few) == SENTENCES["confidence"]
+    for cause in ("confidence", "reliance", "confidence_and_reliance"):
+        assert "images" not in verdict(cause, bounded)
+    assert verdict("none", bounded) == SENTENCES["none"]

@@ -1,4 +1,4 @@
-"""The command line: ``wavescope serve``, ``explain``, ``models`` and ``keys``."""
+"""The command line: ``wavescope serve``, ``explain``, ``watch``, ``models`` and ``keys``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; ``None`` for those of the process.
 
     Returns:
-        The exit status: 0, 2 for an error that the caller can mend, 130 when interrupted.
+        The exit status: 0, 2 for an error that the caller can mend, 3 for an alarm of ``watch``, 130 when interrupted.
     """
     try:
         from wavescope.cli.commands import run  # takes a second, in which it may be interrupted too

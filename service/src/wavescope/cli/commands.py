@@ -21,6 +21,7 @@ from wavescope.cli.files import OUTPUTS
 from wavescope.cli.keys import add_keys
 from wavescope.cli.options import PREDICTOR, SETTINGS, add_models_file, format_option, list_request_fields
 from wavescope.cli.serve import add_serve
+from wavescope.cli.watch import WATCH_FIELDS, add_watch
 from wavescope.errors import WavescopeError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def run(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     arguments = build_parser().parse_args(argv)
     try:
-        arguments.run(arguments)
+        status = arguments.run(arguments) or 0
         sys.stdout.flush()
     except WavescopeError as error:
         sys.stderr.write(f"wavescope: error: {_format_error(error, vars(arguments).get('images', []))}\n")
@@ -64,11 +65,14 @@ def run(argv: Sequence[str] | None = None) -> int:
         # The interpreter flushes once more on its way out, and would complain about the same pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
-    return 0
+    return status
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Build the parser of all commands. Each sets ``run`` to the function that carries it out."""
+    """Build the parser of all commands. Each sets ``run`` to the function that carries it out.
+
+    That returns the exit status, or ``None`` for 0.
+    """
     parser = _Parser(
         prog="wavescope",
         description="Explains image classifiers: where a model looks, and on which scales.",
@@ -76,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"wavescope {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_explain(commands)
+    add_watch(commands)
     _add_models(commands)
     add_serve(commands)
     add_keys(commands)
@@ -128,6 +133,7 @@ def _format_error(error: WavescopeError, images: Sequence[str]) -> str:
     options = {
         name: format_option(name) for name in (*list_request_fields(), *SETTINGS, *PREDICTOR, "model", "dpi")
     }
+    options |= {name: format_option(name) for name in WATCH_FIELDS} | {"folder": "FOLDER"}
     options |= {"image": "IMAGE", "other": "--other", "targets": "--target", **OUTPUTS}
     if batched := re.fullmatch(r"images\[(\d+)\]", field):
         path = images[int(batched[1])]

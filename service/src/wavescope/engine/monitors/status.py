@@ -12,7 +12,7 @@ from scipy.stats import t as student
 from wavescope.core.monitoring.observing import Reading
 from wavescope.core.monitoring.self_test import SignalCheck
 from wavescope.core.wavelets import scale_px
-from wavescope.engine.monitors.config import MonitorConfig
+from wavescope.engine.monitors.config import PROFILE_SIGNALS, MonitorConfig
 from wavescope.engine.monitors.fold import level_shares, readings
 from wavescope.engine.monitors.state import AlarmRecord, Cause, MonitorState, Shifted, Table, Trace
 
@@ -31,6 +31,18 @@ SENTENCES: dict[Cause, str] = {
     "other content, or another mix of classes.",
     "confidence_and_reliance": "The model's confidence and the scales that it relies on changed, in images whose "
     "scales are as before: other content, another model or preprocessing.",
+}
+
+
+# Where there are no profiles, or the energies of the images are not watched, less can be said.
+WITHOUT_PROFILES: dict[Cause, str] = {
+    "input": "The images changed.",
+    "input_and_confidence": "The images changed, and the model's confidence with them.",
+}
+WITHOUT_INPUT: dict[Cause, str] = {
+    "reliance": "The model relies on other scales.",
+    "confidence": "The model's confidence changed.",
+    "confidence_and_reliance": "The model's confidence and the scales that it relies on changed.",
 }
 
 
@@ -192,7 +204,7 @@ def summarise(state: MonitorState) -> Summary:
         ),
         signals=now,
         cause=cause,
-        verdict=SENTENCES[cause],
+        verdict=verdict(cause, state.config),
         scales=_scales(state),
         reference=_reference(state),
         outcomes=state.outcomes,
@@ -259,6 +271,14 @@ def cause_of(now: tuple[Reading, ...], alarmed: tuple[Reading, ...] = ()) -> Cau
     if felt:
         return "confidence_and_reliance" if doubted else "reliance"
     return "confidence" if doubted else "none"
+
+
+def verdict(cause: Cause, config: MonitorConfig) -> str:
+    """The sentence of a cause, which says nothing of what is not watched."""
+    watched = set(config.weights) if config.test.method == "conformal" else set(config.weights) - {"input"}
+    less = {} if watched & set(PROFILE_SIGNALS) else WITHOUT_PROFILES
+    less = less if "input" in watched else WITHOUT_INPUT
+    return less.get(cause, SENTENCES[cause])
 
 
 def scale_label(level: int, levels: int) -> str:
