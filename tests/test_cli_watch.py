@@ -58,9 +58,9 @@ def save(folder: Path, images: Iterator[np.ndarray], *, first: int = 0) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders ``clean`` of 130 images, ``same``, ``blurred`` from number 15 on, and ``black`` likewise."""
+    """Folders ``clean`` of 140 images, ``same``, ``blurred`` from number 15 on, and ``black`` likewise."""
     folder = tmp_path_factory.mktemp("watched")
-    save(folder / "clean", crops(130, 0))
+    save(folder / "clean", crops(140, 0))
     save(folder / "same", crops(40, 1))
     save(folder / "blurred", crops(15, 2))
     save(folder / "blurred", map(blurred, crops(30, 3)), first=15)
@@ -93,7 +93,7 @@ Watched = Callable[..., tuple[int, str]]
 def test_images_like_those_of_the_reference_are_no_change(data: Path, watched: Watched) -> None:
     status, out = watched(data / "same", "--reference", data / "clean", "--once")
     assert status == 0
-    assert "Reading the 130 images" in out
+    assert "Reading the 140 images" in out
     assert "in an order drawn from the seed 0" in out
     assert "Without profiles" in out
     assert "--reference-s" in out
@@ -150,7 +150,7 @@ def test_in_python_images_of_any_kind_are_watched_and_what_is_no_image_is_refuse
         [*crops(2, 0), clean[0].read_bytes(), clean[1]], clean, model=model, profile_rate=0
     )
     assert (end.label, end.at) == (str(clean[1]), BEGAN + 10)
-    assert end.summary.outcomes["observed"] == 134
+    assert end.summary.outcomes["observed"] == 144
     with pytest.raises(InvalidRequest, match=r"images\[0\]"):
         list(wavescope.watch([3], clean, model=model, profile_rate=0))
     with pytest.raises(InvalidRequest, match="unknown field 'rate'"):

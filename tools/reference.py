@@ -214,7 +214,7 @@ def python_page() -> str:
         "The product in the process of the caller, without a service and without Ray: "
         "[install](../install.md) `wavescope[onnx,default-model]`.",
     ]
-    for name in ("explain", "explain_batch", "draw_png", "load_model", "keep_models"):
+    for name in ("explain", "explain_batch", "watch", "draw_png", "load_model", "keep_models"):
         parts += _function("wavescope", getattr(wavescope, name))
     for name in ("ExplanationRequest", "Explanation"):
         parts += _class("wavescope", getattr(wavescope, name))

@@ -36,7 +36,7 @@ class ImageFile:
 
     @property
     def at(self) -> float:
-        """When it was last modified, s since 1970."""
+        """Time of its last change, s since 1970."""
         return self.at_ns / 1e9
 
 
