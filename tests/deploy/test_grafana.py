@@ -133,6 +133,8 @@ def label_values(metric: Metric, model: str) -> str:
         "monitor": "birds",
         "signal": "reliance",
         "scale": "1-2px",
+        "stage": "score",
+        "model_name": model,
     }
     pairs = {"job": "wavescope", "instance": "a:8000"} | {name: values[name] for name in metric.labels}
     return ",".join(f'{name}="{value}"' for name, value in pairs.items())

@@ -413,10 +413,15 @@ class MemoryRecorder:
 
     requests: list[tuple[str, str, str, str]] = field(default_factory=list)
     durations_s: list[float] = field(default_factory=list)
+    by_kserve: list[str] = field(default_factory=list)
 
     def request(self, *, kind: str, model: str, protocol: str, code: str, duration_s: float) -> None:
         self.requests.append((kind, model, protocol, code))
         self.durations_s.append(duration_s)
+
+    def kserve_explain(self, *, model: str, duration_s: float) -> None:
+        assert duration_s == self.durations_s[-1]
+        self.by_kserve.append(model)
 
 
 @dataclass

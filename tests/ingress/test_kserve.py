@@ -87,6 +87,18 @@ def test_explanations_are_those_of_our_own_reply(plane: FakePlane, recorder: Mem
     assert recorder.requests[0] == ("wcam", MODEL, "http", "ok")
 
 
+def test_kserves_metric_counts_calls_of_its_explain_endpoint_for_known_models(
+    plane: FakePlane, recorder: MemoryRecorder
+) -> None:
+    app = make_app(plane, recorder)
+    ask(app, "explain", {"instances": [B64]})
+    ask(app, "explain", {"instances": [B64]}, "nobody")
+    ask(app, "predict", {"instances": [B64]})
+    post(app, {"image": {"base64": TINY_PNG}})
+    assert len(recorder.requests) == 4
+    assert recorder.by_kserve == [MODEL]
+
+
 def test_one_target_per_instance(plane: FakePlane) -> None:
     ask(make_app(plane), "explain", {"instances": [B64, B64], "parameters": {"targets": [3, None]}})
     assert plane.calls[0].targets == ((3,), (None,))

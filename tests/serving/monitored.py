@@ -24,6 +24,8 @@ from wavescope.ingress.plane import CallContext, IngressLimits, Observation
 from wavescope.serving.monitors.effects import AlarmEffects
 from wavescope.serving.monitors.plane import StoredMonitors
 from wavescope.serving.monitors.worker import MonitorWorkers, WorkerTimes
+from wavescope.serving.names import GATEWAY
+from wavescope.serving.reporting import Reporter
 from wavescope.settings import Settings
 from wavescope.store.codec import decode
 from wavescope.store.protocols import Store
@@ -113,6 +115,7 @@ class MonitoredPlane(StoredMonitors, FakePlane):
         self._settings = Settings(**settings)
         self._directory = FakeDirectory()  # type: ignore[assignment]  # as much of it as is asked
         self._store = store
+        self._reporter = Reporter(GATEWAY)
 
     @property
     def settings(self) -> Settings:

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from tests.fakes.monitors import REFERENCE, commands, config, entries, rows
 from tests.polling import DEADLINE_S
+from tests.serving.monitored import CALL, MonitoredPlane
 
 from wavescope.engine.monitors.fold import fold
 from wavescope.engine.monitors.state import Command, MonitorState, initial_state
 from wavescope.engine.monitors.status import Summary, summarise
-from wavescope.errors import StoreUnavailable
+from wavescope.errors import InvalidRequest, StoreUnavailable
 from wavescope.serving.monitors.log import read_status
 from wavescope.serving.monitors.metrics import FRESH_S, StoreSamples, store_reader
 from wavescope.serving.reporting import MetricsHub
@@ -170,6 +171,27 @@ def test_the_hub_adds_the_samples_of_the_store_once_whatever_the_number_of_proce
         assert values["wavescope_store_up"] == "1.0"
 
     asyncio.run(story())
+
+
+def test_an_event_of_no_monitor_is_counted_without_a_name(tmp_path: Path) -> None:
+    plane = MonitoredPlane(open_store("", state_dir=tmp_path, result_bytes=0))
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": "1",
+        "ce-source": "here",
+        "ce-type": "org.kubeflow.serving.inference.request",
+        "ce-inferenceservicename": "birds",
+    }
+    for body in (b'{"instances": []}', b'{"instances": [1]}'):
+        assert asyncio.run(plane.receive_event(None, None, headers, body, CALL)) == {"unmatched": 1}
+    with pytest.raises(InvalidRequest):
+        asyncio.run(plane.receive_event(None, None, {"ce-id": "1"}, b"", CALL))
+    counted = {
+        dict(labels)["outcome"]: value
+        for (name, labels), value in plane._reporter.counters.snapshot().items()
+        if name == MONITOR_EVENTS.name and ("monitor", "") in labels
+    }
+    assert counted == {"unmatched": 2, "invalid": 1}
 
 
 def test_what_a_worker_saves_in_a_real_store_is_scraped(tmp_path: Path) -> None:

@@ -435,11 +435,18 @@ class RequestRecorder(Protocol):
         """
         ...
 
+    def kserve_explain(self, *, model: str, duration_s: float) -> None:
+        """Record one call of KServe's explain endpoint, beside :meth:`request`; arguments as there."""
+        ...
+
 
 class NullRecorder:
     """Records nothing."""
 
     def request(self, *, kind: str, model: str, protocol: Transport, code: str, duration_s: float) -> None:
+        """Do nothing."""
+
+    def kserve_explain(self, *, model: str, duration_s: float) -> None:
         """Do nothing."""
 
 

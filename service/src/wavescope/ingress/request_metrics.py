@@ -32,8 +32,16 @@ class Labels:
 
 
 @contextmanager
-def recording(recorder: RequestRecorder, protocol: Transport) -> Iterator[Labels]:
-    """Time what runs inside, and record it by the error that leaves it (``ok`` without one)."""
+def recording(
+    recorder: RequestRecorder, protocol: Transport, *, kserve_explain: bool = False
+) -> Iterator[Labels]:
+    """Time what runs inside, and record it by the error that leaves it (``ok`` without one).
+
+    Args:
+        recorder: counts it.
+        protocol: how the request came.
+        kserve_explain: whether it is one that KServe's own metric counts, of a known model.
+    """
     labels, code, started_s = Labels(), "internal", time.monotonic()
     try:
         yield labels
@@ -51,3 +59,5 @@ def recording(recorder: RequestRecorder, protocol: Transport) -> Iterator[Labels
         recorder.request(
             kind=labels.kind, model=labels.model, protocol=protocol, code=code, duration_s=elapsed_s
         )
+        if kserve_explain and labels.model:
+            recorder.kserve_explain(model=labels.model, duration_s=elapsed_s)

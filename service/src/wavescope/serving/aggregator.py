@@ -48,7 +48,15 @@ from wavescope.settings import Settings
 from wavescope.store import open_store
 from wavescope.store.codec import decode, encode
 from wavescope.store.protocols import Job
-from wavescope.telemetry.metrics import IN_PROGRESS, JOBS, MONITOR_DELAY, RESULTS
+from wavescope.telemetry.findings import count_cached, count_findings
+from wavescope.telemetry.metrics import (
+    FIRST_MAP,
+    IN_PROGRESS,
+    JOBS,
+    MONITOR_DELAY,
+    RESULTS,
+    WEBHOOK_DELIVERIES,
+)
 
 CHUNKS_PER_REPLICA = 2  # one being scored and one waiting, so that the device never does
 REPORT_S = 0.2  # between two reports of progress
@@ -87,7 +95,11 @@ class EstimatorAggregator:
             self._store,
             settings,
             RayMeasurer(settings, self._directory, self._admission, counters, self._replicas),
-            AlarmEffects(self._store, settings),
+            AlarmEffects(
+                self._store,
+                settings,
+                delivery=lambda outcome: counters.add(WEBHOOK_DELIVERIES, outcome=outcome),
+            ),
             folded=lambda name, delay_s: counters.observe(MONITOR_DELAY, delay_s, monitor=name),
         )
 
@@ -117,7 +129,8 @@ class EstimatorAggregator:
         Indices are computed in a thread, beside the scoring that goes on. Of those that could be had meanwhile the
         newest alone are, and none once the explanations are there.
         """
-        reports = _Reports()
+        reports, began = _Reports(), time.perf_counter()
+        mapped = False
         working = asyncio.create_task(self._explain_in_time(request, call, reports))
         working.add_done_callback(lambda _: reports.changed.set())
         try:
@@ -129,10 +142,16 @@ class EstimatorAggregator:
                 if (compute := reports.take_partial()) is not None:
                     partial = await asyncio.to_thread(compute)
                     if partial is not None:
+                        if not mapped:
+                            self._count_first_map(request.model, began)
+                        mapped = True
                         yield partial
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(asyncio.shield(working), REPORT_S)
-            yield Finished(await working)
+            finished = Finished(await working)
+            if not mapped:
+                self._count_first_map(request.model, began)
+            yield finished
         finally:
             working.cancel()
 
@@ -197,6 +216,7 @@ class EstimatorAggregator:
             details = await self._directory.details(request.model)
             key = self._cache_key(request, details, call)
             if not request.fresh and (kept := await self._find_cached(key, request)) is not None:
+                count_cached(self._reporter.counters, request.model, kept)
                 return retime(kept, time.perf_counter() - began)
             try:
                 # Planned anew it is not charged anew; a job was planned, and charged for that, when it was sent.
@@ -208,6 +228,7 @@ class EstimatorAggregator:
                 self._directory.forget(request.model)
                 await asyncio.sleep(REVISION_S)  # replicas are replaced one by one
                 continue
+            count_findings(self._reporter.counters, request.model, request.request, found)
             await self._save_result(key, found)
             return found
         raise ModelUnavailable(
@@ -351,6 +372,9 @@ class EstimatorAggregator:
 
     def _count_job(self, state: str) -> None:
         self._reporter.counters.add(JOBS, state=state)
+
+    def _count_first_map(self, model: str, began: float) -> None:
+        self._reporter.counters.observe(FIRST_MAP, time.perf_counter() - began, model=model)
 
     def _start_once(self) -> None:
         self._reporter.start_once()

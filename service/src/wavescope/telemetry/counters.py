@@ -17,6 +17,7 @@ from wavescope.telemetry.metrics import (
     FORWARDS,
     GRADIENT_SECONDS,
     GRADIENTS,
+    KSERVE_EXPLAIN,
     METRICS,
     RENDER_SECONDS,
     REQUEST_DURATION,
@@ -81,6 +82,10 @@ class Counters:
         """Count one answered request (:class:`wavescope.ingress.plane.RequestRecorder`)."""
         self.add(REQUESTS, kind=kind, model=model, protocol=protocol, code=code)
         self.observe(REQUEST_DURATION, duration_s, kind=kind, model=model, protocol=protocol)
+
+    def kserve_explain(self, *, model: str, duration_s: float) -> None:
+        """Count one call of KServe's explain endpoint (:class:`wavescope.ingress.plane.RequestRecorder`)."""
+        self.observe(KSERVE_EXPLAIN, duration_s, model_name=model)
 
     def snapshot(self) -> Snapshot:
         """Take a snapshot: every sample by name and labels."""

@@ -197,6 +197,72 @@ MONITOR_DELAY = Metric(
     ("monitor",),
     (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0),
 )
+WEBHOOK_DELIVERIES = Metric(
+    "wavescope_webhook_deliveries_total",
+    "counter",
+    "Attempts to deliver a webhook: delivered, retried later, failed for good, or disabled by its receiver.",
+    ("outcome",),
+)
+
+# ---- explanations ----------------------------------------------------------------------------------------------------
+_RATIOS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+STAGE_DURATION = Metric(
+    "wavescope_stage_duration_seconds",
+    "histogram",
+    "Time of computed explanations by stage: plan, score, and total.",
+    ("model", "stage"),
+    (0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 600.0),
+)
+FIRST_MAP = Metric(
+    "wavescope_time_to_first_map_seconds",
+    "histogram",
+    "Time from a stream's request to its first indices, or to its explanations where they came first.",
+    ("model",),
+    (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0),
+)
+FORWARDS_SAVED = Metric(
+    "wavescope_forwards_saved_total",
+    "counter",
+    "Images that needed no scoring: of a cached result, or of a full plan with 8 rows in place of the adaptive one.",
+    ("model", "reason"),
+)
+FINDING_SHARE = Metric(
+    "wavescope_finding_share_ratio",
+    "histogram",
+    "Share of the importance at a scale, of explanations with default parameters of kinds wcam and profile.",
+    ("model", "kind", "scale"),
+    _RATIOS,
+)
+FINDING_SPLIT_HALF = Metric(
+    "wavescope_finding_split_half",
+    "histogram",
+    "Split-half correlation of the indices, of explanations with default parameters.",
+    ("model", "kind"),
+    (-0.5, 0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0),
+)
+FINDING_DEPTH = Metric(
+    "wavescope_finding_depth_ratio",
+    "histogram",
+    "Reconstruction depth over the number of factors, of kind sufficient-image with default parameters.",
+    ("model",),
+    (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
+)
+FINDING_SCALE_SHIFT = Metric(
+    "wavescope_finding_scale_shift_ratio",
+    "histogram",
+    "Share of the importance that moved to other scales, of kind compare with default parameters.",
+    ("model",),
+    _RATIOS,
+)
+
+# KServe's own metric, by its name, help and buckets (kserve/metrics.py): dashboards of explainers ask for it.
+KSERVE_EXPLAIN = Metric(
+    "request_explain_seconds",
+    "histogram",
+    "explain request latency",
+    ("model_name",),
+    (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+)
 
 METRICS: tuple[Metric, ...] = tuple(value for value in tuple(globals().values()) if isinstance(value, Metric))
 """Every metric declared above, in order."""

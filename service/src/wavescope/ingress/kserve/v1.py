@@ -82,7 +82,7 @@ class Kserve:
 
     async def explain(self, request: Request) -> Response:
         """``POST /v1/models/{name}:explain``."""
-        with recording(self._recorder, "http") as labels:
+        with recording(self._recorder, "http", kserve_explain=True) as labels:
             body = await limited_body(request, self._limits)
             name = request.path_params["name"]
             explain_request = await asyncio.to_thread(_to_explain_request, body, name, self._limits)
