@@ -203,7 +203,7 @@ def test_without_once_it_goes_on_until_it_is_interrupted(data: Path, tmp_path: P
         assert Path(event["image"]).name.startswith("late-")
         assert event["outcomes"]["undecodable"] >= 3
         running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=60)
+        _, errors = running.communicate(timeout=240)
         assert running.returncode == 130
         assert errors == "wavescope: interrupted\n"
     finally:

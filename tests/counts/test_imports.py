@@ -37,7 +37,7 @@ BEYOND_RAY = {
     "wavescope.serving.generator": (*HEAVY, "scipy"),
     "wavescope.serving.replica": (*HEAVY, *NUMERIC),
     "wavescope.serving.admission.desk": (*HEAVY, *NUMERIC),
-    "wavescope.serving.reporting": (*HEAVY, *NUMERIC, "wavescope.core", "wavescope.engine"),
+    "wavescope.serving.reporting": (*HEAVY, *NUMERIC),  # the metrics of monitors have the engine's buckets
     "wavescope.serving.proxy": (*HEAVY, *NUMERIC),
     "wavescope.ingress.ray_proxy.http_guard": (*HEAVY, *NUMERIC),
     # Within Ray Serve's controller.

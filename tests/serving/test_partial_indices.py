@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
@@ -18,7 +19,7 @@ from wavescope.serving.aggregator import EstimatorAggregator
 
 T = TypeVar("T")
 EXPLANATION = make_explanation()
-REQUEST: Any = None
+REQUEST: Any = SimpleNamespace(model="m")
 Steps = Callable[[Listener], Awaitable[None]]
 
 

@@ -82,7 +82,7 @@ def _count_finding(counters: Counters, model: str, explanation: Explanation) -> 
     if explanation.worth is not None and explanation.worth.split_half is not None:
         counters.observe(FINDING_SPLIT_HALF, explanation.worth.split_half, model=model, kind=kind)
     sufficiency = explanation.sufficiency
-    if kind == "sufficient-image" and sufficiency is not None and sufficiency.depth is not None:
+    if sufficiency is not None and sufficiency.depth is not None:
         counters.observe(FINDING_DEPTH, sufficiency.depth / len(sufficiency.order), model=model)
     if explanation.comparison is not None:
         counters.observe(FINDING_SCALE_SHIFT, explanation.comparison.scale_shift, model=model)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float64
-from scipy.linalg import cholesky, solve_triangular
 
 from wavescope.errors import InvalidRequest
 
@@ -54,6 +53,8 @@ class Distance:
 
     def squared(self, row: Float[np.ndarray, " d"]) -> float:
         """(x − mean)ᵀ covariance⁻¹ (x − mean), 0 or more."""
+        from scipy.linalg import solve_triangular  # here: most processes never fold
+
         return float((solve_triangular(self.root, row - self.mean, lower=True) ** 2).sum())
 
 
@@ -81,6 +82,8 @@ def fit_distance(rows: Float[np.ndarray, "n d"], *, field: str) -> Distance:
             f"{field} has {bad} images with numbers that are not finite: leave out those that failed",
             field=field,
         )
+    from scipy.linalg import cholesky  # as above
+
     covariance, _ = ledoit_wolf(rows)
     variances = np.linalg.eigvalsh(covariance)
     # What is left of the variance of equal values is rounding.

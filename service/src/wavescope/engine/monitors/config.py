@@ -13,6 +13,7 @@ from wavescope.core.monitoring.conformal import MEAN_OBSERVATIONS, MIN_CALIBRATI
 from wavescope.core.monitoring.covariance import IMAGES_A_DIMENSION
 from wavescope.core.monitoring.scores import SIGNALS
 from wavescope.engine.checks import check_limits
+from wavescope.engine.kinds.profile import KIND
 from wavescope.engine.requests import make_request
 from wavescope.engine.types import ExplanationRequest
 from wavescope.errors import InvalidRequest
@@ -126,8 +127,8 @@ def profile_request(**given: Any) -> ExplanationRequest:
     Raises:
         InvalidRequest: another field, another kind, or a number out of range.
     """
-    kind = given.pop("kind", "profile")
-    if kind != "profile":
+    kind = given.pop("kind", KIND.name)
+    if kind != KIND.name:
         raise InvalidRequest(
             f"request.kind is {str(kind)[:32]!r}; monitors make profiles: profile",
             field="request.kind",
@@ -140,7 +141,7 @@ def profile_request(**given: Any) -> ExplanationRequest:
                 field=f"request.{name[:32]}",
                 supported=list(PROFILE_FIELDS),
             )
-    request = make_request(**{"kind": "profile", "nb_design": NB_DESIGN, **given})
+    request = make_request(**{"kind": KIND.name, "nb_design": NB_DESIGN, **given})
     try:
         check_limits(request)
     except InvalidRequest as wrong:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import t as student
 
 from wavescope.core.monitoring.scores import log_energies
 from wavescope.engine.monitors.config import MonitorConfig
@@ -75,6 +74,8 @@ def _change(
     half = 0.0
     if parts.sum() > 0:  # not all alike; the degrees of freedom are Welch's
         freedom = parts.sum() ** 2 / (parts**2 / [len(before) - 1, len(after) - 1]).sum()
+        from scipy.stats import t as student  # here: it takes a second to import
+
         half = float(student.ppf(0.975, freedom) * math.sqrt(parts.sum()))
     spread = float(before.std(ddof=1))
     return EnergyChange(

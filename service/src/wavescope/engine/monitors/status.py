@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import t as student
 
 from wavescope.core.monitoring.observing import Reading
 from wavescope.core.monitoring.self_test import SignalCheck
@@ -319,6 +318,8 @@ def _profiles(table: Table) -> Float64[np.ndarray, "n k"]:
 def _interval(values: Float64[np.ndarray, " n"]) -> tuple[float, float] | None:
     if len(values) < LEAST_PROFILES:
         return None
+    from scipy.stats import t as student  # here: it takes a second to import
+
     half = float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
     mean = float(values.mean())
     return max(0.0, mean - half), min(1.0, mean + half)

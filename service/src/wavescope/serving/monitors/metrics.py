@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from wavescope.errors import StoreUnavailable
+from wavescope.serving.calls.background import start_in_background
 from wavescope.serving.monitors.log import read_status
 from wavescope.serving.threads import in_store_thread
 from wavescope.settings import Settings
@@ -74,7 +75,7 @@ class StoreSamples:
         """The samples, at most a second old; one reading at a time, however many ask."""
         reading = self._reading
         if reading is None or (reading.done() and self._clock() - self._read_at >= FRESH_S):
-            reading = self._reading = asyncio.create_task(self._read())
+            reading = self._reading = start_in_background(self._read())
         done, _ = await asyncio.wait((reading,), timeout=self._answer_s)
         return reading.result() if done else _up(answered=False)
 

@@ -109,7 +109,7 @@ def sign(secret: bytes, message_id: str, timestamp: int, body: bytes) -> str:
 
     Example:
         >>> sign(b"k" * 24, "msg_1", 1700000000, b"{}")
-        'v1,4xfoAXzFr0lHu0fzFqO5qT/dGf0FbEHBSPtjUFnPxAY='
+        'v1,E3sCg9uS8x43RKlJqcda1EcaYZxNkN+l2u7RBZBSZQQ='
     """
     signed = f"{message_id}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode("ascii")
