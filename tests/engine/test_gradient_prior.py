@@ -190,10 +190,11 @@ def test_derivatives_share_a_device_batch_with_rows_that_are_scored() -> None:
     futures = [batcher.submit(part) for part in parts]
     batcher.drain()
     scored = [future.result(0) for future in futures]
-    assert (scored[1].values == derivatives(model, plan)).all()
+    # The last digits of a matrix product depend on the number of its rows, on some processors.
+    np.testing.assert_allclose(scored[1].values, derivatives(model, plan), rtol=1e-5, atol=1e-7)
     assert [board.values.shape for board in scored] == [(3, 2), (4, 64), (3, 1)]
     whole = Scorer(plan, model).score(a_rows(3), 0, 3, "logit", (0, 1, 2)).values
-    assert (np.hstack([scored[0].values, scored[2].values]) == whole).all()
+    np.testing.assert_allclose(np.hstack([scored[0].values, scored[2].values]), whole, rtol=1e-5, atol=1e-7)
     assert scoreboard.width(plan, ROWS, (0,)) == 64
 
 

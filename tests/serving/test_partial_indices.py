@@ -16,6 +16,7 @@ from wavescope.engine.events import ComputePartial, Finished, Listener, PartialI
 from wavescope.engine.types import Explanation
 from wavescope.errors import InternalError
 from wavescope.serving.aggregator import EstimatorAggregator
+from wavescope.telemetry.counters import Counters
 
 T = TypeVar("T")
 EXPLANATION = make_explanation()
@@ -28,6 +29,7 @@ class Aggregator(EstimatorAggregator):
 
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
+        self._reporter: Any = SimpleNamespace(counters=Counters())
         self.cancelled = False
 
     def __del__(self) -> None:  # type: ignore[override]
