@@ -190,7 +190,7 @@ def test_a_weak_secret_is_refused(secret: str, words: str) -> None:
     [
         ("http://other/hook", {"file": "key"}, "WAVESCOPE_WEBHOOK_HOSTS"),
         ("ftp://listed/hook", {"file": "key"}, "http"),
-        ("http://user:pw@listed/hook", {"file": "key"}, "without a user"),
+        ("http://user@listed/hook", {"file": "key"}, "without a user"),
         ("http://listed/hook", {"file": "../key"}, "webhook_secrets_dir"),
         ("http://listed/hook", {"file": "none"}, "webhook_secrets_dir"),
         ("http://listed/hook", {"env": "HOME"}, "WAVESCOPE_WEBHOOK_SECRET"),
