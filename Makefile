@@ -98,6 +98,10 @@ precision: $(INSTALLED) ## Hold indices in a lower precision against those of fl
 null-table: $(INSTALLED) ## Count false alarms of the monitoring tests on streams in which nothing changes; resumable, minutes.
 	$(BIN)/python bench/null_table.py $(ARGS)
 
+.PHONY: drift
+drift: $(INSTALLED) ## Hold monitors against photographs that change; ARGS=--measure measures the bank first; resumable, an hour.
+	$(BIN)/python -m bench.drift $(ARGS)
+
 .PHONY: image
 image: $(INSTALLED) ## Build the cpu image and run it.
 	$(BIN)/python tools/image/build.py $(ARGS)

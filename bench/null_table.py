@@ -2,19 +2,23 @@
 
     python bench/null_table.py [--streams 2000] [--observations 20000] [--output bench/results]
 
-Every stream and its reference are drawn anew, with replacement, from a bank of 400 images. The streams run side by
-side; a test holds them to the folds of the service. Blocks of 200 streams are kept in build/null-table, and run again
-only where the code has changed.
+Every stream and its reference are drawn anew, with replacement, from the clean crops of photographs that ``make drift``
+has measured. The streams run side by side; a test holds them to the folds of the service. Blocks of 200 streams are
+kept in build/null-table, and run again only where the code or the bank has changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
+import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,157 +28,75 @@ from scipy.stats import binom
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench import report
+from bench.drift import bank as drift_bank
+from bench.drift import baselines, detectors, features, side_by_side
+from bench.drift.baselines import STREAMS_A_REFERENCE, cusum_firsts, earliest, ks_firsts, mmd_firsts
+from bench.drift.detectors import gaussian_kernel
+from bench.drift.side_by_side import THRESHOLDS, bounded_crossings, conformal_evidence, conformal_p, crossings
+from bench.drift.streams import dense_ranks
 from bench.screening.runs import version
 
 from wavescope.core.monitoring import bounded_mean, conformal, evidence
-from wavescope.core.monitoring.bounded_mean import FRACTIONS, upper_bound
+from wavescope.core.monitoring.bounded_mean import upper_bound
 from wavescope.core.monitoring.conformal import HISTORY, KAPPAS, log_bets
 from wavescope.core.monitoring.evidence import change_point, grow
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "build" / "null-table"
 
-BANK = 400  # images
+INVENTED = 400  # images
 BANDS = 10
-REFERENCE = 200
+FIT, REFERENCE = 100, 200  # images
 BLOCK = 200  # streams
-THRESHOLDS = (1e3, 1e4, 1e5)
 HORIZONS = (100, 1_000, 10_000)
 RISK = 0.05  # of the bounded-mean test, over references
 CONFIDENCE = 0.99  # of the one-sided limit that a share of streams is held to
 
 
 # ---- what is watched -----------------------------------------------------------------------------
+SIGNALS = ("input", "reliance", "confidence")
+
+
 @dataclass(frozen=True)
 class Bank:
-    """A population of images: ``scores`` (images, 3) ranks of correlated signals, ``shares`` (images, 10)."""
+    """A population of images.
+
+    Attributes:
+        scores: (images, 3) ranks of signals, the last of them two-sided.
+        shares: (images, bands) of the importance.
+        raw: (images,) scores of the first signal.
+        vectors: (images, d) that the first signal is a distance of.
+    """
 
     scores: np.ndarray
     shares: np.ndarray
+    raw: np.ndarray
+    vectors: np.ndarray
 
 
-def make_bank(seed: int = 0, images: int = BANK) -> Bank:
+def make_bank(seed: int = 0) -> Bank:
+    """The clean crops of photographs, by scores that are fitted to 100 of them."""
+    kept = drift_bank.load()
+    clean = {key: found[:, :1] for key, found in kept.items() if "/" not in key and key != "photograph"}
+    values = features.prepared(clean, drift_bank.PARTITION)
+    fitted = np.random.default_rng([seed, 19]).integers(len(kept["photograph"]), size=FIT)
+    scores = [features.scores(features.FEATURES[name], values, fitted)[:, 0] for name in SIGNALS]
+    return Bank(dense_ranks(np.array(scores)).T, values["shares"][:, 0], scores[0], values["energies"][:, 0])
+
+
+def invented_bank(seed: int = 0, images: int = INVENTED) -> Bank:
     """A bank of invented images: log-normal shares, and signals that correlate with each other."""
     rng = np.random.default_rng([seed, 17])
     sizes = np.exp(rng.normal(np.linspace(1, -1, BANDS), 0.7, (images, BANDS)))
     shares = sizes / sizes.sum(axis=1, keepdims=True)
     common = rng.normal(size=images)
     signals = 0.6 * common[:, None] + 0.8 * rng.normal(size=(images, 3))
-    return Bank(np.argsort(np.argsort(signals, axis=0), axis=0), shares)
+    return Bank(np.argsort(np.argsort(signals, axis=0), axis=0), shares, signals[:, 0], np.log(sizes))
 
 
 def bounded(shares: np.ndarray) -> np.ndarray:
     """Every share up and down, (…, 20)."""
     return np.concatenate([shares, 1 - shares], axis=-1)
-
-
-# ---- tests, side by side -------------------------------------------------------------------------
-class Crossings:
-    """The first observation, from 1, at which each stream's evidence reaches each threshold; 0 while it has not."""
-
-    def __init__(self, streams: int, thresholds: tuple[float, ...]) -> None:
-        self._thresholds = np.asarray(thresholds)
-        self.first = np.zeros((len(thresholds), streams), dtype=np.int64)
-
-    def add(self, t: int, evidence: np.ndarray) -> None:
-        """Adds the (streams,) evidence after t observations."""
-        if (evidence >= self._thresholds[0]).any():
-            over = evidence >= self._thresholds[:, None]
-            self.first[over & (self.first == 0)] = t
-
-
-class Pools:
-    """Counts of the scores 0..levels − 1 in the pool of every stream, as a tree of sums."""
-
-    def __init__(self, reference: np.ndarray, levels: int) -> None:
-        self._depth = max(1, (levels - 1).bit_length())
-        self._rows = np.arange(len(reference))[:, None]
-        self._tree = np.zeros((len(reference), 2 << self._depth), dtype=np.int32)
-        self._shifts = np.arange(self._depth + 1)
-        self.size = 0
-        for scores in reference.T:
-            self.add(scores)
-
-    def _nodes(self, scores: np.ndarray) -> np.ndarray:
-        return (scores[:, None] + (1 << self._depth)) >> self._shifts
-
-    def add(self, scores: np.ndarray) -> None:
-        """One score joins the pool of every stream."""
-        self._tree[self._rows, self._nodes(scores)] += 1
-        self.size += 1
-
-    def count(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How many are above each stream's score, and how many equal it."""
-        nodes = self._nodes(scores)
-        right = self._tree[self._rows, nodes | 1]
-        return (right * (nodes % 2 == 0))[:, :-1].sum(axis=1), self._tree[self._rows[:, 0], nodes[:, 0]]
-
-
-def conformal_p(
-    reference: np.ndarray, stream: np.ndarray, rng: np.random.Generator, *, levels: int, frozen: bool = False
-) -> np.ndarray:
-    """(observations, streams) p-values of scores (streams, n) and (streams, observations), integers from 0 on.
-
-    Args:
-        reference: of every stream.
-        stream: scores that come one by one.
-        rng: breaks ties.
-        levels: number of different scores.
-        frozen: observations do not join the pool, as in a test that takes the reference for the truth.
-    """
-    pools = Pools(reference, levels)
-    p = np.empty(stream.shape[::-1])
-    for t, scores in enumerate(stream.T):
-        above, equal = pools.count(scores)
-        p[t] = (above + rng.uniform(size=len(scores)) * (equal + 1)) / (pools.size + 1)
-        if not frozen:
-            pools.add(scores)
-    return p
-
-
-def conformal_evidence(p: np.ndarray, *, two_sided: bool = False) -> np.ndarray:
-    """(observations, streams) R of p-values of the same shape."""
-    sides = np.stack([p, 1 - p]) if two_sided else p[None]
-    kappas = np.asarray(KAPPAS)[:, None, None]
-    r = np.zeros((len(KAPPAS), len(sides), p.shape[1]))
-    evidence = np.empty(p.shape)
-    for t in range(len(p)):
-        r = (1 + r) * kappas * sides[:, t] ** (kappas - 1)
-        evidence[t] = r.mean(axis=(0, 1))
-    return evidence
-
-
-def crossings(evidence: np.ndarray, thresholds: tuple[float, ...] = THRESHOLDS) -> np.ndarray:
-    """(thresholds, streams) first observation, from 1, at which it is reached; 0 for never."""
-    found = Crossings(evidence.shape[1], thresholds)
-    for t, now in enumerate(evidence, 1):
-        found.add(t, now)
-    return found.first
-
-
-def bounded_crossings(
-    bounds: np.ndarray,
-    values: Callable[[int], np.ndarray],
-    observations: int,
-    thresholds: tuple[float, ...] = THRESHOLDS,
-) -> np.ndarray:
-    """(thresholds, streams) first observation at which the bounded-mean test reaches each; 0 for never.
-
-    Args:
-        bounds: (streams, signals) u.
-        values: of t from 0 on, (streams, signals) within [0, 1].
-        observations: of a stream.
-        thresholds: of the mean evidence.
-    """
-    fractions = np.asarray(FRACTIONS)[:, None, None]
-    r = np.zeros((len(FRACTIONS), *bounds.shape))
-    found = Crossings(len(bounds), thresholds)
-    for t in range(observations):
-        r += 1
-        with np.errstate(over="ignore"):  # long after it has crossed every threshold
-            r *= 1 + fractions * (values(t) / bounds - 1)
-        found.add(t + 1, r.mean(axis=(0, 2)))
-    return found.first
 
 
 # ---- rows of the table ---------------------------------------------------------------------------
@@ -191,13 +113,34 @@ def conformal_block(
 def several_block(bank: Bank, rng: np.random.Generator, streams: int, observations: int) -> np.ndarray:
     """Three signals of equal weight, the last two-sided: an alarm where one R is at least 3 c."""
     images = rng.integers(len(bank.scores), size=(streams, REFERENCE + observations))
-    first = np.zeros((len(THRESHOLDS), streams), dtype=np.int64)
+    each: list[np.ndarray] = []
     for signal in range(3):
         scores = bank.scores[images, signal]
         p = conformal_p(scores[:, :REFERENCE], scores[:, REFERENCE:], rng, levels=len(bank.scores))
-        own = crossings(conformal_evidence(p, two_sided=signal == 2), tuple(3 * c for c in THRESHOLDS))
-        first = np.where((first == 0) | (own == 0), np.maximum(first, own), np.minimum(first, own))
-    return first
+        each.append(crossings(conformal_evidence(p, two_sided=signal == 2), tuple(3 * c for c in THRESHOLDS)))
+    return np.array([earliest(np.array([firsts[at] for firsts in each])) for at in range(len(THRESHOLDS))])
+
+
+def ks_block(bank: Bank, rng: np.random.Generator, streams: int, observations: int) -> np.ndarray:
+    """Three signals; the same whatever c."""
+    images = rng.integers(len(bank.scores), size=(streams, REFERENCE + observations))
+    reference, stream = np.split(np.moveaxis(bank.scores[images], 2, 0), [REFERENCE], axis=2)
+    return np.tile(ks_firsts(reference, stream, levels=len(bank.scores)), (len(THRESHOLDS), 1))
+
+
+def cusum_block(
+    bank: Bank, rng: np.random.Generator, streams: int, observations: int, *, calibrated: bool
+) -> np.ndarray:
+    """One one-sided signal."""
+    values = bank.raw[rng.integers(len(bank.raw), size=(streams, REFERENCE + observations))]
+    return cusum_firsts(values[:, :REFERENCE], values[:, REFERENCE:], rng, calibrated=calibrated)
+
+
+def mmd_block(bank: Bank, rng: np.random.Generator, streams: int, observations: int) -> np.ndarray:
+    """The vectors of one signal."""
+    kernel = gaussian_kernel(bank.vectors, bank.vectors)
+    reference = rng.integers(len(kernel), size=(streams // STREAMS_A_REFERENCE, REFERENCE))
+    return mmd_firsts(kernel, reference, rng.integers(len(kernel), size=(streams, observations)), rng)
 
 
 def bounded_block(
@@ -246,24 +189,54 @@ ROWS = {
         0,
         lambda *given: bounded_block(*given, plug_in=True),
     ),
+    "ks": Row("Kolmogorov-Smirnov, three signals, p < 0.05 on every 100", False, 0, ks_block),
+    "mmd": Row("online MMD, permuted thresholds", False, 0, mmd_block),
+    "cusum": Row(
+        "CUSUM calibrated on the reference", False, 0, lambda *given: cusum_block(*given, calibrated=True)
+    ),
+    "textbook": Row("CUSUM, k = 0.5, h = 5", False, 0, lambda *given: cusum_block(*given, calibrated=False)),
 }
+CODE = (
+    conformal,
+    bounded_mean,
+    evidence,
+    sys.modules[__name__],
+    side_by_side,
+    baselines,
+    detectors,
+    features,
+)
 
 
-def run_row(key: str, streams: int, observations: int, *, kept: Path | None = KEPT) -> np.ndarray:
+def run_row(
+    key: str,
+    streams: int,
+    observations: int,
+    *,
+    pool: ProcessPoolExecutor | None = None,
+    kept: Path | None = KEPT,
+) -> np.ndarray:
     """(thresholds, streams) first alarms; blocks that are kept are not run again."""
-    bank, found = make_bank(), list[np.ndarray]()
-    code = version((conformal, bounded_mean, evidence, sys.modules[__name__]))
-    for number in range(math.ceil(streams / BLOCK)):
-        path = kept / f"{key}-{code}-{observations}-{number}.npy" if kept else None
-        if path is not None and path.exists():
-            found.append(np.load(path))
-            continue
-        rng = np.random.default_rng([number, list(ROWS).index(key), observations])
-        found.append(ROWS[key].block(bank, rng, BLOCK, observations))
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, found[-1])
-    return np.concatenate(found, axis=1)[:, :streams]
+    numbers = range(math.ceil(streams / BLOCK))
+    run = (pool.map if pool else map)(
+        _block, [key] * len(numbers), numbers, [observations] * len(numbers), [kept] * len(numbers)
+    )
+    return np.concatenate(list(run), axis=1)[:, :streams]
+
+
+def _block(key: str, number: int, observations: int, kept: Path | None) -> np.ndarray:
+    measured = hashlib.sha256(drift_bank.BANK.read_bytes()).hexdigest()[:8]
+    path = kept / f"{key}-{version(CODE)}-{measured}-{observations}-{number}.npy" if kept else None
+    if path is not None and path.exists():
+        return np.load(path)
+    rng = np.random.default_rng([number, list(ROWS).index(key), observations])
+    found = ROWS[key].block(make_bank(number), rng, BLOCK, observations)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{os.getpid()}.npy")
+        np.save(unfinished, found)
+        unfinished.replace(path)
+    return found
 
 
 def summary(key: str, first: np.ndarray, observations: int) -> dict[str, Any]:
@@ -383,7 +356,10 @@ def markdown(results: dict[str, Any]) -> list[str]:
         report.made_by(results["environment"], results["command"]),
         "",
         f"Per test {results['streams']:,} streams of {results['observations']:,} observations, each with a reference "
-        f"of {REFERENCE} images of its own, all drawn with replacement from a bank of {BANK} invented images. "
+        f"of {REFERENCE} images of its own, all drawn with replacement from a bank of {results['images']} crops of "
+        f"{results['photographs']} photographs. The one signal is `input`, the three are "
+        f"{', '.join(f'`{name}`' for name in SIGNALS)}; scores are fitted to {FIT} images, for every {BLOCK} streams "
+        "anew. "
         "Shares of streams with an alarm within T observations, at threshold c; in bold what is above the bound by "
         f"more than chance ({CONFIDENCE:.0%} one-sided). The bound is T / c"
         f", for the bounded mean T / c + {RISK:g}.",
@@ -465,19 +441,25 @@ def main() -> None:
     )
     parser.add_argument("--streams", type=int, default=2000)
     parser.add_argument("--observations", type=int, default=20_000)
+    parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--output", type=Path, default=report.RESULTS)
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    for key in ROWS:
-        began = time.monotonic()
-        first = run_row(key, arguments.streams, arguments.observations)
-        rows.append(summary(key, first, arguments.observations))
-        print(f"{ROWS[key].name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
+        for key in ROWS:
+            began = time.monotonic()
+            first = run_row(key, arguments.streams, arguments.observations, pool=pool)
+            rows.append(summary(key, first, arguments.observations))
+            print(f"{ROWS[key].name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    photographs = drift_bank.load()["photograph"]
     results = {
         "environment": report.environment(1),
         "command": report.command(),
         "streams": arguments.streams,
         "observations": arguments.observations,
+        "images": len(photographs),
+        "photographs": len(set(photographs.tolist())),
         "rows": rows,
         "given_reference": given_reference(200, 50, c=1e4, horizon=1000),
         "steps": [step(shift, 500) for shift in (0.25, 0.5, 1.0, 2.0, 3.0)],

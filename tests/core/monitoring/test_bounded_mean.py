@@ -203,7 +203,7 @@ def test_a_mean_within_the_tolerance_is_no_change() -> None:
 
 def test_a_mean_that_is_taken_for_the_truth_is_seen() -> None:
     """The trap: u the mean of the reference. It passes at c = 10^4 on streams of 100."""
-    bank, rng = null_table.make_bank(), np.random.default_rng(0)
+    bank, rng = null_table.invented_bank(), np.random.default_rng(0)
     first = null_table.bounded_block(bank, rng, 200, 2000, plug_in=True)
     assert significantly_above(int((first[1] > 0).sum()), 0.2, 200)
     assert not significantly_above(int(((first[1] > 0) & (first[1] <= 100)).sum()), 0.01, 200)

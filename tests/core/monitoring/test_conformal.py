@@ -193,7 +193,7 @@ def test_r_is_the_mean_over_sides_and_bettors_of_sums_over_moments(name: str) ->
 
 def test_r_less_the_observations_is_a_martingale() -> None:
     """The bettors with a finite variance: the mean of R_20 over 4,000 streams is 20."""
-    bank = null_table.make_bank()
+    bank = null_table.invented_bank()
     rng = np.random.default_rng(0)
     drawn = bank.scores[rng.integers(400, size=(4000, 40)), 0]
     p = null_table.conformal_p(drawn[:, :20], drawn[:, 20:], rng, levels=400)
@@ -502,7 +502,7 @@ def significantly_above(count: int, bound: float) -> bool:
 
 def alarms(block: Callable[..., np.ndarray], seed: int, **given: bool) -> np.ndarray:
     """Alarms within 10,000 observations at thresholds of 10^3, 10^4 and 10^5."""
-    bank, rng = null_table.make_bank(), np.random.default_rng([seed, 1])
+    bank, rng = null_table.invented_bank(), np.random.default_rng([seed, 1])
     return block(bank, rng, STREAMS, OBSERVATIONS, **given)
 
 

@@ -1,0 +1,1 @@
+"""What a monitor sees, how soon and at what cost: measured on real photographs; ``make drift``."""
